@@ -1,0 +1,51 @@
+/*
+ * Borrowed bytes, and a buffer that grows. Not thread-safe; a buffer belongs to one owner.
+ */
+#ifndef COMMON_BYTES_H
+#define COMMON_BYTES_H
+
+#include "common/base.h"
+
+struct bytes {
+    const void *data; /* borrowed; may be NULL when size is 0 */
+    size_t size;
+};
+
+static inline struct bytes bytes_of(const void *data, size_t size)
+{
+    return (struct bytes){data, size};
+}
+
+static inline struct bytes bytes_of_text(const char *text)
+{
+    return (struct bytes){text, strlen(text)};
+}
+
+struct buffer {
+    uint8_t *data; /* owned; 64-aligned */
+    size_t size;
+    size_t room;
+};
+
+void buffer_fini(struct buffer *b);                        /* frees; b is empty and usable again */
+void buffer_clear(struct buffer *b);                       /* keeps the memory */
+void buffer_reserve(struct buffer *b, size_t total);       /* room for `total` bytes, contents kept */
+void *buffer_extend(struct buffer *b, size_t more);        /* grows by `more` unset bytes and returns them */
+void buffer_append(struct buffer *b, const void *data, size_t size);
+void buffer_append_text(struct buffer *b, const char *text); /* without the terminator */
+void buffer_printf(struct buffer *b, const char *format, ...) PRINTF(2, 3);
+const char *buffer_text(struct buffer *b); /* terminated (the terminator is not counted); valid until the next change */
+
+/* Bytes that live until arena_reset: what one turn decodes. */
+struct arena {
+    struct arena_block *blocks; /* the current one first */
+    size_t used;                /* in the current one */
+};
+
+void arena_fini(struct arena *a);
+void arena_reset(struct arena *a); /* keeps one block */
+void *arena_alloc(struct arena *a, size_t size); /* 16-aligned, unset, never NULL */
+void *arena_copy(struct arena *a, const void *data, size_t size);
+char *arena_text(struct arena *a, const char *data, size_t size); /* copy with a terminator */
+
+#endif

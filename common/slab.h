@@ -1,0 +1,29 @@
+/*
+ * Equal-sized records in slabs of 64 KiB, so that a million cost what they weigh, and empty slabs go back to the
+ * system. Each slab is mapped, aligned to its size and knows its free records; a record's slab is found by masking its
+ * address. Not thread-safe.
+ */
+#ifndef COMMON_SLAB_H
+#define COMMON_SLAB_H
+
+#include "common/list.h"
+
+#define SLAB_BYTES (64u << 10)
+
+struct slab_pool {
+    size_t record_size; /* a multiple of 16, at most SLAB_BYTES / 8 */
+    size_t used;        /* records handed out */
+    size_t slabs;       /* mapped now */
+    struct list partial; /* slabs with a free record */
+    struct list full;
+    uint32_t spare;     /* empty slabs kept (at most 4), so that a record that comes and goes costs no map */
+    struct list empty;
+};
+
+void slab_pool_init(struct slab_pool *p, size_t record_size);
+void slab_pool_fini(struct slab_pool *p); /* asserts that no record is out */
+void slab_pool_drop(struct slab_pool *p); /* the same, whatever is out: for the end of a process's core */
+void *slab_alloc(struct slab_pool *p);    /* unset contents, never NULL */
+void slab_free(struct slab_pool *p, void *record); /* NULL is fine */
+
+#endif
