@@ -1,0 +1,246 @@
+/*
+ * What a process of the user and its raylet say to each other, as plain structs; proto/local.proto is their form on
+ * the ring. Pointers in a decoded message point into the message or the arena it was decoded with; pointers in one
+ * that is encoded are borrowed until the call returns. No I/O. docs/protocol.md tells the conversation.
+ *
+ *   client                         raylet
+ *   OPEN             ->            (driver: makes a job at the head)      <- WELCOME or REFUSED
+ *   CLASS, SUBMIT, PUT ->          files them; refused ones become objects in error
+ *   GET ids          ->            holds them until settled               <- VALUES (each id once for each GET of it)
+ *   RELEASE, CANCEL, GOODBYE ->
+ *   worker:                        <- RUN_CLASS once for each class, RUN into a claim slot
+ *   RESULT slot, BLOCKED, UNBLOCKED ->                                    <- LEAVE: exit when idle
+ *   tool:  QUERY     ->                                                   <- REPLY (several; the last says so)
+ */
+#ifndef PROTO_LOCAL_H
+#define PROTO_LOCAL_H
+
+#include "common/bytes.h"
+#include "common/codes.h"
+#include "common/ids.h"
+#include "proto/message.h"
+#include "proto/state.h"
+
+#define LOCAL_PROTOCOL_VERSION 1u
+#define LOCAL_IDS_MAX          1024u /* ids in one GET, RELEASE */
+#define LOCAL_ARGS_MAX         16384u /* needs, references of one task */
+#define LOCAL_RETURNS_MAX      4096u
+#define LOCAL_CLAIMS           128u /* claim slots of a worker */
+#define LOCAL_ENV_MAX          (128u << 10)
+#define LOCAL_NAME_MAX         255u
+
+enum local_type {
+    LOCAL_OPEN = 1,
+    LOCAL_WELCOME = 2,
+    LOCAL_REFUSED = 3,
+    LOCAL_GOODBYE = 4,
+    LOCAL_CLASS = 5,
+    LOCAL_SUBMIT = 6,
+    LOCAL_PUT = 7,
+    LOCAL_GET = 8,
+    LOCAL_VALUES = 9,
+    LOCAL_RELEASE = 10,
+    LOCAL_HOLD = 11,
+    LOCAL_CANCEL = 12,
+    LOCAL_RUN_CLASS = 13,
+    LOCAL_RUN = 14,
+    LOCAL_RESULT = 15,
+    LOCAL_BLOCKED = 16,
+    LOCAL_UNBLOCKED = 17,
+    LOCAL_LEAVE = 18,
+    LOCAL_QUERY = 19,
+    LOCAL_REPLY = 20,
+    LOCAL_CANCELLED = 21,
+};
+
+enum local_role { ROLE_DRIVER = 1, ROLE_WORKER = 2, ROLE_TOOL = 3 };
+
+/* A worker's claim words (ring_channel words, one for each slot): state in the low bits, and a flag. */
+enum claim_state { CLAIM_FREE = 0, CLAIM_OFFERED = 1, CLAIM_CLAIMED = 2, CLAIM_TAKEN_BACK = 3, CLAIM_STATE_MASK = 3 };
+#define CLAIM_CANCEL 4u /* set by the raylet: drt_cancelled() of the body in this slot says true */
+
+struct local_open {
+    uint32_t protocol; /* LOCAL_PROTOCOL_VERSION */
+    uint32_t role;     /* enum local_role */
+    uint64_t worker;   /* ROLE_WORKER: the number its raylet gave at the start (DRT_WORKER) */
+    const char *job_name;
+    const char *program_name; /* as the user would type it */
+    const char *cwd;
+    struct bytes env;  /* NUL-terminated "NAME=value" one after another; without DRT_* */
+    uint32_t umask;
+};
+
+struct local_welcome {
+    uint32_t node, client;
+    uint64_t job;
+    const char *node_name, *cluster;
+    uint64_t credit_bytes; /* SUBMIT and PUT bytes (payload + 256 each) that may be outstanding; see ring credit */
+};
+
+struct local_refused {
+    struct failure failure;
+};
+
+struct local_amount {
+    const char *name;
+    int64_t units; /* of 1/10,000 */
+};
+
+struct local_class {
+    uint32_t number;      /* of this client, consecutive from 1 */
+    const char *function; /* the task's name in the program */
+    struct bytes kinds;
+    const struct local_amount *amounts; /* CPU and all else; what is not named is not asked for */
+    size_t amount_count;
+    uint32_t strategy; /* enum drt_strategy */
+    bool soft;
+    const char *node, *labels; /* "" if not given */
+    int32_t priority;
+};
+
+enum local_submit_flags { SUBMIT_RETRY_ON_ERROR = 1, SUBMIT_AT_MOST_ONCE = 2 };
+
+struct local_submit {
+    uint64_t number; /* of its first return; consecutive, checked */
+    uint32_t class_number;
+    uint32_t returns;     /* 1.. */
+    uint32_t parent_slot; /* worker: 1 + the claim slot of the body that submits; 0: none */
+    uint32_t max_attempts; /* 1.. */
+    uint32_t flags;
+    uint64_t timeout_ns; /* 0: none */
+    uint64_t backoff_ns;
+    const char *name; /* "": the function's */
+    const struct object_id *needs; /* values it takes, in the order of its DRT_OF arguments */
+    size_t need_count;
+    const struct object_id *refs; /* references it is given and does not wait for */
+    size_t ref_count;
+};
+
+struct local_put {
+    uint64_t number;
+    const struct object_id *refs; /* held as long as the object */
+    size_t ref_count;
+};
+
+enum local_get_flags { GET_WHOLE = 1 }; /* else a value above VALUES_INLINE_MAX is only announced */
+#define VALUES_INLINE_MAX 4096u
+
+struct local_get {
+    uint32_t flags;
+    const struct object_id *ids;
+    size_t id_count; /* 1..LOCAL_IDS_MAX */
+};
+
+enum value_state { VALUE_HERE = 0, VALUE_READY = 1, VALUE_ERROR = 2 }; /* READY: settled with a value of `size`, not sent */
+
+struct local_value {
+    struct object_id id;
+    uint32_t state;
+    uint32_t size; /* HERE: bytes in the payload, each beginning 8-aligned; ERROR: a packed failure there */
+};
+
+struct local_values {
+    const struct local_value *values;
+    size_t value_count;
+};
+
+struct local_ids { /* RELEASE, HOLD */
+    const struct object_id *ids;
+    size_t id_count;
+};
+
+enum local_cancel_flags { CANCEL_ASK = 0, CANCEL_FORCE = 1, CANCEL_RECURSIVE = 2 }; /* as drt.h */
+
+struct local_cancel {
+    uint64_t request; /* answered by CANCELLED with the same number */
+    struct object_id id;
+    uint32_t flags;
+};
+
+struct local_cancelled {
+    uint64_t request;
+    uint32_t code; /* 0, CODE_DONE: it was settled before, CODE_NOT_FOUND */
+};
+
+struct local_run_class {
+    uint32_t number; /* of this worker */
+    const char *function;
+    struct bytes kinds;
+};
+
+struct local_run {
+    uint32_t slot;
+    uint32_t class_number; /* of RUN_CLASS */
+    uint32_t attempt;
+    uint32_t returns;
+    struct object_id task; /* first return */
+    uint64_t time_left_ns; /* 0: no limit */
+    const uint32_t *need_sizes; /* the values follow the arguments in the payload, each 64-aligned */
+    size_t need_count;
+};
+
+enum return_state { RETURN_VALUE = 0, RETURN_UNSET = 1, RETURN_ALIAS = 2, RETURN_TOO_LARGE = 3 };
+
+struct local_return {
+    uint32_t state;
+    uint32_t size; /* VALUE: bytes in the payload, each beginning 8-aligned */
+    struct object_id alias;
+};
+
+struct local_result {
+    uint32_t slot;
+    int32_t code;      /* 0, CODE_FAILED, CODE_SIGNATURE; the payload is empty unless 0 */
+    int32_t app_code;
+    const char *message; /* "" unless code */
+    const struct local_return *returns;
+    size_t return_count;
+};
+
+struct local_query {
+    uint64_t request;
+    struct state_query query;
+};
+
+struct local_reply {
+    uint64_t request;
+    struct state_reply reply;
+};
+
+struct local_msg {
+    enum local_type type;
+    union {
+        struct local_open open;
+        struct local_welcome welcome;
+        struct local_refused refused;
+        struct local_class class_;
+        struct local_submit submit;
+        struct local_put put;
+        struct local_get get;
+        struct local_values values;
+        struct local_ids ids;
+        struct local_cancel cancel;
+        struct local_cancelled cancelled;
+        struct local_run_class run_class;
+        struct local_run run;
+        struct local_result result;
+        struct local_query query;
+        struct local_reply reply;
+    };
+    struct bytes payload;
+    const struct bytes *more; /* encoding only: further parts of the payload, each beginning 64-aligned (RUN) */
+    size_t more_count;
+};
+
+/* Bytes that local_encode will write: exact. */
+size_t local_size(const struct local_msg *m);
+/* Writes exactly local_size(m) bytes to `dst` (8-aligned). */
+void local_encode(const struct local_msg *m, void *dst);
+/* Decodes and checks: known type, known fields only, sizes, counts, strings bounded and UTF-8 or cleaned, numbers in range.
+ * What it does not point into `data` it takes from `arena`. 0, or -EPROTO with a reason in *ret_why (static text). */
+int local_decode(struct bytes data, struct arena *arena, struct local_msg *ret, const char **ret_why) MUST_CHECK;
+
+/* A failure as bytes (the payload of VALUE_ERROR). */
+void failure_encode(const struct failure *f, struct buffer *ret);
+int failure_decode(struct bytes data, struct failure *ret) MUST_CHECK;
+
+#endif

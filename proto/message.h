@@ -1,0 +1,30 @@
+/*
+ * How one message lies in memory, on every transport: a prefix of 8 bytes, the packed protobuf message (meta), padding,
+ * and the payload, which nobody on the way decodes.
+ *
+ *   u32 meta_size   u8 type   u8 pad   u16 zero   meta   pad bytes   payload
+ *
+ * Little-endian. The payload begins 64-aligned relative to the message when it has 64 bytes or more, else 8-aligned.
+ * No I/O here. Types: proto/local.h (1..63), proto/cluster.h (64..127).
+ */
+#ifndef PROTO_MESSAGE_H
+#define PROTO_MESSAGE_H
+
+#include "common/bytes.h"
+
+#define MESSAGE_PREFIX_SIZE 8u
+#define MESSAGE_META_MAX    (256u << 10)           /* packed protobuf of one message */
+#define VALUE_MAX           (1u << 20)             /* one value, until the arena exists */
+#define MESSAGE_MAX         (MESSAGE_META_MAX + 4u * VALUE_MAX) /* the whole, with the values of a task's arguments */
+
+/* What a message looks like before it is copied: `meta` and `payload` point into `data`. */
+struct message_view {
+    uint8_t type;
+    struct bytes meta;
+    struct bytes payload;
+};
+
+/* 0, or -EPROTO: too short, sizes beyond the end, bytes that must be zero. Never trusts. */
+int message_parse(struct bytes data, struct message_view *ret) MUST_CHECK;
+
+#endif

@@ -1,0 +1,108 @@
+/*
+ * What people may ask of a raylet or the head, and the rows of the answers: plain structs of proto/state.proto. The
+ * same rows serve the screens, --json and the SDK's drt_nodes. No I/O.
+ */
+#ifndef PROTO_STATE_H
+#define PROTO_STATE_H
+
+#include "common/bytes.h"
+#include "common/codes.h"
+#include "common/ids.h"
+
+#define STATE_ROWS_MAX 10000u /* in one whole answer */
+
+enum state_kind {
+    STATE_CLUSTER = 1, /* the head's line and all nodes */
+    STATE_NODES = 2,
+    STATE_JOBS = 3,
+    STATE_TASKS = 4,
+    STATE_CLASSES = 5, /* tasks by function, state and reason: the summary of drt status */
+    STATE_EXPLAIN = 6, /* of one task */
+    STATE_WORKERS = 7, /* with where their logs are */
+    STATE_LOG = 8,     /* a piece of one worker's log */
+    STATE_STOP = 9,    /* stop the daemon that is asked (tool on the same machine and of the same user only) */
+    STATE_LEAVE = 10,  /* raylet: leave the cluster, running work ends first */
+};
+
+struct state_query {
+    uint32_t kind;
+    uint32_t limit; /* rows; 0: 100 */
+    const char *id;    /* task, job: as text; "last" is the newest. "" if not given */
+    const char *node, *state, *name; /* filters; "" if not given */
+    uint64_t job;      /* filter; 0: all */
+    uint64_t worker;   /* STATE_LOG */
+    uint32_t stream;   /* STATE_LOG: 1 out, 2 err */
+    uint64_t offset, max_bytes; /* STATE_LOG; offset UINT64_MAX: the last max_bytes */
+};
+
+struct state_amount {
+    const char *name;
+    int64_t total_units, available_units; /* of 1/10,000 */
+};
+
+struct state_node {
+    uint32_t number;
+    const char *name, *host, *address, *state, *note, *labels; /* state: alive, suspect, lost, left */
+    uint64_t since_unix_ms; /* of this state */
+    uint32_t pid;
+    const struct state_amount *amounts;
+    size_t amount_count;
+    uint64_t waiting, running, done, failed; /* tasks */
+    uint32_t workers, idle_workers;
+};
+
+struct state_job {
+    uint64_t number;
+    const char *name, *state, *node, *program, *user; /* state: running, done, failed, lost */
+    uint32_t pid;
+    uint64_t started_unix_ms, ended_unix_ms; /* 0: not ended */
+    uint64_t waiting, running, done, failed;
+};
+
+struct state_task {
+    struct object_id id;
+    const char *function, *name, *node, *state, *reason; /* state: waiting, ready, running, done, failed, cancelled */
+    uint64_t job, worker;
+    uint32_t attempt, max_attempts, depth;
+    int32_t priority;
+    uint64_t submitted_unix_ms, started_unix_ms, ended_unix_ms;
+    uint32_t code; /* enum code of the end */
+};
+
+struct state_class {
+    const char *function, *state, *reason, *node;
+    uint64_t count, job;
+};
+
+struct state_worker {
+    uint64_t number, job;
+    const char *node, *program, *state; /* starting, idle, running, blocked, dead */
+    uint32_t pid;
+    const char *out_path, *err_path;
+    uint64_t started_unix_ms, tasks_done;
+};
+
+struct state_reply {
+    bool last; /* no further reply to this query */
+    struct failure failure; /* code 0: none */
+    const char *cluster, *head_address; /* STATE_CLUSTER */
+    uint32_t head_pid;
+    uint64_t head_started_unix_ms;
+    const struct state_node *nodes;
+    size_t node_count;
+    const struct state_job *jobs;
+    size_t job_count;
+    const struct state_task *tasks;
+    size_t task_count;
+    const struct state_class *classes;
+    size_t class_count;
+    const struct state_worker *workers;
+    size_t worker_count;
+    const char *const *lines; /* STATE_EXPLAIN */
+    size_t line_count;
+    struct bytes log; /* STATE_LOG */
+    uint64_t log_offset, log_end; /* of `log` in the stream, and of the stream's end now */
+    bool log_closed;  /* the worker is gone: nothing will follow */
+};
+
+#endif

@@ -1,0 +1,127 @@
+/*
+ * The raylet as a state machine: events in, effects out. No system call, no clock, no lock, no randomness but a seeded
+ * generator; so whole clusters of it run inside one test. The shell (raylet/shell_*.c) turns rings, sockets, processes
+ * and time into events, and carries out the effects in order.
+ *
+ * A turn is one call of raylet_core_step with all that has come. Pointers in events are borrowed for the call;
+ * pointers in effects are valid until the next call.
+ */
+#ifndef RAYLET_CORE_H
+#define RAYLET_CORE_H
+
+#include "common/resources.h"
+#include "proto/cluster.h"
+#include "proto/local.h"
+
+struct raylet_core;
+
+struct raylet_config {
+    const char *node_name, *cluster;
+    const struct cluster_amount *amounts; /* totals; CPU and memory at least */
+    size_t amount_count;
+    const char *labels;
+    uint64_t seed;
+    uint64_t client_credit_bytes; /* of each process; 0: 1 GiB */
+    uint64_t memory_credit_bytes; /* of all together; 0: no limit */
+    uint32_t workers_max;         /* 0: max(4 * CPUs, 64) + blocked ones */
+    uint64_t idle_worker_ns;      /* an idle worker leaves after; 0: 60 s */
+    uint64_t now_ns, boot_ns;
+    uint64_t unix_ms; /* at now_ns, for rows that people read */
+};
+
+struct raylet_core *raylet_core_new(const struct raylet_config *config);
+void raylet_core_free(struct raylet_core *core); /* asserts its registries consistent; NULL is fine */
+
+enum raylet_event_kind {
+    /* A process greeted us: `client` is the shell's handle, never used again. Its OPEN arrives as its first message. */
+    EVENT_CLIENT_UP = 1,
+    EVENT_CLIENT_MESSAGE,
+    EVENT_CLIENT_DOWN, /* its socket ended, or the shell dropped it for broken bytes (failure says so) */
+    /* The program of a driver is hashed and stored, or cannot be used. `client`, `program` (handle > 0, equal hash = equal handle). */
+    EVENT_PROGRAM,
+    EVENT_WORKER_STARTED, /* `worker`, `pid`: the process exists; it will connect as a client with OPEN.worker */
+    EVENT_WORKER_REFUSED, /* `worker`, `failure`: could not be started */
+    EVENT_WORKER_EXITED,  /* `worker`, `wait_status`; `claimed`: slots that stood in CLAIMED; all its messages came before */
+    EVENT_TAKEN_BACK,     /* `worker`, `slot`, `ok`: answer to EFFECT_TAKE_BACK */
+    EVENT_HEAD_UP,        /* a session with the head begins; answered with JOIN by the core */
+    EVENT_HEAD_MESSAGE,
+    EVENT_HEAD_DOWN,      /* it ended; `refused`: the head's process is down, the network is not */
+    EVENT_LEAVE,          /* this node shall leave: no new work, running work ends within `limit_ns`, then EFFECT_QUIT */
+};
+
+struct raylet_event {
+    enum raylet_event_kind kind;
+    uint32_t client;
+    uint32_t worker;
+    uint32_t slot;
+    uint32_t program;
+    bool ok, refused;
+    int wait_status;
+    int32_t pid;
+    uint32_t uid;
+    uint64_t limit_ns;
+    uint64_t claimed[2];            /* bit set of slots */
+    const struct failure *failure;  /* NULL: none */
+    const struct local_msg *local;  /* EVENT_CLIENT_MESSAGE */
+    const struct cluster_msg *head; /* EVENT_HEAD_MESSAGE */
+};
+
+enum raylet_effect_kind {
+    EFFECT_SEND = 1,     /* `client`, `local`: RUN also sets its claim slot to OFFERED first */
+    EFFECT_CLOSE,        /* `client`: after what was sent before; a worker is killed by EFFECT_KILL */
+    EFFECT_CREDIT,       /* `client`, `bytes` came back */
+    EFFECT_CANCEL_FLAG,  /* `client` (a worker's), `slot`: set CLAIM_CANCEL */
+    EFFECT_TAKE_BACK,    /* `client`, `worker`, `slot`: compare-and-swap OFFERED to TAKEN_BACK; answered in the same turn */
+    EFFECT_LOAD_PROGRAM, /* `client`: hash the program it handed over, answer EVENT_PROGRAM */
+    EFFECT_PROGRAM_DROP, /* `program`: nothing here needs it any more */
+    EFFECT_SPAWN,        /* `worker`, `program`, `job`, `client` (the driver: cwd, env, umask as in `open`) */
+    EFFECT_KILL,         /* `worker`, `signal`: its whole process group */
+    EFFECT_HEAD,         /* `head`: send to the head in the session */
+    EFFECT_HEAD_DATAGRAM,
+    EFFECT_READ_LOG,     /* `client`, `local` (the QUERY): the shell reads the file and answers the client itself */
+    EFFECT_FENCE,        /* the lease is lost: see the log */
+    EFFECT_QUIT,         /* end the daemon; `failure` code 0: left as asked, else say why */
+};
+
+struct raylet_effect {
+    enum raylet_effect_kind kind;
+    uint32_t client;
+    uint32_t worker;
+    uint32_t slot;
+    uint32_t program;
+    int signal;
+    uint64_t job;
+    uint64_t bytes;
+    uint64_t head_request; /* EFFECT_READ_LOG for the head: its request (client is 0) */
+    const struct local_open *open;
+    struct failure *failure;
+    struct local_msg local;
+    struct cluster_msg head;
+};
+
+struct raylet_effects {
+    struct raylet_effect *items; /* the core's; valid until its next step */
+    size_t count;
+};
+
+/*
+ * One turn: takes the events, schedules once, returns what to do. When `ret->count` is 0 nothing is to be done. The shell
+ * calls it again at once while raylet_core_has_work() (bounded work lists), and no later than raylet_core_next_ns().
+ */
+void raylet_core_step(struct raylet_core *core, uint64_t now_ns, uint64_t boot_ns, const struct raylet_event *events,
+                      size_t event_count, struct raylet_effects *ret);
+bool raylet_core_has_work(const struct raylet_core *core);
+uint64_t raylet_core_next_ns(const struct raylet_core *core); /* NS_FOREVER: nothing is due */
+
+/* What tests check after each step: resources taken equal what runs; every count equals what is there. Aborts with a
+ * message when not. Slow. */
+void raylet_core_check(struct raylet_core *core);
+
+struct raylet_counts {
+    uint64_t clients, workers, idle_workers, jobs, tasks, objects, classes, programs;
+    uint64_t waiting, running, done, failed; /* tasks; done and failed since the start */
+    uint64_t dropped_messages, protocol_errors;
+};
+void raylet_core_count(const struct raylet_core *core, struct raylet_counts *ret);
+
+#endif
