@@ -15,6 +15,7 @@
 #define PRINTF(f, a)  __attribute__((__format__(__printf__, f, a)))
 #define CLEANUP(fn)   __attribute__((__cleanup__(fn)))
 #define NORETURN      __attribute__((__noreturn__))
+#define NOINLINE      __attribute__((__noinline__))
 #define LIKELY(x)     __builtin_expect(!!(x), 1)
 #define UNLIKELY(x)   __builtin_expect(!!(x), 0)
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
@@ -26,7 +27,8 @@
 
 NORETURN void assert_failed(const char *file, int line, const char *expr);
 
-/* For what only a bug of ours can break; never for bytes that came from outside. Stays on in release. */
+/* For what only a bug of ours can break; never for bytes that came from outside. Stays on in
+ * release. */
 #define ASSERT(expr) (LIKELY(expr) ? (void)0 : assert_failed(__FILE__, __LINE__, #expr))
 
 /* `align` is a power of two. */
@@ -36,8 +38,9 @@ static inline size_t align_up(size_t n, size_t align)
 }
 
 /*
- * Memory for our own records, which a daemon cannot go on without: never NULL (ends the process with a message when
- * the system has none). Sizes that come from outside are bounded before they reach these, or use malloc and answer.
+ * Memory for our own records, which a daemon cannot go on without: never NULL (ends the process
+ * with a message when the system has none). Sizes that come from outside are bounded before they
+ * reach these, or use malloc and answer.
  */
 void *xmalloc(size_t size) __attribute__((__malloc__, __returns_nonnull__));
 void *xcalloc(size_t count, size_t size) __attribute__((__malloc__, __returns_nonnull__));

@@ -1,6 +1,6 @@
 /*
- * Time. Monotonic nanoseconds for everything but leases, which must notice that a machine was suspended. Only shells
- * read clocks; cores are told.
+ * Time. Monotonic nanoseconds for everything but leases, which must notice that a machine was
+ * suspended. Only shells read clocks; cores are told.
  */
 #ifndef COMMON_CLOCK_H
 #define COMMON_CLOCK_H
@@ -8,9 +8,9 @@
 #include <stdint.h>
 #include <time.h>
 
-#define NS_PER_US  1000ull
-#define NS_PER_MS  1000000ull
-#define NS_PER_S   1000000000ull
+#define NS_PER_US  UINT64_C(1000)
+#define NS_PER_MS  UINT64_C(1000000)
+#define NS_PER_S   UINT64_C(1000000000)
 #define NS_FOREVER UINT64_MAX /* as a deadline: never */
 
 static inline uint64_t clock_read_ns(clockid_t id)

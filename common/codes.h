@@ -1,6 +1,6 @@
 /*
- * The outcomes that users see, by number, and the story of a failure. The same numbers stand in drt.h as DRT_E_*
- * (checked there at compile time).
+ * The outcomes that users see, by number, and the story of a failure. The same numbers stand in
+ * drt.h as DRT_E_* (checked there at compile time).
  */
 #ifndef COMMON_CODES_H
 #define COMMON_CODES_H
@@ -51,6 +51,7 @@ struct failure {
 
 /* Sets code and message, clears the rest. Returns `code`. */
 int failure_set(struct failure *f, int code, const char *format, ...) PRINTF(3, 4);
-const char *code_name(int code); /* "CODE" part as users know it: "DRT_E_TIMEOUT"; errno names for negatives */
+const char *
+code_name(int code); /* "CODE" part as users know it: "DRT_E_TIMEOUT"; errno names for negatives */
 
 #endif

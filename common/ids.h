@@ -1,9 +1,10 @@
 /*
  * The names of things. Each kind is a struct of its own, so that swapped arguments do not compile.
  *
- * An object's id says where its owner is: the number of its home node, the number that this node gave to the process
- * that made it, and that process's own consecutive count. A task with r returns takes r consecutive object numbers;
- * its id is that of its first return. A put takes one. Numbers begin at 1; zero is none. No number is ever used again.
+ * An object's id says where its owner is: the number of its home node, the number that this node
+ * gave to the process that made it, and that process's own consecutive count. A task with r returns
+ * takes r consecutive object numbers; its id is that of its first return. A put takes one. Numbers
+ * begin at 1; zero is none. No number is ever used again.
  */
 #ifndef COMMON_IDS_H
 #define COMMON_IDS_H
@@ -40,7 +41,9 @@ static inline bool object_id_is_none(struct object_id id)
 /* "3-7.2231": node, client, number. Returns `text`. */
 const char *object_id_format(struct object_id id, char text[ID_TEXT_SIZE]);
 
-/* 0, or -EINVAL if `text` is not exactly one id. */
-int object_id_parse(const char *text, struct object_id *ret);
+/* 0, or -EINVAL if `text` is not exactly one id as object_id_format writes it (no sign, space or
+ * leading zero). */
+int object_id_parse(const char *text, struct object_id *ret)
+    __attribute__((__warn_unused_result__));
 
 #endif

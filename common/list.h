@@ -1,5 +1,6 @@
 /*
- * Intrusive doubly linked lists. An initialised, unlinked node points at itself; so unlinking twice is harmless.
+ * Intrusive doubly linked lists. An initialised, unlinked node points at itself; so unlinking twice
+ * is harmless.
  */
 #ifndef COMMON_LIST_H
 #define COMMON_LIST_H
@@ -62,7 +63,8 @@ static inline struct list *list_pop(struct list *head)
 
 #define list_entry(node, type, member) container_of(node, type, member)
 
-#define LIST_FOREACH(pos, head) for (struct list *pos = (head)->next; pos != (head); pos = pos->next)
+#define LIST_FOREACH(pos, head)                                                                    \
+    for (struct list *pos = (head)->next; pos != (head); pos = pos->next)
 
 /* `pos` may be unlinked or freed in the body. */
 #define LIST_FOREACH_SAFE(pos, head)                                                               \

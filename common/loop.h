@@ -1,7 +1,8 @@
 /*
- * One epoll loop for each daemon. Sources are level-triggered callbacks; what is edge-triggered below (ZMQ_FD) re-arms
- * itself with loop_source_again. Everything runs on the thread that calls loop_turn, but loop_wake, which any thread may
- * call. Callbacks may add and remove any source, also the one that runs.
+ * One epoll loop for each daemon. Sources are level-triggered callbacks; what is edge-triggered
+ * below (ZMQ_FD) re-arms itself with loop_source_again. Everything runs on the thread that calls
+ * loop_turn, but loop_wake, which any thread may call. Callbacks may add and remove any source,
+ * also the one that runs.
  */
 #ifndef COMMON_LOOP_H
 #define COMMON_LOOP_H
@@ -26,12 +27,15 @@ void loop_free(struct loop *loop);          /* NULL is fine; asserts that no sou
 int loop_add(struct loop *loop, struct loop_source *source, int fd, uint32_t epoll_events,
              void (*fn)(struct loop_source *, uint32_t), void *arg) MUST_CHECK;
 int loop_change(struct loop_source *source, uint32_t epoll_events) MUST_CHECK;
-void loop_remove(struct loop_source *source); /* fine if it was never added (zeroed) or already removed */
-void loop_source_again(struct loop_source *source); /* call fn (with 0) in the next turn without waiting */
+void loop_remove(
+    struct loop_source *source); /* fine if it was never added (zeroed) or already removed */
+void loop_source_again(
+    struct loop_source *source); /* call fn (with 0) in the next turn without waiting */
 
-/* One turn: waits at most timeout_ns (0: not at all; NS_FOREVER), then runs what is due. Returns how many callbacks
- * ran, or -errno. */
+/* One turn: waits at most timeout_ns (0: not at all; NS_FOREVER), then runs what is due. Returns
+ * how many callbacks ran, or -errno. */
 int loop_turn(struct loop *loop, uint64_t timeout_ns) MUST_CHECK;
-void loop_wake(struct loop *loop); /* any thread, signal handlers too: the next loop_turn returns at once */
+void loop_wake(
+    struct loop *loop); /* any thread, signal handlers too: the next loop_turn returns at once */
 
 #endif

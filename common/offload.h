@@ -1,6 +1,7 @@
 /*
- * A thread for what may block (fsync, hashing, disk reads, DNS): an owned message in, the same message out, an eventfd
- * to wake the loop. Work is done in the order given. The caller's thread and the worker never share a message.
+ * A thread for what may block (fsync, hashing, disk reads, DNS): an owned message in, the same
+ * message out, an eventfd to wake the loop. Work is done in the order given. The caller's thread
+ * and the worker never share a message.
  */
 #ifndef COMMON_OFFLOAD_H
 #define COMMON_OFFLOAD_H
@@ -19,7 +20,9 @@ struct offload_work {
 int offload_new(struct offload **ret, struct loop *loop, const char *name) MUST_CHECK;
 void offload_free(struct offload *o); /* finishes what was given, calls its `done`s, joins */
 void offload_submit(struct offload *o, struct offload_work *work);
-/* The works given since the thread last looked arrive as one batch where `run_batch` is set: group commit. */
-void offload_set_batch(struct offload *o, void (*run_batch)(struct offload_work *first, void *arg), void *arg);
+/* The works given since the thread last looked arrive as one batch where `run_batch` is set: group
+ * commit. */
+void offload_set_batch(struct offload *o, void (*run_batch)(struct offload_work *first, void *arg),
+                       void *arg);
 
 #endif

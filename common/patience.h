@@ -1,7 +1,7 @@
 /*
- * How a side that ran dry waits: it polls some 100 times with sched_yield() between, then it should sleep on its
- * eventfd. Where other processes fill the CPUs a yield can cost a whole time slice: after one longer than 200 us it
- * does not poll for 1 ms. One for each thread.
+ * How a side that ran dry waits: it polls some 100 times with sched_yield() between, then it should
+ * sleep on its eventfd. Where other processes fill the CPUs a yield can cost a whole time slice:
+ * after one longer than 200 us it does not poll for 1 ms. One for each thread.
  */
 #ifndef COMMON_PATIENCE_H
 #define COMMON_PATIENCE_H
@@ -12,7 +12,8 @@ struct patience {
     uint64_t sleep_until_ns; /* no polling before */
 };
 
-/* Polls `ready` until it says true (returns true) or patience ends (false: the caller arms its flag and sleeps). */
+/* Polls `ready` until it says true (returns true) or patience ends (false: the caller arms its flag
+ * and sleeps). */
 bool patience_poll(struct patience *p, bool (*ready)(void *), void *arg);
 
 #endif

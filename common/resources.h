@@ -1,8 +1,9 @@
 /*
- * Quantities of resources, fixed-point: integers of 1/10,000. A set is a short sorted array of (resource, amount).
- * Resource names are interned to small numbers by a registry (one for each core). CPU, memory, GPU, gpu_memory and
- * object_store have fixed numbers. Memory amounts are bytes times RESOURCE_UNIT like all others, so that one arithmetic
- * serves all; that overflows at 800 TiB, and larger ones are refused.
+ * Quantities of resources, fixed-point: integers of 1/10,000. A set is a short sorted array of
+ * (resource, amount). Resource names are interned to small numbers by a registry (one for each
+ * core). CPU, memory, GPU, gpu_memory and object_store have fixed numbers. Memory amounts are bytes
+ * times RESOURCE_UNIT like all others, so that one arithmetic serves all; that overflows at 800
+ * TiB, and larger ones are refused.
  */
 #ifndef COMMON_RESOURCES_H
 #define COMMON_RESOURCES_H
@@ -13,7 +14,14 @@
 #define RESOURCE_NAME_MAX 63
 #define RESOURCES_MAX     32 /* kinds in one set */
 
-enum resource_kind { RESOURCE_CPU = 0, RESOURCE_MEMORY = 1, RESOURCE_GPU = 2, RESOURCE_GPU_MEMORY = 3, RESOURCE_STORE = 4, RESOURCE_CUSTOM = 5 };
+enum resource_kind {
+    RESOURCE_CPU = 0,
+    RESOURCE_MEMORY = 1,
+    RESOURCE_GPU = 2,
+    RESOURCE_GPU_MEMORY = 3,
+    RESOURCE_STORE = 4,
+    RESOURCE_CUSTOM = 5
+};
 
 struct resource_names {
     char (*names)[RESOURCE_NAME_MAX + 1];
@@ -22,8 +30,8 @@ struct resource_names {
 
 void resource_names_init(struct resource_names *n); /* with the fixed ones */
 void resource_names_fini(struct resource_names *n);
-/* The number of a name, made if new. -EINVAL: empty, longer than RESOURCE_NAME_MAX, or not [A-Za-z_][A-Za-z0-9_.:/-]*;
- * -ENOSPC: more than 4,096 names. */
+/* The number of a name, made if new. -EINVAL: empty, longer than RESOURCE_NAME_MAX, or not
+ * [A-Za-z_][A-Za-z0-9_.:/-]*; -ENOSPC: more than 4,096 names. */
 int resource_names_intern(struct resource_names *n, const char *name, uint32_t *ret) MUST_CHECK;
 const char *resource_name(const struct resource_names *n, uint32_t kind);
 
@@ -37,10 +45,13 @@ struct resource_set {
     struct resource_amount amounts[RESOURCES_MAX]; /* sorted by kind, none zero in a request */
 };
 
-int resource_set_put(struct resource_set *s, uint32_t kind, int64_t units) MUST_CHECK; /* replaces; -ENOSPC */
-int64_t resource_set_get(const struct resource_set *s, uint32_t kind);                 /* 0 if absent */
-bool resource_set_covers(const struct resource_set *have, const struct resource_set *want); /* each: have >= want */
-void resource_set_take(struct resource_set *have, const struct resource_set *want);    /* may go below zero */
+int resource_set_put(struct resource_set *s, uint32_t kind,
+                     int64_t units) MUST_CHECK;                        /* replaces; -ENOSPC */
+int64_t resource_set_get(const struct resource_set *s, uint32_t kind); /* 0 if absent */
+bool resource_set_covers(const struct resource_set *have,
+                         const struct resource_set *want); /* each: have >= want */
+void resource_set_take(struct resource_set *have,
+                       const struct resource_set *want); /* may go below zero */
 void resource_set_give(struct resource_set *have, const struct resource_set *want);
 bool resource_set_equal(const struct resource_set *a, const struct resource_set *b);
 

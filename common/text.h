@@ -1,5 +1,6 @@
 /*
- * Numbers as people write them: sizes ("512M", "4GiB"), durations ("30s", "5m"), and back. No locale.
+ * Numbers as people write them: sizes ("512M", "4GiB"), durations ("30s", "5m"), and back. No
+ * locale.
  */
 #ifndef COMMON_TEXT_H
 #define COMMON_TEXT_H
@@ -14,14 +15,15 @@ int text_parse_u64(const char *text, uint64_t max, uint64_t *ret) MUST_CHECK;
 int text_parse_double(const char *text, double *ret) MUST_CHECK;
 
 /* Each writes into `out` and returns it. */
-const char *text_format_size(uint64_t bytes, char out[32]);     /* "31.2 GiB" */
-const char *text_format_duration(uint64_t ns, char out[32]);    /* "3 h 12 min", "41 s", "5 ms" */
-const char *text_format_count(uint64_t n, char out[32]);        /* "10,233" */
+const char *text_format_size(uint64_t bytes, char out[32]);      /* "31.2 GiB" */
+const char *text_format_duration(uint64_t ns, char out[32]);     /* "3 h 12 min", "41 s", "5 ms" */
+const char *text_format_count(uint64_t n, char out[32]);         /* "10,233" */
 const char *text_format_rfc3339(uint64_t unix_ms, char out[40]); /* "2026-01-31T10:41:07.123Z" */
 
 /* Copies at most size - 1 bytes and terminates; true if all fitted. */
 bool text_copy(char *dst, size_t size, const char *src);
-/* Printable ASCII and valid UTF-8 stay, all else becomes '?': for what came from outside and goes to a terminal. */
+/* Printable ASCII and valid UTF-8 stay, all else becomes '?': for what came from outside and goes
+ * to a terminal. */
 void text_clean(char *text);
 
 #endif
