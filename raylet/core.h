@@ -94,9 +94,9 @@ struct raylet_effect {
     uint64_t bytes;
     uint64_t head_request; /* EFFECT_READ_LOG for the head: its request (client is 0) */
     const struct local_open *open;
-    struct failure *failure;
-    struct local_msg local;
-    struct cluster_msg head;
+    const struct failure *failure;
+    const struct local_msg *local;
+    const struct cluster_msg *head;
 };
 
 struct raylet_effects {
