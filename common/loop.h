@@ -2,7 +2,7 @@
  * One epoll loop for each daemon. Sources are level-triggered callbacks; what is edge-triggered
  * below (ZMQ_FD) re-arms itself with loop_source_again. Everything runs on the thread that calls
  * loop_turn, but loop_wake, which any thread may call. Callbacks may add and remove any source,
- * also the one that runs.
+ * also the one that runs; one that was removed does not fire again, not even in this turn.
  */
 #ifndef COMMON_LOOP_H
 #define COMMON_LOOP_H

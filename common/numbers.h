@@ -32,8 +32,8 @@ struct numbers {
 void numbers_init(struct numbers *t);
 void numbers_fini(struct numbers *t); /* frees the table, not what it points at */
 
-struct numbers_page *numbers_find_page(struct numbers *t,
-                                       uint64_t index); /* private: and remembers it as the last */
+/* Private: the page, remembered as the last; NULL. */
+struct numbers_page *numbers_find_page(struct numbers *t, uint64_t index);
 
 /* NULL if absent. */
 static inline void *numbers_get(struct numbers *t, uint64_t number)

@@ -26,7 +26,8 @@ bool place_name_ok(const char *name);
  */
 int place_for_start(const char *dir, const char *cluster, struct place *ret,
                     struct failure *f) MUST_CHECK;
-/* The directory of a cluster that is there: as above, and when neither is given the only one under
+/* The directory of a cluster that is there: as above (but `cluster` overrules a DRT_DIR of another
+ * name), and when neither is given the only one under
  * ~/.drt that has a live head or node (its lock is held). CODE_NOT_FOUND says where it looked;
  * several: CODE_EXISTS lists them. */
 int place_find(const char *dir, const char *cluster, struct place *ret,
@@ -47,8 +48,9 @@ int place_find_node(const struct place *p, const char *name, char ret_name[64],
 struct sockaddr_un;
 int place_socket_address(const char *path, struct sockaddr_un *ret, int *ret_dir_fd) MUST_CHECK;
 
-/* Finds one of our programs ("drt-head"): DRT_BINDIR, then beside libdrt's or this executable's
- * directory (../bin), then the configured bindir, then PATH. CODE_NOT_FOUND names all four. */
+/* Finds one of our programs ("drt-head"): DRT_BINDIR (may list several with ':'), then beside
+ * libdrt's or this executable's directory (../bin), then the configured bindir, then PATH.
+ * CODE_NOT_FOUND names all four. */
 int place_find_program(const char *program, char ret[PLACE_PATH_MAX], struct failure *f) MUST_CHECK;
 
 #endif

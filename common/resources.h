@@ -45,13 +45,13 @@ struct resource_set {
     struct resource_amount amounts[RESOURCES_MAX]; /* sorted by kind, none zero in a request */
 };
 
-int resource_set_put(struct resource_set *s, uint32_t kind,
-                     int64_t units) MUST_CHECK;                        /* replaces; -ENOSPC */
+/* Replaces. -ENOSPC: RESOURCES_MAX kinds are in it. */
+int resource_set_put(struct resource_set *s, uint32_t kind, int64_t units) MUST_CHECK;
 int64_t resource_set_get(const struct resource_set *s, uint32_t kind); /* 0 if absent */
-bool resource_set_covers(const struct resource_set *have,
-                         const struct resource_set *want); /* each: have >= want */
-void resource_set_take(struct resource_set *have,
-                       const struct resource_set *want); /* may go below zero */
+/* Whether `have` has at least as much of each kind that `want` names. */
+bool resource_set_covers(const struct resource_set *have, const struct resource_set *want);
+/* May go below zero. A kind that `have` does not know is added: together at most RESOURCES_MAX. */
+void resource_set_take(struct resource_set *have, const struct resource_set *want);
 void resource_set_give(struct resource_set *have, const struct resource_set *want);
 bool resource_set_equal(const struct resource_set *a, const struct resource_set *b);
 
