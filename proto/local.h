@@ -55,9 +55,29 @@ enum local_type {
 
 enum local_role { ROLE_DRIVER = 1, ROLE_WORKER = 2, ROLE_TOOL = 3 };
 
-/* A worker's claim words (ring_channel words, one for each slot): state in the low bits, and a flag. */
-enum claim_state { CLAIM_FREE = 0, CLAIM_OFFERED = 1, CLAIM_CLAIMED = 2, CLAIM_TAKEN_BACK = 3, CLAIM_STATE_MASK = 3 };
-#define CLAIM_CANCEL 4u /* set by the raylet: drt_cancelled() of the body in this slot says true */
+/*
+ * A worker's claims: one shared word for each slot (ring_word). A slot is named by `index + (generation << 8)`; the
+ * generation is new with each RUN, so that a record which was taken back can never be taken for the one that uses its place
+ * now. The word holds the generation, the state, and CLAIM_CANCEL.
+ *
+ *   raylet, before RUN:  store claim_word(slot, CLAIM_OFFERED)
+ *   worker, to begin:    compare-and-swap OFFERED -> CLAIMED; if that fails it skips the record without a word
+ *   raylet, take back:   compare-and-swap OFFERED -> TAKEN_BACK
+ *   raylet, cancel:      compare-and-swap CLAIMED -> CLAIMED | CLAIM_CANCEL: drt_cancelled() of that body says true
+ * The worker writes nothing else: its RESULT frees the slot.
+ */
+enum claim_state { CLAIM_OFFERED = 1, CLAIM_CLAIMED = 2, CLAIM_TAKEN_BACK = 3 };
+#define CLAIM_CANCEL 4u
+
+static inline uint32_t claim_index(uint32_t slot)
+{
+    return slot & (LOCAL_CLAIMS - 1);
+}
+
+static inline uint32_t claim_word(uint32_t slot, enum claim_state state)
+{
+    return (slot & ~0xffu) | (uint32_t)state;
+}
 
 struct local_open {
     uint32_t protocol; /* LOCAL_PROTOCOL_VERSION */
@@ -104,7 +124,7 @@ struct local_submit {
     uint64_t number; /* of its first return; consecutive, checked */
     uint32_t class_number;
     uint32_t returns;     /* 1.. */
-    uint32_t parent_slot; /* worker: 1 + the claim slot of the body that submits; 0: none */
+    uint32_t parent_slot; /* worker: 1 + the claim index of the body that submits; 0: none */
     uint32_t max_attempts; /* 1.. */
     uint32_t flags;
     uint64_t timeout_ns; /* 0: none */
@@ -169,7 +189,7 @@ struct local_run_class {
 };
 
 struct local_run {
-    uint32_t slot;
+    uint32_t slot; /* index and generation: see claims */
     uint32_t class_number; /* of RUN_CLASS */
     uint32_t attempt;
     uint32_t returns;
@@ -188,7 +208,7 @@ struct local_return {
 };
 
 struct local_result {
-    uint32_t slot;
+    uint32_t slot; /* as in RUN */
     int32_t code;      /* 0, CODE_FAILED, CODE_SIGNATURE; the payload is empty unless 0 */
     int32_t app_code;
     const char *message; /* "" unless code */

@@ -41,7 +41,7 @@ enum raylet_event_kind {
     EVENT_PROGRAM,
     EVENT_WORKER_STARTED, /* `worker`, `pid`: the process exists; it will connect as a client with OPEN.worker */
     EVENT_WORKER_REFUSED, /* `worker`, `failure`: could not be started */
-    EVENT_WORKER_EXITED,  /* `worker`, `wait_status`; `claimed`: slots that stood in CLAIMED; all its messages came before */
+    EVENT_WORKER_EXITED,  /* `worker`, `wait_status`; `claimed`: indexes whose words stood in CLAIMED; all its messages came before */
     EVENT_TAKEN_BACK,     /* `worker`, `slot`, `ok`: answer to EFFECT_TAKE_BACK */
     EVENT_HEAD_UP,        /* a session with the head begins; answered with JOIN by the core */
     EVENT_HEAD_MESSAGE,
@@ -67,7 +67,7 @@ struct raylet_event {
 };
 
 enum raylet_effect_kind {
-    EFFECT_SEND = 1,     /* `client`, `local`: RUN also sets its claim slot to OFFERED first */
+    EFFECT_SEND = 1,     /* `client`, `local`: for RUN its claim word is set to OFFERED first */
     EFFECT_CLOSE,        /* `client`: after what was sent before; a worker is killed by EFFECT_KILL */
     EFFECT_CREDIT,       /* `client`, `bytes` came back */
     EFFECT_CANCEL_FLAG,  /* `client` (a worker's), `slot`: set CLAIM_CANCEL */
