@@ -127,7 +127,7 @@ int text_parse_u64(const char *text, uint64_t max, uint64_t *ret)
     if (r != 0) {
         return r;
     }
-    if (*d.rest != '\0') {
+    if (*d.rest != '\0' || d.scale != 1) {
         return -EINVAL;
     }
     if (d.whole > max) {
