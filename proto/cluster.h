@@ -1,7 +1,7 @@
 /*
- * What a raylet and the head say to each other, as plain structs; proto/cluster.proto is their form on the wire. They
- * travel in sessions (proto/session.h), each once and in order; RENEW and RENEWED alone are datagrams. The same
- * contracts as proto/local.h. No I/O.
+ * What a raylet and the head say to each other, as plain structs; proto/cluster.proto is their form
+ * on the wire. They travel in sessions (proto/session.h), each once and in order; RENEW and RENEWED
+ * alone are datagrams. The same contracts as proto/local.h. No I/O.
  */
 #ifndef PROTO_CLUSTER_H
 #define PROTO_CLUSTER_H
@@ -15,21 +15,21 @@
 #define CLUSTER_PROTOCOL_VERSION 1u
 
 enum cluster_type {
-    CLUSTER_JOIN = 64,      /* raylet: first on every session */
-    CLUSTER_JOINED = 65,    /* head */
-    CLUSTER_REFUSED = 66,   /* head: the raylet ends with this sentence */
-    CLUSTER_RENEW = 67,     /* raylet, each second, datagram */
-    CLUSTER_RENEWED = 68,   /* head, datagram */
-    CLUSTER_JOB_NEW = 69,   /* raylet */
-    CLUSTER_JOB_ADDED = 70, /* head, after its commit */
-    CLUSTER_JOB_END = 71,   /* raylet */
-    CLUSTER_JOB_ENDED = 72, /* head, after its commit */
-    CLUSTER_FEASIBLE = 73,  /* raylet: could any node ever? */
+    CLUSTER_JOIN = 64,            /* raylet: first on every session */
+    CLUSTER_JOINED = 65,          /* head */
+    CLUSTER_REFUSED = 66,         /* head: the raylet ends with this sentence */
+    CLUSTER_RENEW = 67,           /* raylet, each second, datagram */
+    CLUSTER_RENEWED = 68,         /* head, datagram */
+    CLUSTER_JOB_NEW = 69,         /* raylet */
+    CLUSTER_JOB_ADDED = 70,       /* head, after its commit */
+    CLUSTER_JOB_END = 71,         /* raylet */
+    CLUSTER_JOB_ENDED = 72,       /* head, after its commit */
+    CLUSTER_FEASIBLE = 73,        /* raylet: could any node ever? */
     CLUSTER_FEASIBLE_ANSWER = 74, /* head */
-    CLUSTER_VIEW = 75,      /* head: nodes that changed */
-    CLUSTER_LEAVE = 76,     /* raylet */
-    CLUSTER_LEFT = 77,      /* head, after its commit */
-    CLUSTER_QUERY = 78,     /* either way: state of the cluster or of one node */
+    CLUSTER_VIEW = 75,            /* head: nodes that changed */
+    CLUSTER_LEAVE = 76,           /* raylet */
+    CLUSTER_LEFT = 77,            /* head, after its commit */
+    CLUSTER_QUERY = 78,           /* either way: state of the cluster or of one node */
     CLUSTER_REPLY = 79,
 };
 
@@ -40,14 +40,16 @@ struct cluster_amount {
 
 struct cluster_join {
     uint32_t protocol;
-    uint32_t number;     /* what this incarnation already holds (a new session, a restarted head); 0: give me one */
-    uint32_t supersedes; /* the number of the same directory's former incarnation, surely dead: its lock is ours; 0: none */
+    uint32_t number; /* what this incarnation already holds (a new session, a restarted head); 0:
+                        give me one */
+    uint32_t supersedes; /* the number of the same directory's former incarnation, surely dead: its
+                            lock is ours; 0: none */
     const char *name, *host, *address, *version; /* address: "10.0.0.5:7421", the message port */
-    const char *public_key; /* Z85, 40 characters: of its message port */
+    const char *public_key;                      /* Z85, 40 characters: of its message port */
     uint32_t pid;
     const struct cluster_amount *amounts;
     size_t amount_count;
-    const char *labels; /* "disk=ssd,zone=b" */
+    const char *labels;   /* "disk=ssd,zone=b" */
     const uint64_t *jobs; /* that it still runs */
     size_t job_count;
 };
@@ -65,7 +67,8 @@ struct cluster_refused {
 struct cluster_renew {
     uint64_t sent_ns;     /* the raylet's boot clock: the lease runs from it */
     uint64_t answered_ns; /* sent_ns of the last RENEWED seen; 0: none */
-    const struct cluster_amount *amounts; /* what changed since the last answered one; all at first */
+    const struct cluster_amount
+        *amounts; /* what changed since the last answered one; all at first */
     size_t amount_count;
     uint64_t waiting, running, done, failed;
     uint32_t workers, idle_workers;
@@ -76,7 +79,8 @@ struct cluster_renewed {
 };
 
 struct cluster_job_new {
-    uint64_t key; /* of this raylet: its number for the driver; with the node's number it makes this idempotent */
+    uint64_t key; /* of this raylet: its number for the driver; with the node's number it makes this
+                     idempotent */
     const char *name, *program, *user;
     uint32_t pid;
     uint64_t started_unix_ms;
@@ -164,6 +168,7 @@ struct cluster_msg {
 
 size_t cluster_size(const struct cluster_msg *m);
 void cluster_encode(const struct cluster_msg *m, void *dst);
-int cluster_decode(struct bytes data, struct arena *arena, struct cluster_msg *ret, const char **ret_why) MUST_CHECK;
+int cluster_decode(struct bytes data, struct arena *arena, struct cluster_msg *ret,
+                   const char **ret_why) MUST_CHECK;
 
 #endif

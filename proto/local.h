@@ -1,16 +1,17 @@
 /*
- * What a process of the user and its raylet say to each other, as plain structs; proto/local.proto is their form on
- * the ring. Pointers in a decoded message point into the message or the arena it was decoded with; pointers in one
- * that is encoded are borrowed until the call returns. No I/O. docs/protocol.md tells the conversation.
+ * What a process of the user and its raylet say to each other, as plain structs; proto/local.proto
+ * is their form on the ring. Pointers in a decoded message point into the message or the arena it
+ * was decoded with; pointers in one that is encoded are borrowed until the call returns. No I/O.
+ * docs/protocol.md tells the conversation.
  *
  *   client                         raylet
  *   OPEN             ->            (driver: makes a job at the head)      <- WELCOME or REFUSED
  *   CLASS, SUBMIT, PUT ->          files them; refused ones become objects in error
- *   GET ids          ->            holds them until settled               <- VALUES (each id once for each GET of it)
- *   RELEASE, CANCEL, GOODBYE ->
- *   worker:                        <- RUN_CLASS once for each class, RUN into a claim slot
- *   RESULT slot, BLOCKED, UNBLOCKED ->                                    <- LEAVE: exit when idle
- *   tool:  QUERY     ->                                                   <- REPLY (several; the last says so)
+ *   GET ids          ->            holds them until settled               <- VALUES (each id once
+ * for each GET of it) RELEASE, CANCEL, GOODBYE -> worker:                        <- RUN_CLASS once
+ * for each class, RUN into a claim slot RESULT slot, BLOCKED, UNBLOCKED -> <- LEAVE: exit when idle
+ *   tool:  QUERY     ->                                                   <- REPLY (several; the
+ * last says so)
  */
 #ifndef PROTO_LOCAL_H
 #define PROTO_LOCAL_H
@@ -22,7 +23,7 @@
 #include "proto/state.h"
 
 #define LOCAL_PROTOCOL_VERSION 1u
-#define LOCAL_IDS_MAX          1024u /* ids in one GET, RELEASE */
+#define LOCAL_IDS_MAX          1024u  /* ids in one GET, RELEASE */
 #define LOCAL_ARGS_MAX         16384u /* needs, references of one task */
 #define LOCAL_RETURNS_MAX      4096u
 #define LOCAL_CLAIMS           128u /* claim slots of a worker */
@@ -56,15 +57,16 @@ enum local_type {
 enum local_role { ROLE_DRIVER = 1, ROLE_WORKER = 2, ROLE_TOOL = 3 };
 
 /*
- * A worker's claims: one shared word for each slot (ring_word). A slot is named by `index + (generation << 8)`; the
- * generation is new with each RUN, so that a record which was taken back can never be taken for the one that uses its place
- * now. The word holds the generation, the state, and CLAIM_CANCEL.
+ * A worker's claims: one shared word for each slot (ring_word). A slot is named by `index +
+ * (generation << 8)`; the generation is new with each RUN, so that a record which was taken back
+ * can never be taken for the one that uses its place now. The word holds the generation, the state,
+ * and CLAIM_CANCEL.
  *
  *   raylet, before RUN:  store claim_word(slot, CLAIM_OFFERED)
- *   worker, to begin:    compare-and-swap OFFERED -> CLAIMED; if that fails it skips the record without a word
- *   raylet, take back:   compare-and-swap OFFERED -> TAKEN_BACK
- *   raylet, cancel:      compare-and-swap CLAIMED -> CLAIMED | CLAIM_CANCEL: drt_cancelled() of that body says true
- * The worker writes nothing else: its RESULT frees the slot.
+ *   worker, to begin:    compare-and-swap OFFERED -> CLAIMED; if that fails it skips the record
+ * without a word raylet, take back:   compare-and-swap OFFERED -> TAKEN_BACK raylet, cancel:
+ * compare-and-swap CLAIMED -> CLAIMED | CLAIM_CANCEL: drt_cancelled() of that body says true The
+ * worker writes nothing else: its RESULT frees the slot.
  */
 enum claim_state { CLAIM_OFFERED = 1, CLAIM_CLAIMED = 2, CLAIM_TAKEN_BACK = 3 };
 #define CLAIM_CANCEL 4u
@@ -86,7 +88,7 @@ struct local_open {
     const char *job_name;
     const char *program_name; /* as the user would type it */
     const char *cwd;
-    struct bytes env;  /* NUL-terminated "NAME=value" one after another; without DRT_* */
+    struct bytes env; /* NUL-terminated "NAME=value" one after another; without DRT_* */
     uint32_t umask;
 };
 
@@ -94,7 +96,8 @@ struct local_welcome {
     uint32_t node, client;
     uint64_t job;
     const char *node_name, *cluster;
-    uint64_t credit_bytes; /* SUBMIT and PUT bytes (payload + 256 each) that may be outstanding; see ring credit */
+    uint64_t credit_bytes; /* SUBMIT and PUT bytes (payload + 256 each) that may be outstanding; see
+                              ring credit */
 };
 
 struct local_refused {
@@ -123,13 +126,13 @@ enum local_submit_flags { SUBMIT_RETRY_ON_ERROR = 1, SUBMIT_AT_MOST_ONCE = 2 };
 struct local_submit {
     uint64_t number; /* of its first return; consecutive, checked */
     uint32_t class_number;
-    uint32_t returns;     /* 1.. */
-    uint32_t parent_slot; /* worker: 1 + the claim index of the body that submits; 0: none */
+    uint32_t returns;      /* 1.. */
+    uint32_t parent_slot;  /* worker: 1 + the claim index of the body that submits; 0: none */
     uint32_t max_attempts; /* 1.. */
     uint32_t flags;
     uint64_t timeout_ns; /* 0: none */
     uint64_t backoff_ns;
-    const char *name; /* "": the function's */
+    const char *name;              /* "": the function's */
     const struct object_id *needs; /* values it takes, in the order of its DRT_OF arguments */
     size_t need_count;
     const struct object_id *refs; /* references it is given and does not wait for */
@@ -151,12 +154,17 @@ struct local_get {
     size_t id_count; /* 1..LOCAL_IDS_MAX */
 };
 
-enum value_state { VALUE_HERE = 0, VALUE_READY = 1, VALUE_ERROR = 2 }; /* READY: settled with a value of `size`, not sent */
+enum value_state {
+    VALUE_HERE = 0,
+    VALUE_READY = 1,
+    VALUE_ERROR = 2
+}; /* READY: settled with a value of `size`, not sent */
 
 struct local_value {
     struct object_id id;
     uint32_t state;
-    uint32_t size; /* HERE: bytes in the payload, each beginning 8-aligned; ERROR: a packed failure there */
+    uint32_t size; /* HERE: bytes in the payload, each beginning 8-aligned; ERROR: a packed failure
+                      there */
 };
 
 struct local_values {
@@ -189,13 +197,16 @@ struct local_run_class {
 };
 
 struct local_run {
-    uint32_t slot; /* index and generation: see claims */
+    uint32_t slot;         /* index and generation: see claims */
     uint32_t class_number; /* of RUN_CLASS */
     uint32_t attempt;
     uint32_t returns;
     struct object_id task; /* first return */
     uint64_t time_left_ns; /* 0: no limit */
-    const uint32_t *need_sizes; /* the values follow the arguments in the payload, each 64-aligned */
+    uint32_t args_size; /* bytes of arguments at the beginning of the payload: decoded; encoded from
+                         * the payload's own size where `more` holds the values */
+    const uint32_t *need_sizes; /* the values follow the arguments in the payload, each beginning
+                                   64-aligned in it */
     size_t need_count;
 };
 
@@ -209,7 +220,7 @@ struct local_return {
 
 struct local_result {
     uint32_t slot; /* as in RUN */
-    int32_t code;      /* 0, CODE_FAILED, CODE_SIGNATURE; the payload is empty unless 0 */
+    int32_t code;  /* 0, CODE_FAILED, CODE_SIGNATURE; the payload is empty unless 0 */
     int32_t app_code;
     const char *message; /* "" unless code */
     const struct local_return *returns;
@@ -247,7 +258,8 @@ struct local_msg {
         struct local_reply reply;
     };
     struct bytes payload;
-    const struct bytes *more; /* encoding only: further parts of the payload, each beginning 64-aligned (RUN) */
+    const struct bytes *more; /* encoding only: further parts of the payload, each beginning
+                                 64-aligned in it (RUN) */
     size_t more_count;
 };
 
@@ -255,9 +267,16 @@ struct local_msg {
 size_t local_size(const struct local_msg *m);
 /* Writes exactly local_size(m) bytes to `dst` (8-aligned). */
 void local_encode(const struct local_msg *m, void *dst);
-/* Decodes and checks: known type, known fields only, sizes, counts, strings bounded and UTF-8 or cleaned, numbers in range.
- * What it does not point into `data` it takes from `arena`. 0, or -EPROTO with a reason in *ret_why (static text). */
-int local_decode(struct bytes data, struct arena *arena, struct local_msg *ret, const char **ret_why) MUST_CHECK;
+/* Decodes and checks: known type, known fields only, sizes, counts, strings bounded and UTF-8 or
+ * cleaned, numbers in range. What it does not point into `data` it takes from `arena`. 0, or
+ * -EPROTO with a reason in *ret_why (static text). */
+int local_decode(struct bytes data, struct arena *arena, struct local_msg *ret,
+                 const char **ret_why) MUST_CHECK;
+
+/* Of a decoded RUN: its arguments, and the values of its needs (`ret_values` has room for
+ * need_count); they point into the payload. */
+struct bytes local_run_args(const struct local_msg *m);
+void local_run_values(const struct local_msg *m, struct bytes *ret_values);
 
 /* A failure as bytes (the payload of VALUE_ERROR). */
 void failure_encode(const struct failure *f, struct buffer *ret);

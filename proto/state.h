@@ -1,6 +1,6 @@
 /*
- * What people may ask of a raylet or the head, and the rows of the answers: plain structs of proto/state.proto. The
- * same rows serve the screens, --json and the SDK's drt_nodes. No I/O.
+ * What people may ask of a raylet or the head, and the rows of the answers: plain structs of
+ * proto/state.proto. The same rows serve the screens, --json and the SDK's drt_nodes. No I/O.
  */
 #ifndef PROTO_STATE_H
 #define PROTO_STATE_H
@@ -20,19 +20,20 @@ enum state_kind {
     STATE_EXPLAIN = 6, /* of one task */
     STATE_WORKERS = 7, /* with where their logs are */
     STATE_LOG = 8,     /* a piece of one worker's log */
-    STATE_STOP = 9,    /* stop the daemon that is asked (tool on the same machine and of the same user only) */
-    STATE_LEAVE = 10,  /* raylet: leave the cluster, running work ends first */
+    STATE_STOP =
+        9, /* stop the daemon that is asked (tool on the same machine and of the same user only) */
+    STATE_LEAVE = 10, /* raylet: leave the cluster, running work ends first */
 };
 
 struct state_query {
     uint32_t kind;
-    uint32_t limit; /* rows; 0: 100 */
-    const char *id;    /* task, job: as text; "last" is the newest. "" if not given */
+    uint32_t limit;                  /* rows; 0: 100 */
+    const char *id;                  /* task, job: as text; "last" is the newest. "" if not given */
     const char *node, *state, *name; /* filters; "" if not given */
-    uint64_t job;      /* filter; 0: all */
-    uint64_t worker;   /* STATE_LOG */
-    uint32_t stream;   /* STATE_LOG: 1 out, 2 err */
-    uint64_t offset, max_bytes; /* STATE_LOG; offset UINT64_MAX: the last max_bytes */
+    uint64_t job;                    /* filter; 0: all */
+    uint64_t worker;                 /* STATE_LOG */
+    uint32_t stream;                 /* STATE_LOG: 1 out, 2 err */
+    uint64_t offset, max_bytes;      /* STATE_LOG; offset UINT64_MAX: the last max_bytes */
 };
 
 struct state_amount {
@@ -42,7 +43,8 @@ struct state_amount {
 
 struct state_node {
     uint32_t number;
-    const char *name, *host, *address, *state, *note, *labels; /* state: alive, suspect, lost, left */
+    const char *name, *host, *address, *state, *note,
+        *labels;            /* state: alive, suspect, lost, left */
     uint64_t since_unix_ms; /* of this state */
     uint32_t pid;
     const struct state_amount *amounts;
@@ -61,7 +63,8 @@ struct state_job {
 
 struct state_task {
     struct object_id id;
-    const char *function, *name, *node, *state, *reason; /* state: waiting, ready, running, done, failed, cancelled */
+    const char *function, *name, *node, *state,
+        *reason; /* state: waiting, ready, running, done, failed, cancelled */
     uint64_t job, worker;
     uint32_t attempt, max_attempts, depth;
     int32_t priority;
@@ -83,8 +86,8 @@ struct state_worker {
 };
 
 struct state_reply {
-    bool last; /* no further reply to this query */
-    struct failure failure; /* code 0: none */
+    bool last;                          /* no further reply to this query */
+    struct failure failure;             /* code 0: none */
     const char *cluster, *head_address; /* STATE_CLUSTER */
     uint32_t head_pid;
     uint64_t head_started_unix_ms;
@@ -100,9 +103,15 @@ struct state_reply {
     size_t worker_count;
     const char *const *lines; /* STATE_EXPLAIN */
     size_t line_count;
-    struct bytes log; /* STATE_LOG */
+    struct bytes log;             /* STATE_LOG */
     uint64_t log_offset, log_end; /* of `log` in the stream, and of the stream's end now */
-    bool log_closed;  /* the worker is gone: nothing will follow */
+    bool log_closed;              /* the worker is gone: nothing will follow */
 };
+
+/* Bytes that it takes in a message. One must stay below MESSAGE_META_MAX (1 MiB): whoever makes
+ * long answers ends one and begins the next every STATE_REPLY_ROWS rows, or looks here. `log` is at
+ * most 512 KiB, `lines` at most 4,096. */
+size_t state_reply_size(const struct state_reply *reply);
+#define STATE_REPLY_ROWS 100u
 
 #endif

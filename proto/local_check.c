@@ -1,0 +1,221 @@
+#include "proto/local.h"
+#include "proto/tables.h"
+
+/* What the tables cannot say: ranges, and that the payload is made of exactly the sizes that stand
+ * in the message. */
+
+static int refuse(const char **ret_why, const char *why)
+{
+    *ret_why = why;
+    return -EPROTO;
+}
+
+static bool ids_good(const struct object_id *ids, size_t count)
+{
+    bool good = true;
+    for (size_t i = 0; i < count; i++) {
+        good &= ids[i].number != 0;
+    }
+    return good;
+}
+
+static bool slot_good(uint32_t slot)
+{
+    return (slot & 0xff) < LOCAL_CLAIMS;
+}
+
+static int check_open(const struct local_open *m, const char **ret_why)
+{
+    const uint8_t *env = m->env.data;
+    if (m->role < ROLE_DRIVER || m->role > ROLE_TOOL) {
+        return refuse(ret_why, "OPEN without a role");
+    }
+    if (m->env.size != 0 && env[m->env.size - 1] != '\0') {
+        return refuse(ret_why, "OPEN's environment is not terminated");
+    }
+    return 0;
+}
+
+static int check_class(const struct local_class *m, const char **ret_why)
+{
+    for (size_t i = 0; i < m->amount_count; i++) {
+        if (m->amounts[i].units < 0 || m->amounts[i].name[0] == '\0') {
+            return refuse(ret_why, "CLASS asks for an amount below zero or without a name");
+        }
+    }
+    return m->number != 0 && m->function[0] != '\0'
+               ? 0
+               : refuse(ret_why, "CLASS without number or function");
+}
+
+static int check_submit(const struct local_submit *m, const char **ret_why)
+{
+    if (m->number == 0 || m->number > UINT64_MAX - LOCAL_RETURNS_MAX || m->class_number == 0) {
+        return refuse(ret_why, "SUBMIT without number or class");
+    }
+    if (m->returns == 0 || m->returns > LOCAL_RETURNS_MAX || m->max_attempts == 0) {
+        return refuse(ret_why, "SUBMIT's returns or attempts are out of range");
+    }
+    if (m->parent_slot > LOCAL_CLAIMS || m->flags > (SUBMIT_RETRY_ON_ERROR | SUBMIT_AT_MOST_ONCE)) {
+        return refuse(ret_why, "SUBMIT's slot or flags are out of range");
+    }
+    if (!ids_good(m->needs, m->need_count) || !ids_good(m->refs, m->ref_count)) {
+        return refuse(ret_why, "SUBMIT names an object that is none");
+    }
+    return 0;
+}
+
+static int check_ids(const struct object_id *ids, size_t count, const char **ret_why)
+{
+    if (count == 0 || !ids_good(ids, count)) {
+        return refuse(ret_why, "no ids, or one that is none");
+    }
+    return 0;
+}
+
+static int check_values(const struct local_msg *m, const char **ret_why)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < m->values.value_count; i++) {
+        const struct local_value *v = &m->values.values[i];
+        if (v->state > VALUE_ERROR || v->id.number == 0) {
+            return refuse(ret_why, "VALUES with an unknown state or without an id");
+        }
+        at = v->state == VALUE_READY ? at : align_up(at, 8) + v->size;
+    }
+    return at == m->payload.size ? 0 : refuse(ret_why, "VALUES' sizes and payload differ");
+}
+
+static int check_run(struct local_msg *m, const char **ret_why)
+{
+    struct local_run *run = &m->run;
+    if (!slot_good(run->slot) || run->class_number == 0 || run->returns == 0 ||
+        run->returns > LOCAL_RETURNS_MAX || run->task.number == 0) {
+        return refuse(ret_why, "RUN's numbers are out of range");
+    }
+    if (run->need_count == 0) {
+        run->args_size = run->args_size == 0 ? (uint32_t)m->payload.size : run->args_size;
+    }
+    size_t at = run->args_size;
+    for (size_t i = 0; i < run->need_count; i++) {
+        at = align_up(at, 64) + run->need_sizes[i];
+    }
+    return at == m->payload.size ? 0 : refuse(ret_why, "RUN's sizes and payload differ");
+}
+
+static int check_result(const struct local_msg *m, const char **ret_why)
+{
+    const struct local_result *result = &m->result;
+    size_t at = 0;
+    for (size_t i = 0; i < result->return_count; i++) {
+        const struct local_return *r = &result->returns[i];
+        bool is_alias = r->state == RETURN_ALIAS, is_set = r->alias.number != 0;
+        if (r->state > RETURN_TOO_LARGE || is_alias != is_set) {
+            return refuse(ret_why, "RESULT with an unknown state, or an alias in the wrong place");
+        }
+        at = r->state == RETURN_VALUE && result->code == 0 ? align_up(at, 8) + r->size : at;
+    }
+    if (!slot_good(result->slot)) {
+        return refuse(ret_why, "RESULT's slot is out of range");
+    }
+    return at == m->payload.size ? 0 : refuse(ret_why, "RESULT's sizes and payload differ");
+}
+
+static int check_small(const struct local_msg *m, const char **ret_why)
+{
+    switch (m->type) {
+    case LOCAL_OPEN:
+        return check_open(&m->open, ret_why);
+    case LOCAL_CLASS:
+        return check_class(&m->class_, ret_why);
+    case LOCAL_GET:
+        return m->get.flags > GET_WHOLE ? refuse(ret_why, "GET's flags are out of range")
+                                        : check_ids(m->get.ids, m->get.id_count, ret_why);
+    case LOCAL_RELEASE:
+    case LOCAL_HOLD:
+        return check_ids(m->ids.ids, m->ids.id_count, ret_why);
+    case LOCAL_CANCEL:
+        return m->cancel.flags > (CANCEL_FORCE | CANCEL_RECURSIVE)
+                   ? refuse(ret_why, "CANCEL's flags are out of range")
+                   : check_ids(&m->cancel.id, 1, ret_why);
+    case LOCAL_RUN_CLASS:
+        return m->run_class.number != 0 ? 0 : refuse(ret_why, "RUN_CLASS without a number");
+    default:
+        return 0;
+    }
+}
+
+static int check(struct local_msg *m, const char **ret_why)
+{
+    switch (m->type) {
+    case LOCAL_SUBMIT:
+        return check_submit(&m->submit, ret_why);
+    case LOCAL_RUN:
+        return check_run(m, ret_why);
+    case LOCAL_RESULT:
+        return check_result(m, ret_why);
+    case LOCAL_VALUES:
+        return check_values(m, ret_why);
+    case LOCAL_PUT:
+        return m->put.number != 0 && ids_good(m->put.refs, m->put.ref_count)
+                   ? 0
+                   : refuse(ret_why, "PUT without number, or it names an object that is none");
+    default:
+        return m->payload.size != 0 ? refuse(ret_why, "a payload where none belongs")
+                                    : check_small(m, ret_why);
+    }
+}
+
+int local_decode(struct bytes data, struct arena *arena, struct local_msg *ret,
+                 const char **ret_why)
+{
+    struct message_view view;
+    if (message_parse(data, &view) != 0) {
+        return refuse(ret_why, "the message's frame is broken");
+    }
+    const struct codec *codec = local_codec(view.type);
+    if (codec == NULL) {
+        return refuse(ret_why, "a message of unknown type");
+    }
+    ret->type = view.type;
+    ret->payload = view.payload;
+    ret->more = NULL;
+    ret->more_count = 0;
+    int err = codec_read(codec, view.meta, arena, &ret->open, ret_why);
+    return err != 0 ? err : check(ret, ret_why);
+}
+
+struct bytes local_run_args(const struct local_msg *m)
+{
+    ASSERT(m->type == LOCAL_RUN);
+    return bytes_of(m->payload.data, m->run.args_size);
+}
+
+void local_run_values(const struct local_msg *m, struct bytes *ret_values)
+{
+    ASSERT(m->type == LOCAL_RUN);
+    size_t at = m->run.args_size;
+    for (size_t i = 0; i < m->run.need_count; i++) {
+        at = align_up(at, 64);
+        ret_values[i] = bytes_of((const uint8_t *)m->payload.data + at, m->run.need_sizes[i]);
+        at += m->run.need_sizes[i];
+    }
+}
+
+void failure_encode(const struct failure *f, struct buffer *ret)
+{
+    size_t size = codec_size(&failure_codec, f);
+    codec_write(&failure_codec, f, buffer_extend(ret, size));
+}
+
+int failure_decode(struct bytes data, struct failure *ret)
+{
+    const char *why;
+    struct failure failure;
+    /* Its texts lie in the struct itself: nothing is taken from an arena. */
+    int err = codec_read(&failure_codec, data, NULL, &failure, &why);
+    if (err == 0) {
+        *ret = failure;
+    }
+    return err;
+}
