@@ -51,8 +51,9 @@ struct head_config {
 
 struct head_core *head_core_new(const struct head_config *config);
 void head_core_free(struct head_core *core); /* NULL is fine */
-/* Before the first step: what the journal holds, in any order. -EPROTO: rows that contradict each
- * other (*ret_why, static text); then only head_core_free may follow. */
+/* Before the first step: what the journal holds, nodes before jobs, each by ascending number.
+ * -EPROTO: rows that contradict each other (*ret_why, static text); then only head_core_free may
+ * follow. */
 int head_core_restore(struct head_core *core, const struct head_record *records, size_t count,
                       const char **ret_why) MUST_CHECK;
 
@@ -61,7 +62,8 @@ enum head_event_kind {
         1, /* `link` (the shell's handle, never used again), `role`: a session begins */
     HEAD_EVENT_MESSAGE,   /* `link`, `cluster`: the next one in its session */
     HEAD_EVENT_DATAGRAM,  /* `link`, `cluster` */
-    HEAD_EVENT_LINK_DOWN, /* `link`, `refused`: nobody listens at the other side's port */
+    HEAD_EVENT_LINK_CUT,  /* `link`: its connection ended; the session waits for another one */
+    HEAD_EVENT_LINK_DOWN, /* `link`: its session ended */
     HEAD_EVENT_PROBED,    /* `node`, `probe`: the answer to HEAD_EFFECT_PROBE */
     HEAD_EVENT_COMMITTED, /* `record`: all records up to this one are on disk */
     HEAD_EVENT_TOOL_UP, /* `tool` (handle, never used again): a process of this user at head.sock */
@@ -78,7 +80,6 @@ struct head_event {
     uint32_t node;
     enum peer_role role;
     enum head_probe probe;
-    bool refused;
     uint64_t record;
     const struct cluster_msg *cluster;
     const struct local_msg *local;

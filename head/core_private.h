@@ -1,0 +1,246 @@
+/*
+ * The inside of the head's core, shared by head/core*.c alone: its tables and who may call whom.
+ * core.c is on top and dispatches; core_query, core_nodes, core_jobs and core_view stand side by
+ * side above core_out, which alone makes effects.
+ */
+#ifndef HEAD_CORE_PRIVATE_H
+#define HEAD_CORE_PRIVATE_H
+
+#include "common/clock.h"
+#include "common/list.h"
+#include "common/numbers.h"
+#include "common/resources.h"
+#include "head/core.h"
+
+#include <uthash.h>
+
+#define HEAD_DEAF_NS      (2 * HEAD_LEASE_NS) /* a node that hears no answer for this long gets none */
+#define HEAD_LABELS_MAX   1024u
+#define HEAD_TEXT_MAX     255u
+#define HEAD_ROWS_NODES   32u /* in one message: below MESSAGE_META_MAX whatever the texts are */
+#define HEAD_ROWS_JOBS    128u
+#define HEAD_TICK_NS      NS_PER_S
+#define HEAD_TICK_FAST_NS (HEAD_PROBE_NS / 2) /* while some node is silent */
+
+struct head_link {
+    uint64_t link;
+    enum peer_role role;
+    bool closing;           /* DROP is on its way: nothing that it says counts */
+    bool whole;             /* it was sent the whole view */
+    struct head_node *node; /* NULL: it has not joined */
+    UT_hash_handle hh;
+};
+
+struct head_tool {
+    uint32_t tool;
+    bool open, closing;
+    UT_hash_handle hh;
+};
+
+struct head_node {
+    struct head_node_row row; /* its texts point into `texts` or are static */
+    char *texts;
+    char note[96];
+    struct list listed;     /* in alive or ended */
+    struct list dirty_link; /* in view_dirty */
+    struct list dying_link; /* in dying */
+    UT_hash_handle hh;      /* by name, while alive */
+    struct head_link *link;
+    struct list jobs; /* live ones */
+
+    uint64_t lease_boot_ns; /* the lease counts from here */
+    bool restored;          /* not heard in this life of the head */
+    uint64_t heard_ns;      /* monotonic: last sign of life */
+    uint64_t first_sent_ns; /* of its clock: the first renewal after JOIN */
+    uint64_t last_sent_ns;  /* the newest renewal */
+    bool suspect;
+    bool probing; /* a probe is out */
+    uint32_t refused;
+    uint64_t probe_at_ns;
+    uint64_t reconcile_at_ns; /* NS_FOREVER: no job is unaccounted for */
+
+    struct cluster_amount *amounts; /* row.amount_count of them */
+    uint64_t waiting, running, done, failed;
+    uint32_t workers, idle_workers;
+};
+
+struct head_job_key {
+    uint64_t key;
+    uint64_t node;
+};
+
+struct head_job {
+    struct head_job_row row; /* texts point behind it */
+    struct head_job_key key;
+    UT_hash_handle hh;  /* by key */
+    struct list all;    /* by number */
+    struct list listed; /* in its node's jobs, or in jobs_ended */
+    bool unaccounted;   /* its node did not list it when it joined again */
+    char texts[];
+};
+
+struct head_target {
+    uint32_t node;
+    bool done;
+};
+
+struct head_query {
+    struct list listed;
+    uint64_t number;  /* our request to the nodes */
+    uint64_t request; /* the asker's */
+    uint64_t link;    /* the asker: a link, or else a tool */
+    uint32_t tool;
+    uint64_t deadline_ns;
+    struct head_target *targets;
+    size_t target_count, open;
+    size_t rows;
+    bool found;             /* something was passed on */
+    struct failure failure; /* what a node answered, while nothing is found */
+};
+
+struct head_out {
+    struct list listed;
+    enum head_effect_kind kind;
+    uint64_t link;
+    uint32_t tool;
+    uint64_t after;
+    size_t size;
+    _Alignas(64) uint8_t message[];
+};
+
+struct head_core {
+    char *cluster, *address;
+    uint32_t pid;
+    uint64_t started_unix_ms;
+    struct head_time time;
+
+    struct numbers nodes; /* all that are remembered */
+    struct list alive;    /* by number */
+    struct list ended;    /* oldest first */
+    struct head_node *names;
+    uint32_t node_last; /* the highest number ever given */
+    size_t alive_count, ended_count;
+    uint64_t restored_until_boot_ns; /* no restored node is lost before */
+    struct list dying;               /* nodes that ended and still have live jobs */
+
+    struct head_link *links;
+    struct head_tool *tools;
+
+    struct numbers jobs;
+    struct list jobs_all, jobs_ended;
+    struct head_job *job_keys;
+    uint64_t job_last;
+    size_t jobs_live, jobs_ended_count;
+
+    struct list queries;
+    size_t query_count;
+    uint64_t query_last;
+
+    struct list view_dirty; /* nodes, by `dirty_link` */
+    bool view_urgent;       /* a member came or went */
+    uint64_t tick_at_ns;
+
+    struct list held, sent; /* head_out: waits for the journal; handed out in this turn */
+    size_t held_count, held_bytes;
+    uint64_t record_last, record_committed, record_asked;
+    struct arena turn; /* what effects point at */
+    struct head_effect *effects;
+    size_t effect_count, effect_room;
+    uint64_t dropped_messages, protocol_errors;
+};
+
+/* ---- core_out.c: the only maker of effects ---- */
+
+void head_record_node(struct head_core *core, const struct head_node *node);
+void head_record_job(struct head_core *core, const struct head_job *job);
+void head_record_forget(struct head_core *core, enum head_record_kind kind, uint64_t number);
+void head_send(struct head_core *core, struct head_link *link,
+               const struct cluster_msg *msg); /* link NULL: nothing */
+void head_datagram(struct head_core *core, struct head_link *link, const struct cluster_msg *msg);
+void head_drop(struct head_core *core, struct head_link *link); /* and parts it from its node */
+void head_tell(struct head_core *core, struct head_tool *tool, const struct local_msg *msg);
+void head_tool_close(struct head_core *core, struct head_tool *tool);
+void head_quit(struct head_core *core);
+void head_probe(struct head_core *core, const struct head_node *node);
+void head_log(struct head_core *core, const char *format, ...) PRINTF(2, 3);
+void head_out_begin(struct head_core *core); /* of a turn: frees what the last one handed out */
+void head_out_finish(struct head_core *core);
+void head_out_fini(struct head_core *core);
+
+/* ---- core_nodes.c ---- */
+
+void head_node_join(struct head_core *core, struct head_link *link,
+                    const struct cluster_join *join);
+void head_node_renew(struct head_core *core, struct head_link *link,
+                     const struct cluster_renew *renew);
+void head_node_leave(struct head_core *core, struct head_node *node);
+void head_node_cut(struct head_core *core, struct head_node *node); /* its connection ended */
+void head_node_probed(struct head_core *core, uint32_t number, enum head_probe probe);
+void head_nodes_tick(struct head_core *core);
+void head_nodes_stalled(struct head_core *core);
+void head_nodes_prune(struct head_core *core); /* the oldest that ended, above the bound */
+int head_node_restore(struct head_core *core, const struct head_node_row *row,
+                      const char **ret_why) MUST_CHECK;
+void head_node_free(struct head_node *node);
+struct head_node *head_node_named(struct head_core *core,
+                                  const char *text); /* alive, by name, number or address */
+const char *head_node_state_text(const struct head_node *node);
+
+/* ---- core_jobs.c ---- */
+
+void head_job_new(struct head_core *core, struct head_node *node,
+                  const struct cluster_job_new *msg);
+void head_job_end(struct head_core *core, struct head_node *node,
+                  const struct cluster_job_end *msg);
+void head_jobs_listed(struct head_core *core, struct head_node *node, const uint64_t *jobs,
+                      size_t count);
+void head_jobs_reconcile(struct head_core *core,
+                         struct head_node *node); /* what is still unaccounted for is lost */
+size_t head_jobs_lose(struct head_core *core, struct head_node *node,
+                      size_t most); /* how many were ended */
+int head_job_restore(struct head_core *core, const struct head_job_row *row,
+                     const char **ret_why) MUST_CHECK;
+const char *head_job_state_text(const struct head_job *job);
+
+/* ---- core_view.c ---- */
+
+void head_view_touch(struct head_core *core, struct head_node *node, bool urgent);
+void head_view_flush(struct head_core *core); /* if something urgent changed */
+void head_view_tick(struct head_core *core);  /* whatever changed */
+void head_view_whole(struct head_core *core, struct head_link *link);
+void head_feasible(struct head_core *core, struct head_node *node,
+                   const struct cluster_feasible *msg);
+
+/* ---- core_query.c ---- */
+
+struct head_asker { /* one of the two */
+    struct head_link *link;
+    struct head_tool *tool;
+};
+
+void head_query(struct head_core *core, struct head_asker asker, uint64_t request,
+                const struct state_query *query);
+void head_query_reply(struct head_core *core, struct head_node *node,
+                      const struct cluster_reply *reply);
+void head_queries_tick(struct head_core *core);
+void head_query_unlinked(struct head_core *core, uint32_t node); /* it will not answer any more */
+void head_query_forget(struct head_core *core, uint64_t link,
+                       uint32_t tool); /* its asker is gone */
+uint64_t head_queries_next_ns(const struct head_core *core);
+void head_queries_fini(struct head_core *core);
+/* core_rows.c: what the head answers itself, in several replies. */
+void head_answer_nodes(struct head_core *core, struct head_asker asker, uint64_t request,
+                       const struct state_query *query);
+void head_answer_jobs(struct head_core *core, struct head_asker asker, uint64_t request,
+                      const struct state_query *query);
+void head_answer(struct head_core *core, struct head_asker asker, uint64_t request,
+                 const struct state_reply *reply);
+void head_answer_failure(struct head_core *core, struct head_asker asker, uint64_t request,
+                         int code, const char *format, ...) PRINTF(5, 6);
+
+static inline const char *head_text(const char *text)
+{
+    return text != NULL ? text : "";
+}
+
+#endif

@@ -1,0 +1,350 @@
+#include "head/core_private.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "common/text.h"
+
+static struct head_asker asker_of(struct head_core *core, const struct head_query *q)
+{
+    struct head_asker asker = {NULL, NULL};
+    if (q->tool != 0) {
+        HASH_FIND(hh, core->tools, &q->tool, sizeof q->tool, asker.tool);
+    } else {
+        HASH_FIND(hh, core->links, &q->link, sizeof q->link, asker.link);
+    }
+    return asker;
+}
+
+static void query_free(struct head_core *core, struct head_query *q)
+{
+    list_unlink(&q->listed);
+    core->query_count--;
+    free(q->targets);
+    free(q);
+}
+
+/* ---- who is asked ---- */
+
+static bool add_target(struct head_query *q, const struct head_node *node)
+{
+    if (node->link == NULL) {
+        return false;
+    }
+    q->targets = xrealloc(q->targets, (q->target_count + 1) * sizeof *q->targets);
+    q->targets[q->target_count++] = (struct head_target){.node = node->row.number};
+    return true;
+}
+
+static int target_home(struct head_core *core, struct head_query *q, struct object_id id,
+                       struct failure *f)
+{
+    const struct head_node *node = numbers_get(&core->nodes, id.node);
+    if (id.node > core->node_last || id.node == 0) {
+        return failure_set(f, CODE_NOT_FOUND,
+                           "no such task: this cluster never had a node number %" PRIu32, id.node);
+    }
+    if (node == NULL || node->row.state != HEAD_NODE_ALIVE) {
+        return failure_set(f, CODE_NODE_LOST,
+                           "the node of this task (number %" PRIu32 "%s%s) is gone%s%s, and what "
+                           "it knew of its tasks with it",
+                           id.node, node != NULL ? ", " : "", node != NULL ? node->row.name : "",
+                           node != NULL ? ": " : "", node != NULL ? node->note : "");
+    }
+    if (!add_target(q, node)) {
+        return failure_set(f, CODE_UNREACHABLE,
+                           "node %s, where this task is at home, does not answer now; try again",
+                           node->row.name);
+    }
+    return 0;
+}
+
+static int target_named(struct head_core *core, struct head_query *q, const char *name,
+                        struct failure *f)
+{
+    const struct head_node *node = head_node_named(core, name);
+    if (node == NULL) {
+        return failure_set(f, CODE_NOT_FOUND,
+                           "no living node \"%.100s\" in this cluster; 'drt nodes' lists them",
+                           name);
+    }
+    if (!add_target(q, node)) {
+        return failure_set(f, CODE_UNREACHABLE, "node %s does not answer now; try again",
+                           node->row.name);
+    }
+    return 0;
+}
+
+static void unreachable(struct failure *f, const char *name)
+{
+    if (f->code == 0) {
+        failure_set(f, CODE_TIMEOUT, "no answer within %u s from %s",
+                    (unsigned)(HEAD_QUERY_NS / NS_PER_S), name);
+    } else if (f->code == CODE_TIMEOUT) {
+        size_t used = strlen(f->message);
+        snprintf(f->message + used, sizeof f->message - used, ", %s", name);
+    }
+}
+
+/* 0, or a code: nobody can be asked. */
+static int choose_targets(struct head_core *core, struct head_query *q,
+                          const struct state_query *query, struct failure *f)
+{
+    struct object_id id;
+    const char *text = head_text(query->id);
+    bool is_task =
+        query->kind == STATE_TASKS || query->kind == STATE_EXPLAIN || query->kind == STATE_LOG;
+    if (is_task && *text != '\0' && object_id_parse(text, &id) == 0) {
+        return target_home(core, q, id, f);
+    }
+    if (*head_text(query->node) != '\0') {
+        return target_named(core, q, query->node, f);
+    }
+    LIST_FOREACH(at, &core->alive)
+    {
+        const struct head_node *node = list_entry(at, struct head_node, listed);
+        if (!add_target(q, node)) {
+            unreachable(&q->failure, node->row.name);
+        }
+    }
+    return 0;
+}
+
+/* ---- asking ---- */
+
+static void finish(struct head_core *core, struct head_query *q, struct state_reply *reply)
+{
+    reply->last = true;
+    /* What one of many nodes does not know is no failure when another one did. */
+    if (reply->failure.code == 0 && (!q->found || q->failure.code != CODE_NOT_FOUND)) {
+        reply->failure = q->failure;
+    }
+    head_answer(core, asker_of(core, q), q->request, reply);
+    query_free(core, q);
+}
+
+static void fan_out(struct head_core *core, struct head_asker asker, uint64_t request,
+                    const struct state_query *query)
+{
+    struct failure f;
+    if (core->query_count >= HEAD_QUERIES_MAX) {
+        head_answer_failure(core, asker, request, CODE_FULL,
+                            "%u questions wait for answers already; try again", HEAD_QUERIES_MAX);
+        return;
+    }
+    struct head_query *q = xcalloc(1, sizeof *q);
+    q->number = ++core->query_last;
+    q->request = request;
+    q->link = asker.link != NULL ? asker.link->link : 0;
+    q->tool = asker.tool != NULL ? asker.tool->tool : 0;
+    q->deadline_ns = core->time.now_ns + HEAD_QUERY_NS;
+    list_append(&core->queries, &q->listed);
+    core->query_count++;
+    if (choose_targets(core, q, query, &f) != 0) {
+        struct state_reply reply = {.failure = f};
+        finish(core, q, &reply);
+        return;
+    }
+    q->open = q->target_count;
+    struct cluster_msg msg = {.type = CLUSTER_QUERY,
+                              .query = {.request = q->number, .query = *query}};
+    for (size_t i = 0; i < q->target_count; i++) {
+        struct head_node *node = numbers_get(&core->nodes, q->targets[i].node);
+        head_send(core, node->link, &msg);
+    }
+    if (q->open == 0) {
+        struct state_reply reply = {0};
+        finish(core, q, &reply);
+    }
+}
+
+static void stop(struct head_core *core, struct head_asker asker, uint64_t request)
+{
+    if (asker.tool == NULL) {
+        head_answer_failure(core, asker, request, CODE_REFUSED,
+                            "only a user of the head's own machine may stop it: run 'drt-head "
+                            "stop' there");
+        return;
+    }
+    struct state_reply reply = {.last = true};
+    head_answer(core, asker, request, &reply);
+    head_quit(core);
+}
+
+void head_query(struct head_core *core, struct head_asker asker, uint64_t request,
+                const struct state_query *query)
+{
+    switch (query->kind) {
+    case STATE_CLUSTER:
+    case STATE_NODES:
+        head_answer_nodes(core, asker, request, query);
+        return;
+    case STATE_JOBS:
+        head_answer_jobs(core, asker, request, query);
+        return;
+    case STATE_TASKS:
+    case STATE_CLASSES:
+    case STATE_EXPLAIN:
+    case STATE_WORKERS:
+    case STATE_LOG:
+        fan_out(core, asker, request, query);
+        return;
+    case STATE_STOP:
+        stop(core, asker, request);
+        return;
+    default:
+        head_answer_failure(core, asker, request, CODE_REFUSED,
+                            "the head does not answer questions of kind %" PRIu32
+                            ": ask the node, or install the same version of drt on both",
+                            query->kind);
+    }
+}
+
+/* ---- answers of the nodes ---- */
+
+static size_t cut(size_t *left, size_t count)
+{
+    size_t taken = MIN_OF(*left, count);
+    *left -= taken;
+    return taken;
+}
+
+static void bound_rows(struct head_query *q, struct state_reply *reply)
+{
+    size_t left = STATE_ROWS_MAX - q->rows;
+    reply->node_count = cut(&left, reply->node_count);
+    reply->job_count = cut(&left, reply->job_count);
+    reply->task_count = cut(&left, reply->task_count);
+    reply->class_count = cut(&left, reply->class_count);
+    reply->worker_count = cut(&left, reply->worker_count);
+    reply->line_count = cut(&left, reply->line_count);
+    q->rows = STATE_ROWS_MAX - left;
+}
+
+static struct head_query *find_query(struct head_core *core, uint64_t number)
+{
+    LIST_FOREACH(at, &core->queries)
+    {
+        struct head_query *q = list_entry(at, struct head_query, listed);
+        if (q->number == number) {
+            return q;
+        }
+    }
+    return NULL;
+}
+
+static struct head_target *find_target(struct head_query *q, uint32_t node)
+{
+    for (size_t i = 0; i < q->target_count; i++) {
+        if (q->targets[i].node == node && !q->targets[i].done) {
+            return &q->targets[i];
+        }
+    }
+    return NULL;
+}
+
+void head_query_reply(struct head_core *core, struct head_node *node,
+                      const struct cluster_reply *reply)
+{
+    struct head_query *q = find_query(core, reply->request);
+    struct head_target *target = q != NULL ? find_target(q, node->row.number) : NULL;
+    if (target == NULL) {
+        core->dropped_messages++; /* too late, or its asker has gone */
+        return;
+    }
+    struct state_reply pass = reply->reply;
+    bool is_failure = pass.failure.code != 0;
+    if (pass.last) {
+        target->done = true;
+        q->open--;
+    }
+    if (is_failure) {
+        if (q->failure.code == 0 || q->failure.code == CODE_NOT_FOUND) {
+            q->failure = pass.failure;
+        }
+        memset(&pass.failure, 0, sizeof pass.failure);
+    } else {
+        q->found = true;
+    }
+    bound_rows(q, &pass);
+    if (q->open == 0) {
+        finish(core, q, &pass);
+    } else if (!is_failure) {
+        pass.last = false;
+        head_answer(core, asker_of(core, q), q->request, &pass);
+    }
+}
+
+static void name_silent(struct head_core *core, struct head_query *q, struct head_target *target)
+{
+    const struct head_node *node = numbers_get(&core->nodes, target->node);
+    char number[24];
+    snprintf(number, sizeof number, "node %" PRIu32, target->node);
+    if (q->failure.code == CODE_NOT_FOUND) {
+        memset(&q->failure, 0, sizeof q->failure);
+    }
+    unreachable(&q->failure, node != NULL ? node->row.name : number);
+    target->done = true;
+    q->open--;
+}
+
+void head_queries_tick(struct head_core *core)
+{
+    LIST_FOREACH_SAFE(at, &core->queries)
+    {
+        struct head_query *q = list_entry(at, struct head_query, listed);
+        if (core->time.now_ns < q->deadline_ns) {
+            continue;
+        }
+        for (size_t i = 0; i < q->target_count; i++) {
+            if (!q->targets[i].done) {
+                name_silent(core, q, &q->targets[i]);
+            }
+        }
+        struct state_reply reply = {0};
+        finish(core, q, &reply);
+    }
+}
+
+void head_query_unlinked(struct head_core *core, uint32_t number)
+{
+    LIST_FOREACH_SAFE(at, &core->queries)
+    {
+        struct head_query *q = list_entry(at, struct head_query, listed);
+        struct head_target *target = find_target(q, number);
+        if (target != NULL) {
+            name_silent(core, q, target);
+            if (q->open == 0) {
+                struct state_reply reply = {0};
+                finish(core, q, &reply);
+            }
+        }
+    }
+}
+
+void head_query_forget(struct head_core *core, uint64_t link, uint32_t tool)
+{
+    LIST_FOREACH_SAFE(at, &core->queries)
+    {
+        struct head_query *q = list_entry(at, struct head_query, listed);
+        if (q->link == link && q->tool == tool) {
+            query_free(core, q);
+        }
+    }
+}
+
+uint64_t head_queries_next_ns(const struct head_core *core)
+{
+    /* They all wait equally long: the first is the oldest. */
+    return list_is_empty(&core->queries)
+               ? NS_FOREVER
+               : list_entry(core->queries.next, struct head_query, listed)->deadline_ns;
+}
+
+void head_queries_fini(struct head_core *core)
+{
+    LIST_FOREACH_SAFE(at, &core->queries)
+    {
+        query_free(core, list_entry(at, struct head_query, listed));
+    }
+}
