@@ -1,0 +1,139 @@
+#include "cli/show.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "cli/rows_json.h"
+#include "common/text.h"
+
+int complain(int status, const struct failure *f)
+{
+    char message[sizeof f->message];
+    memcpy(message, f->message, sizeof message);
+    message[sizeof message - 1] = '\0';
+    text_clean(message);
+    fprintf(stderr, "drt: %s\n", message[0] != '\0' ? message : code_name(f->code));
+    return status;
+}
+
+int put_out(struct buffer *out)
+{
+    size_t done = 0;
+    while (done < out->size) {
+        ssize_t n = write(STDOUT_FILENO, out->data + done, out->size - done);
+        if (n < 0 && errno != EINTR) {
+            return EXIT_FAILED;
+        }
+        done += n > 0 ? (size_t)n : 0;
+    }
+    return EXIT_DONE;
+}
+
+int find_last_job(struct ask *a, uint64_t *ret, struct failure *f)
+{
+    const struct wish wish = {.thing = "last", .limit = 1};
+    struct state_query query = query_of(&wish, STATE_JOBS);
+    struct answer answer;
+    answer_init(&answer);
+    int r = ask_rows(a, &query, 1, &answer, f);
+    sort_jobs(&answer);
+    if (r == EXIT_DONE && answer.job_count == 0) {
+        failure_set(f, CODE_NOT_FOUND, "no job has run yet in \"%s\".", a->place.cluster);
+        r = EXIT_FAILED;
+    } else if (r == EXIT_DONE) {
+        *ret = answer.jobs[0].number;
+    }
+    answer_fini(&answer);
+    return r;
+}
+
+/* Cuts what is more than was asked for; daemons answer for several nodes at once. */
+static void trim(struct answer *a, uint32_t limit)
+{
+    sort_tasks(a);
+    sort_jobs(a);
+    if (limit != 0) {
+        a->task_count = MIN_OF(a->task_count, limit);
+        a->job_count = MIN_OF(a->job_count, limit);
+        a->node_count = MIN_OF(a->node_count, limit);
+    }
+}
+
+static int render(const struct show *show, const struct wish *wish, const struct view *view,
+                  const struct answer *answers)
+{
+    struct buffer out = {0};
+    struct screen screen;
+    screen_of(STDOUT_FILENO, &screen);
+    if (show->json) {
+        json_put(view->json(wish, answers, screen.now_unix_ms), &out);
+    } else {
+        if (show->watch && screen.terminal) {
+            buffer_append_text(&out, "\033[H\033[2J");
+        }
+        view->text(wish, answers, &screen, &out);
+        if (show->watch && !screen.terminal) {
+            buffer_append_text(&out, "\n");
+        }
+    }
+    int r = put_out(&out);
+    buffer_fini(&out);
+    return r;
+}
+
+static int show_once(const struct show *show, const struct view *view, struct failure *f)
+{
+    struct place place;
+    struct ask ask = {.socket = -1};
+    struct wish wish = show->wish;
+    struct state_query queries[VIEW_QUERIES_MAX] = {0};
+    struct answer answers[VIEW_QUERIES_MAX];
+
+    int r = ask_find(show->dir, show->cluster, &place, f);
+    r = r == EXIT_DONE ? ask_open(&place, NULL, &ask, f) : r;
+    if (r == EXIT_DONE && show->last_job) {
+        r = find_last_job(&ask, &wish.job, f);
+    }
+    if (r != EXIT_DONE) {
+        ask_close(&ask);
+        return r;
+    }
+    size_t count = view->ask(&wish, queries);
+    for (size_t i = 0; i < count; i++) {
+        answer_init(&answers[i]);
+    }
+    r = ask_rows(&ask, queries, count, answers, f);
+    if (r == EXIT_DONE && answers[0].failure.code != 0) {
+        *f = answers[0].failure;
+        r = exit_of_failure(f);
+    }
+    if (r == EXIT_DONE) {
+        for (size_t i = 0; i < count; i++) {
+            trim(&answers[i], i == 0 ? wish.limit : 0);
+        }
+        answers[0].cluster = text_or(answers[0].cluster, place.cluster);
+        r = render(show, &wish, view, answers);
+    }
+    for (size_t i = count; i > 0; i--) {
+        answer_fini(&answers[i - 1]);
+    }
+    ask_close(&ask);
+    return r;
+}
+
+int show_view(const struct show *show, const struct view *view)
+{
+    for (;;) {
+        struct failure f = {0};
+        int r = show_once(show, view, &f);
+        if (r != EXIT_DONE) {
+            return f.message[0] != '\0' || f.code != 0 ? complain(r, &f) : r;
+        }
+        if (!show->watch) {
+            return EXIT_DONE;
+        }
+        const struct timespec pause = {.tv_sec = (time_t)(show->watch_ns / NS_PER_S),
+                                       .tv_nsec = (long)(show->watch_ns % NS_PER_S)};
+        clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
+    }
+}

@@ -1,0 +1,69 @@
+/* Jobs, the newest first: each is one run of a program. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "cli/rows_json.h"
+#include "cli/views.h"
+#include "common/text.h"
+
+static size_t jobs_ask(const struct wish *w, struct state_query *ret)
+{
+    ret[0] = query_of(w, STATE_JOBS);
+    return 1;
+}
+
+static void put_row(const struct state_job *j, const struct screen *s, struct table *t)
+{
+    char text[32];
+    uint64_t until = j->ended_unix_ms != 0 ? j->ended_unix_ms : s->now_unix_ms;
+    table_row(t);
+    table_cell(t, TONE_STRONG, "%" PRIu64, j->number);
+    table_cell(t, TONE_PLAIN, "%s", j->name);
+    table_cell(t, tone_of_state(j->state), "%s", j->state);
+    table_cell(t, TONE_PLAIN, "%s", text_or(j->node, "-"));
+    table_cell(t, TONE_PLAIN, "%s", text_or(j->user, "-"));
+    table_cell(t, TONE_PLAIN, "%" PRIu32, j->pid);
+    table_cell(t, TONE_PLAIN, "%s", screen_time(s, j->started_unix_ms, text));
+    table_cell(t, TONE_PLAIN, "%s", screen_span(j->started_unix_ms, until, text));
+    table_cell(t, TONE_PLAIN, "%s", text_format_count(j->running, text));
+    table_cell(t, TONE_PLAIN, "%s", text_format_count(j->waiting, text));
+    table_cell(t, TONE_PLAIN, "%s", text_format_count(j->done, text));
+    table_cell(t, j->failed != 0 ? TONE_BAD : TONE_PLAIN, "%s", text_format_count(j->failed, text));
+}
+
+static void jobs_text(const struct wish *w, const struct answer *answers, const struct screen *s,
+                      struct buffer *out)
+{
+    static const struct table_column columns[] = {
+        {"JOB", .right = true},
+        {"NAME", .flexible = true},
+        {.title = "STATE"},
+        {"NODE", .drop = 3},
+        {"USER", .drop = 6},
+        {"PID", .right = true, .drop = 5},
+        {"STARTED", .drop = 4},
+        {.title = "TOOK"},
+        {"RUNNING", .right = true, .drop = 1},
+        {"WAITING", .right = true, .drop = 1},
+        {"DONE", .right = true},
+        {"FAILED", .right = true},
+    };
+    struct table *t = table_new(columns, ARRAY_SIZE(columns));
+    for (size_t i = 0; i < answers[0].job_count; i++) {
+        put_row(&answers[0].jobs[i], s, t);
+    }
+    if (table_row_count(t) > 0) {
+        table_print(t, s, 0, true, out);
+    } else {
+        buffer_append_text(out,
+                           "No such jobs. Each run of a program that calls drt_init is one.\n");
+    }
+    table_free(t);
+}
+
+static json_t *jobs_json(const struct wish *w, const struct answer *answers, uint64_t now_unix_ms)
+{
+    return json_of_jobs(&answers[0], now_unix_ms);
+}
+
+const struct view jobs_view = {jobs_ask, jobs_text, jobs_json};

@@ -1,0 +1,252 @@
+/* The cluster on one screen: the head, each node, what waits and why, what failed lately. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "cli/rows_json.h"
+#include "cli/views.h"
+#include "common/text.h"
+
+enum { CLUSTER = 0, CLASSES = 1, FAILED = 2, CLASSES_MAX = 10, FAILED_MAX = 5 };
+#define HOUR_MS UINT64_C(3600000)
+
+static size_t status_ask(const struct wish *w, struct state_query *ret)
+{
+    const struct wish all = {.limit = 0};
+    ret[CLUSTER] = query_of(w, STATE_CLUSTER);
+    ret[CLASSES] = query_of(&all, STATE_CLASSES);
+    ret[FAILED] = query_of(&all, STATE_TASKS);
+    ret[FAILED].state = "failed";
+    return 3;
+}
+
+struct totals {
+    uint64_t waiting, running, done, failed;
+    size_t present, lost;
+};
+
+static struct totals add_up(const struct answer *a)
+{
+    struct totals t = {0};
+    for (size_t i = 0; i < a->node_count; i++) {
+        const struct state_node *n = &a->nodes[i];
+        t.waiting += n->waiting;
+        t.running += n->running;
+        t.done += n->done;
+        t.failed += n->failed;
+        t.lost += strcmp(n->state, "lost") == 0;
+        t.present += strcmp(n->state, "left") != 0;
+    }
+    return t;
+}
+
+static void put_head(const struct answer *a, const struct totals *t, const struct screen *s,
+                     struct buffer *out)
+{
+    char up[32];
+    screen_put(s, out, TONE_STRONG, text_or(a->cluster, "cluster"));
+    if (a->head_pid == 0) {
+        screen_put(s, out, TONE_BAD, "   head does not answer");
+    } else {
+        screen_printf(s, out, TONE_PLAIN, "   head %s   up %s", text_or(a->head_address, "-"),
+                      screen_span(a->head_started_unix_ms, s->now_unix_ms, up));
+    }
+    screen_printf(s, out, TONE_PLAIN, "   %zu node%s", t->present, t->present == 1 ? "" : "s");
+    if (t->lost != 0) {
+        screen_put(s, out, TONE_PLAIN, ", ");
+        screen_printf(s, out, TONE_BAD, "%zu lost", t->lost);
+    }
+    buffer_append_text(out, "\n");
+    if (a->head_pid == 0) {
+        screen_put(s, out, TONE_PLAIN,
+                   "Running work goes on. Start the head again: drt-head start");
+        buffer_append_text(out, "\n");
+    }
+}
+
+static bool any_node_has(const struct answer *a, const char *name)
+{
+    for (size_t i = 0; i < a->node_count; i++) {
+        double total, available;
+        answer_amount(&a->nodes[i], name, &total, &available);
+        if (total > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void put_node(const struct state_node *n, const struct screen *s, bool store, bool gpu,
+                     struct table *t)
+{
+    char since[32];
+    table_row(t);
+    table_cell(t, TONE_STRONG, "%s", n->name);
+    table_cell(t, TONE_PLAIN, "%s", text_or(n->address, "-"));
+    table_cell(t, tone_of_state(n->state), "%s", n->state);
+    table_cell(t, TONE_PLAIN, "%s", screen_span(n->since_unix_ms, s->now_unix_ms, since));
+    if (node_is_gone(n)) {
+        if (*text_or(n->note, "") != '\0') {
+            table_rest(t, TONE_DIM, "(%s)", n->note);
+        }
+        return;
+    }
+    put_amount(t, s, n, "CPU");
+    put_amount(t, s, n, "memory");
+    if (store) {
+        put_amount(t, s, n, "object_store");
+    }
+    if (gpu) {
+        put_amount(t, s, n, "GPU");
+    }
+}
+
+static void put_nodes(const struct answer *a, const struct screen *s, struct buffer *out)
+{
+    struct table_column columns[12] = {
+        {.title = "NODE", .flexible = true},
+        {.title = "ADDRESS", .drop = 3},
+        {.title = "STATE"},
+        {.title = "FOR", .drop = 4},
+        {.title = "CPU"},
+        {.title = "", .drop = 5},
+        {.title = "MEMORY", .drop = 1},
+        {.title = "", .drop = 6},
+    };
+    size_t count = 8;
+    bool store = any_node_has(a, "object_store"), gpu = any_node_has(a, "GPU");
+    if (store) {
+        columns[count++] = (struct table_column){.title = "STORE", .drop = 2};
+        columns[count++] = (struct table_column){.title = "", .drop = 6};
+    }
+    if (gpu) {
+        columns[count++] = (struct table_column){.title = "GPU"};
+        columns[count++] = (struct table_column){.title = "", .drop = 5};
+    }
+    struct table *t = table_new(columns, count);
+    for (size_t i = 0; i < a->node_count; i++) {
+        if (strcmp(a->nodes[i].state, "left") != 0) {
+            put_node(&a->nodes[i], s, store, gpu, t);
+        }
+    }
+    if (table_row_count(t) > 0) {
+        table_print(t, s, 0, true, out);
+    } else if (a->head_pid == 0) {
+        buffer_append_text(out, "No node is known.\n");
+    } else {
+        screen_printf(s, out, TONE_PLAIN, "No node has joined. Add this machine: drt-node join %s",
+                      text_or(a->head_address, ""));
+        buffer_append_text(out, "\n");
+    }
+    table_free(t);
+}
+
+static void put_classes(const struct answer *a, const struct screen *s, struct buffer *out)
+{
+    static const struct table_column columns[] = {
+        {.title = "", .right = true}, {.title = "", .flexible = true}, {.title = ""}};
+    struct table *t = table_new(columns, ARRAY_SIZE(columns));
+    size_t left_out = 0;
+    for (size_t i = 0; i < a->class_count; i++) {
+        const struct state_class *c = &a->classes[i];
+        char count[32];
+        bool waits = strcmp(c->state, "waiting") == 0 || strcmp(c->state, "ready") == 0;
+        if (!waits || c->count == 0) {
+            continue;
+        }
+        if (table_row_count(t) == CLASSES_MAX) {
+            left_out++;
+            continue;
+        }
+        table_row(t);
+        table_cell(t, TONE_PLAIN, "%s", text_format_count(c->count, count));
+        table_cell(t, TONE_PLAIN, "x %s", c->function);
+        const char *reason = text_or(c->reason, "");
+        table_rest(t, TONE_WARN, *reason != '\0' ? "%s: %s" : "%s%s", "waiting", reason);
+    }
+    table_print(t, s, 2, false, out);
+    table_free(t);
+    if (left_out != 0) {
+        screen_printf(s, out, TONE_DIM, "  and %zu more kinds: drt tasks --state waiting",
+                      left_out);
+        buffer_append_text(out, "\n");
+    }
+}
+
+static void put_failed(const struct answer *a, const struct screen *s, struct buffer *out)
+{
+    static const struct table_column columns[] = {{.title = ""},
+                                                  {"", .flexible = true},
+                                                  {"", .drop = 2},
+                                                  {"", .flexible = true},
+                                                  {.title = ""}};
+    struct table *t = table_new(columns, ARRAY_SIZE(columns));
+    for (size_t i = 0; i < a->task_count && table_row_count(t) < FAILED_MAX; i++) {
+        const struct state_task *k = &a->tasks[i];
+        char when[32], id[ID_TEXT_SIZE];
+        bool failed = strcmp(k->state, "failed") == 0;
+        if (!failed || k->ended_unix_ms + HOUR_MS < s->now_unix_ms) {
+            continue;
+        }
+        table_row(t);
+        table_cell(t, TONE_PLAIN, "%s", screen_time(s, k->ended_unix_ms, when));
+        table_cell(t, TONE_PLAIN, "%s", text_or(k->name, k->function));
+        table_cell(t, TONE_PLAIN, "%s", text_or(k->node, "-"));
+        table_cell(t, TONE_BAD, "%s", text_or(k->reason, code_name((int)k->code)));
+        table_cell(t, TONE_DIM, "drt logs --task %s", object_id_format(k->id, id));
+    }
+    if (table_row_count(t) > 0) {
+        buffer_append_text(out, "FAILED in the last hour\n");
+        table_print(t, s, 2, false, out);
+    }
+    table_free(t);
+}
+
+static void status_text(const struct wish *w, const struct answer *answers, const struct screen *s,
+                        struct buffer *out)
+{
+    const struct answer *a = &answers[CLUSTER];
+    struct totals t = add_up(a);
+    char count[4][32];
+
+    put_head(a, &t, s, out);
+    buffer_append_text(out, "\n");
+    put_nodes(a, s, out);
+    buffer_append_text(out, "\n");
+    if (t.waiting + t.running + t.done + t.failed == 0) {
+        buffer_append_text(out, "TASKS   none yet\n");
+        return;
+    }
+    screen_printf(s, out, TONE_PLAIN, "TASKS   %s running   %s waiting   %s done   ",
+                  text_format_count(t.running, count[0]), text_format_count(t.waiting, count[1]),
+                  text_format_count(t.done, count[2]));
+    screen_printf(s, out, t.failed != 0 ? TONE_BAD : TONE_PLAIN, "%s failed",
+                  text_format_count(t.failed, count[3]));
+    buffer_append_text(out, "\n");
+    put_classes(&answers[CLASSES], s, out);
+    put_failed(&answers[FAILED], s, out);
+}
+
+static json_t *status_json(const struct wish *w, const struct answer *answers, uint64_t now_unix_ms)
+{
+    const struct answer *a = &answers[CLUSTER];
+    struct totals t = add_up(a);
+    json_t *head = json_null();
+    if (a->head_pid != 0) {
+        head = json_pack("{s:o, s:I, s:o, s:o}", "address", json_of_text(a->head_address), "pid",
+                         (json_int_t)a->head_pid, "started", json_of_time(a->head_started_unix_ms),
+                         "uptime_s", json_of_span(a->head_started_unix_ms, now_unix_ms));
+    }
+    json_t *tasks = json_pack("{s:I, s:I, s:I, s:I}", "waiting", (json_int_t)t.waiting, "running",
+                              (json_int_t)t.running, "done", (json_int_t)t.done, "failed",
+                              (json_int_t)t.failed);
+    json_t *classes = json_array();
+    for (size_t i = 0; i < answers[CLASSES].class_count; i++) {
+        int r = json_array_append_new(classes, json_of_class(&answers[CLASSES].classes[i]));
+        ASSERT(r == 0);
+    }
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "cluster", json_of_text(a->cluster), "head",
+                     head, "nodes", json_of_nodes(a, now_unix_ms), "tasks", tasks, "classes",
+                     classes, "failed", json_of_tasks(&answers[FAILED], now_unix_ms));
+}
+
+const struct view status_view = {status_ask, status_text, status_json};

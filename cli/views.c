@@ -1,0 +1,79 @@
+#include "cli/views.h"
+
+struct state_query query_of(const struct wish *w, enum state_kind kind)
+{
+    return (struct state_query){
+        .kind = kind,
+        .limit = w->limit,
+        .id = text_or(w->thing, ""),
+        .node = text_or(w->node, ""),
+        .state = text_or(w->state, ""),
+        .name = text_or(w->name, ""),
+        .job = w->job,
+    };
+}
+
+static int newest_task(const void *left, const void *right)
+{
+    const struct state_task *a = left, *b = right;
+    if (a->submitted_unix_ms != b->submitted_unix_ms) {
+        return a->submitted_unix_ms < b->submitted_unix_ms ? 1 : -1;
+    }
+    /* Made in the same millisecond: a process counts upwards. */
+    if (a->id.node == b->id.node && a->id.client == b->id.client) {
+        return a->id.number < b->id.number ? 1 : a->id.number > b->id.number ? -1 : 0;
+    }
+    if (a->id.node != b->id.node) {
+        return a->id.node < b->id.node ? 1 : -1;
+    }
+    return a->id.client < b->id.client ? 1 : -1;
+}
+
+void sort_tasks(struct answer *a)
+{
+    if (a->task_count > 1) {
+        qsort(a->tasks, a->task_count, sizeof *a->tasks, newest_task);
+    }
+}
+
+static int newest_job(const void *left, const void *right)
+{
+    const struct state_job *a = left, *b = right;
+    return a->number < b->number ? 1 : a->number > b->number ? -1 : 0;
+}
+
+void sort_jobs(struct answer *a)
+{
+    if (a->job_count > 1) {
+        qsort(a->jobs, a->job_count, sizeof *a->jobs, newest_job);
+    }
+}
+
+bool node_is_gone(const struct state_node *n)
+{
+    return strcmp(n->state, "lost") == 0 || strcmp(n->state, "left") == 0;
+}
+
+void put_amount(struct table *t, const struct screen *s, const struct state_node *n,
+                const char *name)
+{
+    static const double gib = 1024.0 * 1024 * 1024, mib = 1024.0 * 1024;
+    bool bytes = strcmp(name, "memory") == 0 || strcmp(name, "object_store") == 0;
+    char text[96], bar[32];
+    double total, available;
+    answer_amount(n, name, &total, &available);
+    if (!(total > 0)) {
+        table_cell(t, TONE_PLAIN, "-");
+        table_cell(t, TONE_PLAIN, "%s", "");
+        return;
+    }
+    double unit = !bytes ? 1 : total >= gib ? gib : mib;
+    /* Tenths are enough for the total, too. */
+    double most = (double)(int64_t)(total / unit * 10 + 0.5) / 10;
+    screen_amount(text, (total - available) / unit, most,
+                  !bytes         ? ""
+                  : total >= gib ? "GiB"
+                                 : "MiB");
+    table_cell(t, TONE_PLAIN, "%s", text);
+    table_cell(t, TONE_PLAIN, "%s", screen_bar(s, total - available, total, bar));
+}

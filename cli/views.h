@@ -1,0 +1,48 @@
+/*
+ * What each reading verb shows: which questions it asks, and its answers as a screen and as JSON.
+ * Pure: no daemon, no clock, no terminal is touched, so the screens are tested as texts.
+ */
+#ifndef CLI_VIEWS_H
+#define CLI_VIEWS_H
+
+#include <jansson.h>
+
+#include "cli/answer.h"
+#include "cli/screen.h"
+
+#define VIEW_QUERIES_MAX 3
+
+/* What the user asked for beside the verb; "" and 0 where not given. */
+struct wish {
+    const char *thing; /* a task, job or node; "last" */
+    const char *state, *node, *name;
+    uint64_t job;
+    uint32_t limit;
+};
+
+struct view {
+    /* Fills `ret` (zeroed) with at most VIEW_QUERIES_MAX questions and returns how many. */
+    size_t (*ask)(const struct wish *w, struct state_query *ret);
+    /* The answers come in the order of the questions; the first one's failure ends the verb. */
+    void (*text)(const struct wish *w, const struct answer *answers, const struct screen *s,
+                 struct buffer *out);
+    json_t *(*json)(const struct wish *w, const struct answer *answers, uint64_t now_unix_ms);
+};
+
+extern const struct view status_view, nodes_view, tasks_view, jobs_view, explain_view;
+
+/* A query of one kind with the wish's filters, empty texts where nothing was said. */
+struct state_query query_of(const struct wish *w, enum state_kind kind);
+
+/* Newest first. */
+void sort_tasks(struct answer *a);
+void sort_jobs(struct answer *a);
+
+/* Two cells, how much of a resource is in use as a number and as a bar (empty but on a terminal);
+ * "-" if the node has none. */
+void put_amount(struct table *t, const struct screen *s, const struct state_node *n,
+                const char *name);
+/* Whether a node serves no more. */
+bool node_is_gone(const struct state_node *n);
+
+#endif

@@ -1,0 +1,276 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "cli/views.h"
+#include "tests/unit/cli/fixture.h"
+
+static const struct screen piped = {.now_unix_ms = NOW_MS};
+static const struct screen wide = {
+    .now_unix_ms = NOW_MS, .terminal = true, .width = 100, .utf8 = true};
+static const struct screen narrow = {.now_unix_ms = NOW_MS, .terminal = true, .width = 60};
+static const struct wish everything = {.thing = ""};
+
+static const char status_piped[] =
+    "default   head 10.0.0.5:7420   up 3 h 12 min   3 nodes, 1 lost\n"
+    "\n"
+    "NODE   ADDRESS        STATE  FOR         CPU    MEMORY\n"
+    "box-1  10.0.0.5:7421  alive  3 h 12 min  6.0/8  4.1/31.2 GiB\n"
+    "box-2  10.0.0.6:7421  alive  3 h 10 min  8.0/8  0.0/16 GiB\n"
+    "box-3  10.0.0.7:7421  lost   2 min       (lease ran out at 10:41:02; its 3 tasks were started "
+    "elsewhere)\n"
+    "\n"
+    "TASKS   14 running   120 waiting   10,233 done   2 failed\n"
+    "  100  x train   waiting: disk 1 asked, 0.5 free on box-1\n"
+    "   20  x resize  waiting: behind priority 5\n"
+    "FAILED in the last hour\n"
+    "  10:41:07  resize  box-2  crashed with signal 11, attempt 4 of 4  drt logs --task 1-4.2231\n";
+
+static const char status_wide[] =
+    "default   head 10.0.0.5:7420   up 3 h 12 min   3 nodes, 1 lost\n"
+    "\n"
+    "NODE   ADDRESS        STATE  FOR         CPU              MEMORY\n"
+    "box-1  10.0.0.5:7421  alive  3 h 12 min  6.0/8  ██████░░  4.1/31.2 GiB  █░░░░░░░\n"
+    "box-2  10.0.0.6:7421  alive  3 h 10 min  8.0/8  ████████  0.0/16 GiB    ░░░░░░░░\n"
+    "box-3  10.0.0.7:7421  lost   2 min       (lease ran out at 10:41:02; its 3 tasks were started "
+    "elsew…\n"
+    "\n"
+    "TASKS   14 running   120 waiting   10,233 done   2 failed\n"
+    "  100  x train   waiting: disk 1 asked, 0.5 free on box-1\n"
+    "   20  x resize  waiting: behind priority 5\n"
+    "FAILED in the last hour\n"
+    "  10:41:07  resize  box-2  crashed with signal 11, attempt 4 of 4  drt logs --task 1-4.2231\n";
+
+static const char status_narrow[] =
+    "default   head 10.0.0.5:7420   up 3 h 12 min   3 nodes, 1 lost\n"
+    "\n"
+    "NODE   ADDRESS        STATE  FOR         CPU    MEMORY\n"
+    "box-1  10.0.0.5:7421  alive  3 h 12 min  6.0/8  4.1/31.2 GiB\n"
+    "box-2  10.0.0.6:7421  alive  3 h 10 min  8.0/8  0.0/16 GiB\n"
+    "box-3  10.0.0.7:7421  lost   2 min       (lease ran out at ~\n"
+    "\n"
+    "TASKS   14 running   120 waiting   10,233 done   2 failed\n"
+    "  100  x train   waiting: disk 1 asked, 0.5 free on box-1\n"
+    "   20  x resize  waiting: behind priority 5\n"
+    "FAILED in the last hour\n"
+    "  10:41:07  resize  crashed with ~  drt logs --task 1-4.2231\n";
+
+static const char nodes_piped[] =
+    "NUMBER  NODE   ADDRESS        STATE  FOR         CPU    MEMORY        RUNNING  WAITING    "
+    "DONE  FAILED  WORKERS  ALSO\n"
+    "     1  box-1  10.0.0.5:7421  alive  3 h 12 min  6.0/8  4.1/31.2 GiB        6      120  "
+    "10,000       1        8  disk 1.5/2, zone=a\n"
+    "     2  box-2  10.0.0.6:7421  alive  3 h 10 min  8.0/8  0.0/16 GiB          8        0     "
+    "233       1        8  -\n"
+    "     3  box-3  10.0.0.7:7421  lost   2 min       (lease ran out at 10:41:02; its 3 tasks were "
+    "started elsewhere)\n";
+
+static const char tasks_piped[] =
+    "TASK    NAME         STATE    NODE   JOB  WORKER  ATTEMPT  SUBMITTED  WAITED  RAN   REASON\n"
+    "1-5.10  train        running  box-1    3      12  2/4      10:42:49   1 s     40 s\n"
+    "1-5.9   train small  waiting  -        3       -  1/4      10:42:49   41 s    -     disk 1 "
+    "asked, 0.5 free on box-1\n";
+
+static const char tasks_narrow[] = "TASK    NAME        STATE    NODE   JOB  RAN   REASON\n"
+                                   "1-5.10  train       running  box-1    3  40 s\n"
+                                   "1-5.9   train sma~  waiting  -        3  -     disk 1 asked~\n";
+
+static const char jobs_piped[] = "JOB  NAME      STATE    NODE   USER   PID  STARTED           "
+                                 "TOOK       RUNNING  WAITING    DONE  FAILED\n"
+                                 "  4  resize    done     box-1  ada   5200  2026-01-30 08:43  12 "
+                                 "s             0        0  10,233       2\n"
+                                 "  3  training  running  box-1  ada   5120  08:38:30          2 h "
+                                 "5 min        6    1,100       0       0\n";
+
+static void assert_screen(const struct view *view, const struct answer *answers,
+                          const struct screen *s, const char *expected)
+{
+    struct buffer out = {0};
+    view->text(&everything, answers, s, &out);
+    if (strcmp(buffer_text(&out), expected) != 0) {
+        fprintf(stderr, "---- got\n%s---- expected\n%s----\n", buffer_text(&out), expected);
+    }
+    assert_string_equal(buffer_text(&out), expected);
+    buffer_fini(&out);
+}
+
+static void assert_one_reply(const struct view *view, struct state_reply reply,
+                             const struct screen *s, const char *expected)
+{
+    struct answer answer;
+    answer_init(&answer);
+    reply.last = true;
+    assert_int_equal(answer_add(&answer, &reply), 0);
+    sort_tasks(&answer);
+    sort_jobs(&answer);
+    assert_screen(view, &answer, s, expected);
+    answer_fini(&answer);
+}
+
+static void status_shows_nodes_and_why_tasks_wait(void **state)
+{
+    struct answer answers[3];
+    fixture_status(answers);
+    assert_screen(&status_view, answers, &piped, status_piped);
+    fixture_fini(answers, 3);
+}
+
+static void status_on_a_terminal_has_bars_and_fits(void **state)
+{
+    struct answer answers[3];
+    fixture_status(answers);
+    assert_screen(&status_view, answers, &wide, status_wide);
+    assert_screen(&status_view, answers, &narrow, status_narrow);
+    fixture_fini(answers, 3);
+}
+
+static void status_shows_columns_of_what_exists(void **state)
+{
+    static const struct state_amount amounts[] = {{"CPU", UNITS_OF(2), UNITS_OF(2)},
+                                                  {"GPU", UNITS_OF(2), UNITS_OF(0.5)},
+                                                  {"object_store", 4 * GIB_UNITS, GIB_UNITS}};
+    static const struct state_node node = {.name = "a",
+                                           .address = "h:1",
+                                           .state = "alive",
+                                           .since_unix_ms = NOW_MS - 1000,
+                                           .amounts = amounts,
+                                           .amount_count = 3};
+    struct answer answers[3];
+    const struct state_reply reply = {.cluster = "c",
+                                      .head_address = "h:2",
+                                      .head_pid = 1,
+                                      .head_started_unix_ms = NOW_MS - 2000,
+                                      .nodes = &node,
+                                      .node_count = 1};
+    for (size_t i = 0; i < 3; i++) {
+        answer_init(&answers[i]);
+    }
+    assert_int_equal(answer_add(&answers[0], &reply), 0);
+    assert_screen(&status_view, answers, &piped,
+                  "c   head h:2   up 2 s   1 node\n"
+                  "\n"
+                  "NODE  ADDRESS  STATE  FOR  CPU    MEMORY  STORE      GPU\n"
+                  "a     h:1      alive  1 s  0.0/2  -       3.0/4 GiB  1.5/2\n"
+                  "\n"
+                  "TASKS   none yet\n");
+    fixture_fini(answers, 3);
+}
+
+static void status_without_a_head_or_nodes_says_what_to_do(void **state)
+{
+    struct answer answers[3];
+    for (size_t i = 0; i < 3; i++) {
+        answer_init(&answers[i]);
+    }
+    answers[0].cluster = "test";
+    assert_screen(&status_view, answers, &piped,
+                  "test   head does not answer   0 nodes\n"
+                  "Running work goes on. Start the head again: drt-head start\n"
+                  "\n"
+                  "No node is known.\n"
+                  "\n"
+                  "TASKS   none yet\n");
+    answers[0].head_pid = 7;
+    answers[0].head_address = "h:7420";
+    answers[0].head_started_unix_ms = NOW_MS;
+    assert_screen(&status_view, answers, &piped,
+                  "test   head h:7420   up 0 us   0 nodes\n"
+                  "\n"
+                  "No node has joined. Add this machine: drt-node join h:7420\n"
+                  "\n"
+                  "TASKS   none yet\n");
+    fixture_fini(answers, 3);
+}
+
+static void nodes_show_what_each_has_and_does(void **state)
+{
+    const struct state_reply reply = {.nodes = fixture_nodes,
+                                      .node_count = ARRAY_SIZE(fixture_nodes)};
+    assert_one_reply(&nodes_view, reply, &piped, nodes_piped);
+}
+
+static void tasks_are_newest_first_and_cut_to_the_width(void **state)
+{
+    const struct state_reply reply = {.tasks = fixture_tasks,
+                                      .task_count = ARRAY_SIZE(fixture_tasks)};
+    assert_one_reply(&tasks_view, reply, &piped, tasks_piped);
+    assert_one_reply(&tasks_view, reply, &narrow, tasks_narrow);
+}
+
+static void jobs_are_newest_first(void **state)
+{
+    const struct state_reply reply = {.jobs = fixture_jobs, .job_count = ARRAY_SIZE(fixture_jobs)};
+    assert_one_reply(&jobs_view, reply, &piped, jobs_piped);
+}
+
+static void nothing_to_show_is_said(void **state)
+{
+    const struct state_reply none = {0};
+    assert_one_reply(&tasks_view, none, &piped, "No such tasks.\n");
+    assert_one_reply(&nodes_view, none, &piped, "No such nodes.\n");
+    assert_one_reply(&jobs_view, none, &piped,
+                     "No such jobs. Each run of a program that calls drt_init is one.\n");
+}
+
+static void explain_shows_the_raylets_lines(void **state)
+{
+    static const char *const lines[] = {"Task 1-5.9 \"train\" waits since 41 s.",
+                                        "  It asks CPU 1.\033[31m"};
+    const struct state_reply reply = {.lines = lines, .line_count = 2};
+    assert_one_reply(&explain_view, reply, &piped,
+                     "Task 1-5.9 \"train\" waits since 41 s.\n  It asks CPU 1.?[31m\n");
+}
+
+static void questions_carry_the_filters(void **state)
+{
+    const struct wish wish = {.thing = "last",
+                              .state = "running",
+                              .node = "box-1",
+                              .name = "train",
+                              .job = 7,
+                              .limit = 3};
+    struct state_query q[VIEW_QUERIES_MAX] = {0};
+    assert_int_equal(tasks_view.ask(&wish, q), 1);
+    assert_int_equal(q[0].kind, STATE_TASKS);
+    assert_string_equal(q[0].id, "last");
+    assert_string_equal(q[0].state, "running");
+    assert_string_equal(q[0].node, "box-1");
+    assert_string_equal(q[0].name, "train");
+    assert_int_equal(q[0].job, 7);
+    assert_int_equal(q[0].limit, 3);
+
+    assert_int_equal(nodes_view.ask(&wish, q), 1);
+    assert_int_equal(q[0].kind, STATE_NODES);
+    assert_string_equal(q[0].id, "");
+    assert_string_equal(q[0].node, "last");
+
+    assert_int_equal(status_view.ask(&everything, q), 3);
+    assert_int_equal(q[0].kind, STATE_CLUSTER);
+    assert_string_equal(q[2].state, "failed");
+    assert_int_equal(explain_view.ask(&wish, q), 1);
+    assert_int_equal(q[0].kind, STATE_EXPLAIN);
+    assert_int_equal(jobs_view.ask(&wish, q), 1);
+    assert_int_equal(q[0].kind, STATE_JOBS);
+}
+
+int main(void)
+{
+    setenv("TZ", "UTC", 1);
+    tzset();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(status_shows_nodes_and_why_tasks_wait),
+        cmocka_unit_test(status_on_a_terminal_has_bars_and_fits),
+        cmocka_unit_test(status_shows_columns_of_what_exists),
+        cmocka_unit_test(status_without_a_head_or_nodes_says_what_to_do),
+        cmocka_unit_test(nodes_show_what_each_has_and_does),
+        cmocka_unit_test(tasks_are_newest_first_and_cut_to_the_width),
+        cmocka_unit_test(jobs_are_newest_first),
+        cmocka_unit_test(nothing_to_show_is_said),
+        cmocka_unit_test(explain_shows_the_raylets_lines),
+        cmocka_unit_test(questions_carry_the_filters),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
