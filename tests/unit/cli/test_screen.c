@@ -52,7 +52,8 @@ static void tables_fit_the_width(void **state)
     struct screen s = {.now_unix_ms = NOW_MS, .width = 22};
     struct buffer out = {0};
     struct table *t = sample();
-    /* First the flexible column is cut, down to ten; then others are left out, and it grows again. */
+    /* First the flexible column is cut, down to ten; then others are left out, and it grows again.
+     */
     table_print(t, &s, 0, true, &out);
     assert_text(&out, "   N  NAME         X\n"
                       "   7  abcdefghij~  yes\n"
