@@ -24,6 +24,7 @@ struct settings {
     double sleep_ms; /* of one task */
     size_t warm;     /* tasks before anything is measured */
     struct board *board;
+    const char *job_name;
 };
 
 struct samples {
@@ -101,6 +102,7 @@ static void tell_samples(struct samples *s)
     qsort(s->us, s->count, sizeof *s->us, ascending);
     tell("p50_us", s->us[s->count / 2]);
     tell("p99_us", s->us[(size_t)((double)s->count * 0.99)]);
+    tell("max_us", s->us[s->count - 1]);
     tell("samples", (double)s->count);
 }
 
@@ -406,6 +408,8 @@ static void set(struct settings *s, const char *argument)
         s->warm = (size_t)number;
     } else if (strncmp(argument, "board=", 6) == 0) {
         s->board = open_board(equals + 1);
+    } else if (strncmp(argument, "name=", 5) == 0) {
+        s->job_name = equals + 1;
     } else {
         fprintf(stderr, "drt-bench-driver: what is '%s'?\n", argument);
         exit(2);
@@ -415,13 +419,14 @@ static void set(struct settings *s, const char *argument)
 int main(int argc, char **argv)
 {
     struct settings settings = {.seconds = 1, .count = BATCH, .sleep_ms = 10, .warm = 2000};
-    double begin = now_s();
 
-    drt_init_or_exit();
-    tell("init_ms", (now_s() - begin) * 1e3);
-    for (int i = 2; i < argc; i++) {
+    for (int i = 2; i < argc; i++) { /* a worker has none */
         set(&settings, argv[i]);
     }
+    double begin = now_s();
+    drt_check(drt_init(DRT_CONFIG(.job_name = settings.job_name)));
+    tell("init_ms", (now_s() - begin) * 1e3);
+    fflush(stdout);
     for (size_t i = 0; argc > 1 && i < sizeof operations / sizeof operations[0]; i++) {
         if (strcmp(argv[1], operations[i].name) == 0) {
             if (settings.warm > 0) {
