@@ -15,6 +15,7 @@ struct loop {
     struct list again; /* those that were, in order */
     struct epoll_event events[EVENTS_PER_TURN];
     int event_count; /* of this turn, while it runs */
+    bool only_ms;    /* waits are in milliseconds */
 };
 
 void loop_free(struct loop *loop)
@@ -104,15 +105,14 @@ void loop_source_again(struct loop_source *source)
 static int wait_for_events(struct loop *loop, uint64_t timeout_ns)
 {
 #ifdef HAVE_EPOLL_PWAIT2
-    static bool missing; /* the kernel's, or an emulator's; found once */
-    if (!missing) {
+    if (!loop->only_ms) {
         struct timespec t = {(time_t)(timeout_ns / NS_PER_S), (long)(timeout_ns % NS_PER_S)};
         int n = epoll_pwait2(loop->epoll_fd, loop->events, EVENTS_PER_TURN,
                              timeout_ns == NS_FOREVER ? NULL : &t, NULL);
         if (n >= 0 || errno != ENOSYS) {
             return n;
         }
-        missing = true;
+        loop->only_ms = true; /* the kernel does not know it, or what emulates one */
     }
 #endif
     int timeout_ms = -1;

@@ -57,6 +57,13 @@ static void run_works(struct offload *o, struct works *works)
     }
 }
 
+static void wake_loop(struct offload *o)
+{
+    uint64_t one = 1;
+    ssize_t written = write(o->done_fd, &one, sizeof one);
+    (void)written; /* fails only when the counter is full: the loop is awake then */
+}
+
 static void *thread_main(void *arg)
 {
     struct offload *o = arg;
@@ -80,10 +87,11 @@ static void *thread_main(void *arg)
         pthread_mutex_unlock(&o->lock);
         run_works(o, &mine);
         pthread_mutex_lock(&o->lock);
+        bool is_first = o->done.first == NULL;
         append(&o->done, &mine);
-        uint64_t one = 1;
-        ssize_t written = write(o->done_fd, &one, sizeof one);
-        (void)written; /* fails only when the counter is full: the loop is awake then */
+        if (is_first) {
+            wake_loop(o); /* who has rung and is not yet heard need not ring again */
+        }
     }
     pthread_mutex_unlock(&o->lock);
     return NULL;
