@@ -1,0 +1,271 @@
+#include "tests/unit/head/rig.h"
+
+static const struct state_query TASKS = {.kind = STATE_TASKS};
+
+static void reply(struct rig *r, uint64_t link, uint64_t request, const struct state_reply *reply)
+{
+    struct cluster_msg msg = {.type = CLUSTER_REPLY,
+                              .reply = {.request = request, .reply = *reply}};
+    rig_cluster(r, link, &msg);
+}
+
+static uint64_t asked(struct rig *r, uint64_t link)
+{
+    return rig_take(r, link, CLUSTER_QUERY)->query.request;
+}
+
+static void test_head_answers_cluster_nodes_and_jobs(void **state)
+{
+    struct rig r;
+    rig_init(&r);
+    rig_tool(&r, 1);
+    rig_node(&r, 1, "box-1");
+    rig_node(&r, 2, "box-2");
+    rig_cluster(&r, 2, &(struct cluster_msg){.type = CLUSTER_LEAVE});
+    uint64_t first = rig_job(&r, 1, 1), second = rig_job(&r, 1, 2);
+
+    rig_ask(&r, 1, 5, &(struct state_query){.kind = STATE_CLUSTER});
+    const struct local_reply *answer = &rig_take_local(&r, 1, LOCAL_REPLY)->reply;
+    assert_int_equal(answer->request, 5);
+    assert_true(answer->reply.last);
+    assert_string_equal(answer->reply.head_address, "10.0.0.5:7420");
+    assert_int_equal(answer->reply.node_count, 2);
+    assert_string_equal(answer->reply.nodes[0].state, "alive");
+    assert_string_equal(answer->reply.nodes[1].state, "left");
+    assert_int_equal(answer->reply.nodes[0].amounts[0].total_units, 8 * RESOURCE_UNIT);
+
+    rig_ask(&r, 1, 6, &(struct state_query){.kind = STATE_NODES, .state = "alive"});
+    assert_int_equal(rig_take_local(&r, 1, LOCAL_REPLY)->reply.reply.node_count, 1);
+
+    rig_ask(&r, 1, 7, &(struct state_query){.kind = STATE_JOBS});
+    const struct state_reply *jobs = &rig_take_local(&r, 1, LOCAL_REPLY)->reply.reply;
+    assert_int_equal(jobs->job_count, 2);
+    assert_int_equal(jobs->jobs[0].number, second); /* the newest first */
+    assert_int_equal(jobs->jobs[1].number, first);
+    assert_string_equal(jobs->jobs[0].node, "box-1");
+    rig_ask(&r, 1, 8, &(struct state_query){.kind = STATE_JOBS, .id = "last"});
+    jobs = &rig_take_local(&r, 1, LOCAL_REPLY)->reply.reply;
+    assert_int_equal(jobs->job_count, 1);
+    assert_int_equal(jobs->jobs[0].number, second);
+    rig_fini(&r);
+}
+
+static void test_readers_wait_for_the_disk(void **state)
+{
+    struct rig r;
+    rig_init(&r);
+    rig_tool(&r, 1);
+    rig_node(&r, 1, "box-1");
+    r.commits = false;
+    rig_job_new(&r, 1, 1);
+    rig_ask(&r, 1, 5, &(struct state_query){.kind = STATE_JOBS});
+    assert_false(rig_has_local(&r, 1));
+    rig_commit(&r);
+    assert_int_equal(rig_take_local(&r, 1, LOCAL_REPLY)->reply.reply.job_count, 1);
+    rig_fini(&r);
+}
+
+static void test_many_rows_come_in_several_replies(void **state)
+{
+    struct rig r;
+    rig_init(&r);
+    rig_tool(&r, 1);
+    rig_node(&r, 1, "box-1");
+    for (uint64_t key = 1; key <= 300; key++) {
+        rig_job(&r, 1, key);
+    }
+    rig_ask(&r, 1, 5, &(struct state_query){.kind = STATE_JOBS, .limit = 290});
+    size_t rows = 0, replies = 0;
+    uint64_t newest = 300;
+    for (bool last = false; !last; replies++) {
+        const struct state_reply *jobs = &rig_take_local(&r, 1, LOCAL_REPLY)->reply.reply;
+        for (size_t i = 0; i < jobs->job_count; i++) {
+            assert_int_equal(jobs->jobs[i].number, newest--);
+        }
+        rows += jobs->job_count;
+        last = jobs->last;
+    }
+    assert_int_equal(rows, 290);
+    assert_true(replies > 1);
+    assert_false(rig_has_local(&r, 1));
+    rig_fini(&r);
+}
+
+static void test_tasks_are_asked_of_all_nodes(void **state)
+{
+    struct rig r;
+    rig_init(&r);
+    rig_tool(&r, 1);
+    rig_node(&r, 1, "box-1");
+    rig_node(&r, 2, "box-2");
+    rig_ask(&r, 1, 5, &TASKS);
+    uint64_t request = asked(&r, 1);
+    assert_int_equal(asked(&r, 2), request);
+
+    struct state_task task = {.id = {2, 1, 1}, .function = "train"};
+    reply(&r, 2, request, &(struct state_reply){.tasks = &task, .task_count = 1});
+    const struct state_reply *passed = &rig_take_local(&r, 1, LOCAL_REPLY)->reply.reply;
+    assert_false(passed->last);
+    assert_string_equal(passed->tasks[0].function, "train");
+    reply(&r, 2, request, &(struct state_reply){.last = true});
+    assert_false(rig_take_local(&r, 1, LOCAL_REPLY)->reply.reply.last);
+    reply(&r, 2, request, &(struct state_reply){.last = true}); /* one too many */
+    reply(&r, 1, request, &(struct state_reply){.last = true});
+    const struct local_reply *final = &rig_take_local(&r, 1, LOCAL_REPLY)->reply;
+    assert_true(final->reply.last);
+    assert_int_equal(final->reply.failure.code, 0);
+    assert_int_equal(final->request, 5);
+    assert_false(rig_has_local(&r, 1));
+    rig_fini(&r);
+}
+
+static void test_one_task_is_asked_of_its_home(void **state)
+{
+    struct rig r;
+    rig_init(&r);
+    rig_tool(&r, 1);
+    rig_node(&r, 1, "box-1");
+    rig_node(&r, 2, "box-2");
+    rig_ask(&r, 1, 5, &(struct state_query){.kind = STATE_EXPLAIN, .id = "2-7.2231"});
+    assert_false(rig_has(&r, 1, CLUSTER_QUERY));
+    const char *line = "It waits.";
+    reply(&r, 2, asked(&r, 2),
+          &(struct state_reply){.last = true, .lines = &line, .line_count = 1});
+    assert_string_equal(rig_take_local(&r, 1, LOCAL_REPLY)->reply.reply.lines[0], line);
+
+    rig_ask(&r, 1, 6, &(struct state_query){.kind = STATE_EXPLAIN, .id = "9-7.2231"});
+    assert_int_equal(rig_take_local(&r, 1, LOCAL_REPLY)->reply.reply.failure.code, CODE_NOT_FOUND);
+    rig_cluster(&r, 2, &(struct cluster_msg){.type = CLUSTER_LEAVE});
+    rig_ask(&r, 1, 7, &(struct state_query){.kind = STATE_EXPLAIN, .id = "2-7.2231"});
+    assert_int_equal(rig_take_local(&r, 1, LOCAL_REPLY)->reply.reply.failure.code, CODE_NODE_LOST);
+    rig_fini(&r);
+}
+
+static void test_silent_nodes_are_named_after_two_seconds(void **state)
+{
+    struct rig r;
+    rig_init(&r);
+    rig_tool(&r, 1);
+    rig_node(&r, 1, "box-1");
+    rig_node(&r, 2, "box-2");
+    rig_node(&r, 3, "box-3");
+    rig_ask(&r, 1, 5, &TASKS);
+    uint64_t request = asked(&r, 1);
+    reply(&r, 1, request, &(struct state_reply){.last = true});
+    (void)rig_take_local(&r, 1, LOCAL_REPLY);
+    rig_pass(&r, 1900 * NS_PER_MS, 1, 3);
+    assert_false(rig_has_local(&r, 1));
+    rig_pass(&r, 200 * NS_PER_MS, 0, 0);
+    const struct state_reply *end = &rig_take_local(&r, 1, LOCAL_REPLY)->reply.reply;
+    assert_true(end->last);
+    assert_int_equal(end->failure.code, CODE_TIMEOUT);
+    assert_non_null(strstr(end->failure.message, "box-2, box-3"));
+    assert_null(strstr(end->failure.message, "box-1"));
+    reply(&r, 2, request, &(struct state_reply){.last = true}); /* too late */
+    assert_false(rig_has_local(&r, 1));
+
+    /* A node whose session ends will not answer: no reason to wait. */
+    rig_ask(&r, 1, 6, &(struct state_query){.kind = STATE_TASKS, .node = "box-3"});
+    rig_link_down(&r, 3);
+    assert_non_null(
+        strstr(rig_take_local(&r, 1, LOCAL_REPLY)->reply.reply.failure.message, "box-3"));
+    rig_fini(&r);
+}
+
+static void test_not_found_on_one_node_is_found_on_another(void **state)
+{
+    struct rig r;
+    rig_init(&r);
+    rig_tool(&r, 1);
+    rig_node(&r, 1, "box-1");
+    rig_node(&r, 2, "box-2");
+    struct state_reply none = {.last = true};
+    failure_set(&none.failure, CODE_NOT_FOUND, "no such task here");
+    struct state_task task = {.id = {2, 1, 1}};
+    rig_ask(&r, 1, 5, &TASKS);
+    uint64_t request = asked(&r, 1);
+    reply(&r, 1, request, &none);
+    reply(&r, 2, request, &(struct state_reply){.last = true, .tasks = &task, .task_count = 1});
+    const struct state_reply *end = &rig_take_local(&r, 1, LOCAL_REPLY)->reply.reply;
+    assert_true(end->last);
+    assert_int_equal(end->task_count, 1);
+    assert_int_equal(end->failure.code, 0);
+
+    rig_ask(&r, 1, 6, &TASKS);
+    request = rig_take(&r, 1, CLUSTER_QUERY)->query.request;
+    reply(&r, 1, request, &none);
+    reply(&r, 2, request, &none);
+    assert_int_equal(rig_take_local(&r, 1, LOCAL_REPLY)->reply.reply.failure.code, CODE_NOT_FOUND);
+    rig_fini(&r);
+}
+
+static void test_bounds_of_queries(void **state)
+{
+    struct rig r;
+    rig_init(&r);
+    rig_tool(&r, 1);
+    rig_tool(&r, 2);
+    rig_node(&r, 1, "box-1");
+    for (uint64_t i = 1; i <= HEAD_QUERIES_MAX; i++) {
+        rig_ask(&r, 1, i, &TASKS);
+    }
+    assert_false(rig_has_local(&r, 1));
+    rig_ask(&r, 2, 1, &TASKS);
+    assert_int_equal(rig_take_local(&r, 2, LOCAL_REPLY)->reply.reply.failure.code, CODE_FULL);
+    /* A tool that goes takes its questions along. */
+    rig_event(&r, &(struct head_event){.kind = HEAD_EVENT_TOOL_DOWN, .tool = 1});
+    rig_ask(&r, 2, 2, &TASKS);
+    assert_false(rig_has_local(&r, 2));
+    rig_fini(&r);
+}
+
+static void test_only_tools_stop_the_head(void **state)
+{
+    struct rig r;
+    rig_init(&r);
+    rig_node(&r, 1, "box-1");
+    struct cluster_msg msg = {.type = CLUSTER_QUERY,
+                              .query = {.request = 3, .query = {.kind = STATE_STOP}}};
+    rig_cluster(&r, 1, &msg);
+    assert_int_equal(rig_take(&r, 1, CLUSTER_REPLY)->reply.reply.failure.code, CODE_REFUSED);
+    assert_false(r.quit);
+    rig_tool(&r, 1);
+    r.commits = false;
+    rig_job_new(&r, 1, 1);
+    rig_ask(&r, 1, 4, &(struct state_query){.kind = STATE_STOP});
+    assert_false(r.quit);
+    rig_commit(&r);
+    assert_true(rig_take_local(&r, 1, LOCAL_REPLY)->reply.reply.last);
+    assert_true(r.quit);
+    rig_fini(&r);
+}
+
+static void test_programs_are_refused_at_the_heads_socket(void **state)
+{
+    struct rig r;
+    rig_init(&r);
+    struct local_msg open = {.type = LOCAL_OPEN,
+                             .open = {.protocol = LOCAL_PROTOCOL_VERSION, .role = ROLE_DRIVER}};
+    rig_event(&r, &(struct head_event){.kind = HEAD_EVENT_TOOL_UP, .tool = 1});
+    rig_event(&r, &(struct head_event){.kind = HEAD_EVENT_TOOL_MESSAGE, .tool = 1, .local = &open});
+    assert_int_equal(rig_take_local(&r, 1, LOCAL_REFUSED)->refused.failure.code, CODE_REFUSED);
+    assert_true(rig_has_effect(&r, HEAD_EFFECT_TOOL_CLOSE, 1));
+    rig_fini(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_head_answers_cluster_nodes_and_jobs),
+        cmocka_unit_test(test_readers_wait_for_the_disk),
+        cmocka_unit_test(test_many_rows_come_in_several_replies),
+        cmocka_unit_test(test_tasks_are_asked_of_all_nodes),
+        cmocka_unit_test(test_one_task_is_asked_of_its_home),
+        cmocka_unit_test(test_silent_nodes_are_named_after_two_seconds),
+        cmocka_unit_test(test_not_found_on_one_node_is_found_on_another),
+        cmocka_unit_test(test_bounds_of_queries),
+        cmocka_unit_test(test_only_tools_stop_the_head),
+        cmocka_unit_test(test_programs_are_refused_at_the_heads_socket),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
