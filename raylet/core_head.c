@@ -1,0 +1,333 @@
+#include "raylet/core_head.h"
+
+#include "common/text.h"
+#include "raylet/core_classes.h"
+#include "raylet/core_jobs.h"
+#include "raylet/core_objects.h"
+#include "raylet/core_tasks.h"
+
+#define RENEW_NS NS_PER_S
+
+static void head_enter(struct raylet_core *c, uint8_t state)
+{
+    static const uint8_t allowed[] = {
+        [HEAD_DOWN_] = 1u << HEAD_JOINING,
+        [HEAD_JOINING] = 1u << HEAD_JOINED | 1u << HEAD_DOWN_ | 1u << HEAD_JOINING,
+        [HEAD_JOINED] = 1u << HEAD_DOWN_ | 1u << HEAD_JOINING,
+    };
+
+    ASSERT(allowed[c->head_state] >> state & 1);
+    c->head_state = state;
+}
+
+static void quit(struct raylet_core *c, const struct failure *f)
+{
+    struct failure *copy = arena_copy(&c->arena, f, sizeof *f);
+
+    if (!c->quit_said) {
+        c->quit_said = true;
+        core_effect(c, EFFECT_QUIT)->failure = copy;
+    }
+}
+
+static const struct cluster_amount *amounts(struct raylet_core *c, size_t *ret_count)
+{
+    struct cluster_amount *list = arena_alloc(&c->arena, (c->total.count + 1) * sizeof *list);
+
+    for (uint32_t i = 0; i < c->total.count; i++) {
+        uint32_t kind = c->total.amounts[i].kind;
+        list[i] = (struct cluster_amount){resource_name(&c->resources, kind), c->total.amounts[i].units,
+                                          resource_set_get(&c->available, kind)};
+    }
+    *ret_count = c->total.count;
+    return list;
+}
+
+void head_up(struct raylet_core *c)
+{
+    struct cluster_msg *m = core_send_head(c, CLUSTER_JOIN);
+    uint64_t *jobs = arena_alloc(&c->arena, 8 * 4096);
+    size_t n = 0;
+
+    head_enter(c, HEAD_JOINING);
+    LIST_FOREACH(at, &c->jobs)
+    {
+        const struct job *job = list_entry(at, struct job, link);
+        if (job->number != 0 && n < 4096) {
+            jobs[n++] = job->number;
+        }
+    }
+    m->join = c->join;
+    m->join.protocol = CLUSTER_PROTOCOL_VERSION;
+    m->join.number = c->node;
+    m->join.supersedes = c->node == 0 ? c->join.supersedes : 0;
+    m->join.amounts = amounts(c, &m->join.amount_count);
+    m->join.labels = c->labels;
+    m->join.jobs = jobs;
+    m->join.job_count = n;
+}
+
+void head_down(struct raylet_core *c, bool refused)
+{
+    (void)refused; /* the lease only guards what the head could place a second time, and nothing of that kind runs here */
+    if (c->head_state != HEAD_DOWN_) {
+        head_enter(c, HEAD_DOWN_);
+    }
+    core_timer_disarm(c, &c->renew_timer);
+    for (struct shape *s = c->shapes; s != NULL; s = s->hh.next) {
+        if (s->state == SHAPE_ASKING) {
+            s->request = 0;
+        }
+    }
+}
+
+static void renew(struct raylet_core *c)
+{
+    struct cluster_msg *m = arena_alloc(&c->arena, sizeof *m);
+
+    memset(m, 0, sizeof *m);
+    m->type = CLUSTER_RENEW;
+    m->renew.sent_ns = c->boot_ns;
+    m->renew.answered_ns = c->renew_answered_ns;
+    m->renew.amounts = amounts(c, &m->renew.amount_count);
+    m->renew.waiting = c->waiting;
+    m->renew.running = c->running;
+    m->renew.done = c->done;
+    m->renew.failed = c->failed;
+    m->renew.workers = c->worker_count;
+    LIST_FOREACH(at, &c->workers)
+    {
+        m->renew.idle_workers += list_entry(at, struct worker, link)->state == WORKER_IDLE;
+    }
+    core_effect(c, EFFECT_HEAD_DATAGRAM)->head = m;
+    core_timer_arm(c, &c->renew_timer, c->now_ns + RENEW_NS);
+}
+
+static void joined(struct raylet_core *c, const struct cluster_joined *m)
+{
+    ASSERT(c->node == 0 || c->node == m->number);
+    c->node = m->number;
+    c->lease_ns = m->lease_ns;
+    c->renew_answered_ns = c->boot_ns;
+    head_enter(c, HEAD_JOINED);
+    renew(c);
+    job_say_all(c);
+    c->ask_feasible = true;
+    if (c->leaving) {
+        (void)core_send_head(c, CLUSTER_LEAVE);
+    }
+}
+
+/* ---- feasibility ---- */
+
+void head_ask_feasible(struct raylet_core *c)
+{
+    c->ask_feasible = false;
+    if (c->head_state != HEAD_JOINED) {
+        return; /* asked when it is */
+    }
+    for (struct shape *s = c->shapes; s != NULL; s = s->hh.next) {
+        if (s->state != SHAPE_ASKING || s->request != 0) {
+            continue;
+        }
+        struct cluster_amount *list = arena_alloc(&c->arena, (s->asked.count + 1) * sizeof *list);
+        for (uint32_t i = 0; i < s->asked.count; i++) {
+            list[i] = (struct cluster_amount){resource_name(&c->resources, s->asked.amounts[i].kind),
+                                              s->asked.amounts[i].units, 0};
+        }
+        struct cluster_msg *m = core_send_head(c, CLUSTER_FEASIBLE);
+        s->request = ++c->next_request;
+        m->feasible.request = s->request;
+        m->feasible.amounts = list;
+        m->feasible.amount_count = s->asked.count;
+        m->feasible.node = "";
+        m->feasible.labels = "";
+    }
+}
+
+static void fail_shape(struct raylet_core *c, struct shape *s)
+{
+    LIST_FOREACH(at, &c->jobs)
+    {
+        struct job *job = list_entry(at, struct job, link);
+        struct class_ *k, *next;
+        HASH_ITER(hh, job->classes, k, next)
+        {
+            k->users++;
+            while (k->pool->shape == s && k->queued > 0) {
+                struct object_error *e = error_new(&s->error->failure);
+                text_copy(e->failure.task, sizeof e->failure.task, k->function);
+                task_fail(c, list_entry(list_first(&k->queue), struct task, link), e);
+                error_unref(e);
+            }
+            class_unuse(c, k);
+        }
+    }
+}
+
+static void feasible_answer(struct raylet_core *c, const struct cluster_feasible_answer *m)
+{
+    for (struct shape *s = c->shapes; s != NULL; s = s->hh.next) {
+        if (s->state != SHAPE_ASKING || s->request != m->request) {
+            continue;
+        }
+        if (m->failure.code != 0) {
+            s->state = SHAPE_IMPOSSIBLE;
+            s->error = error_new(&m->failure);
+            text_copy(s->error->failure.node, sizeof s->error->failure.node, c->node_name);
+            s->refs++;
+            fail_shape(c, s);
+            s->refs--; /* the class declarations of live clients hold it */
+        }
+        return;
+    }
+}
+
+/* ---- other nodes ---- */
+
+static void peer_free(struct raylet_core *c, struct peer_view *p)
+{
+    HASH_DEL(c->peers, p);
+    for (size_t i = 0; i < p->amount_count; i++) {
+        free((char *)p->amounts[i].name);
+    }
+    free(p->amounts);
+    free(p->name);
+    free(p->address);
+    free(p->labels);
+    free(p);
+}
+
+static void peer_put(struct raylet_core *c, const struct cluster_view_node *n)
+{
+    struct peer_view *p;
+
+    HASH_FIND(hh, c->peers, &n->number, sizeof n->number, p);
+    uint64_t since = p != NULL && p->state == n->state ? p->since_unix_ms : core_unix_ms(c);
+    if (p != NULL) {
+        peer_free(c, p);
+    }
+    if (n->state != NODE_ALIVE || n->number == c->node) {
+        return;
+    }
+    p = xcalloc(1, sizeof *p);
+    p->number = n->number;
+    p->state = n->state;
+    p->since_unix_ms = since;
+    p->name = xstrdup(n->name);
+    p->address = xstrdup(n->address);
+    p->labels = xstrdup(n->labels);
+    p->waiting = n->waiting;
+    p->running = n->running;
+    p->amounts = xcalloc(n->amount_count + 1, sizeof *p->amounts);
+    p->amount_count = n->amount_count;
+    for (size_t i = 0; i < n->amount_count; i++) {
+        p->amounts[i] = (struct state_amount){xstrdup(n->amounts[i].name), n->amounts[i].total_units,
+                                              n->amounts[i].available_units};
+    }
+    HASH_ADD(hh, c->peers, number, sizeof p->number, p);
+}
+
+static void view(struct raylet_core *c, const struct cluster_view *m)
+{
+    struct peer_view *p, *next;
+
+    if (m->whole) {
+        HASH_ITER(hh, c->peers, p, next)
+        {
+            peer_free(c, p);
+        }
+    }
+    for (size_t i = 0; i < m->node_count; i++) {
+        peer_put(c, &m->nodes[i]);
+    }
+}
+
+/* ---- leaving ---- */
+
+static void go(struct raylet_core *c)
+{
+    core_timer_disarm(c, &c->leave_timer);
+    if (c->head_state == HEAD_JOINED) {
+        (void)core_send_head(c, CLUSTER_LEAVE);
+        core_timer_arm(c, &c->leave_timer, c->now_ns + 2 * NS_PER_S); /* the head may be gone: then without its word */
+        c->fenced = true;
+    } else {
+        struct failure none = {0};
+        quit(c, &none);
+    }
+}
+
+void head_leave(struct raylet_core *c, uint64_t limit_ns)
+{
+    if (!c->leaving) {
+        c->leaving = true;
+        core_timer_arm(c, &c->leave_timer, ns_add(c->now_ns, limit_ns));
+    }
+}
+
+void head_leave_work(struct raylet_core *c)
+{
+    if (c->leaving && !c->fenced && c->waiting + c->running == 0) {
+        go(c);
+    }
+}
+
+void head_timer(struct raylet_core *c, struct core_timer *timer)
+{
+    struct failure none = {0};
+
+    if (timer->kind == TIMER_RENEW) {
+        renew(c);
+    } else if (c->fenced) {
+        quit(c, &none);
+    } else {
+        go(c);
+    }
+}
+
+void head_message(struct raylet_core *c, const struct cluster_msg *m)
+{
+    struct failure none = {0};
+
+    switch (m->type) {
+    case CLUSTER_JOINED:
+        if (c->head_state == HEAD_JOINING) {
+            joined(c, &m->joined);
+        }
+        break;
+    case CLUSTER_REFUSED:
+        quit(c, &m->refused.failure);
+        break;
+    case CLUSTER_RENEWED:
+        c->renew_answered_ns = MAX_OF(c->renew_answered_ns, MIN_OF(m->renewed.sent_ns, c->boot_ns));
+        break;
+    case CLUSTER_JOB_ADDED:
+        job_added(c, &m->job_added);
+        break;
+    case CLUSTER_JOB_ENDED:
+        job_end_heard(c, m->job_ended.job);
+        break;
+    case CLUSTER_FEASIBLE_ANSWER:
+        feasible_answer(c, &m->feasible_answer);
+        break;
+    case CLUSTER_VIEW:
+        view(c, &m->view);
+        break;
+    case CLUSTER_LEFT:
+        quit(c, &none);
+        break;
+    default:
+        c->dropped_messages++;
+    }
+}
+
+void head_free(struct raylet_core *c)
+{
+    struct peer_view *p, *next;
+
+    HASH_ITER(hh, c->peers, p, next)
+    {
+        peer_free(c, p);
+    }
+}

@@ -1,0 +1,453 @@
+#include "raylet/core_jobs.h"
+
+#include "common/text.h"
+#include "raylet/core_classes.h"
+#include "raylet/core_objects.h"
+#include "raylet/core_schedule.h"
+#include "raylet/core_tasks.h"
+#include "raylet/core_workers.h"
+
+#include <signal.h>
+
+#define CLIENTS_MAX 4096u
+#define STOP_NS     (2 * NS_PER_S)
+
+/* ---- jobs ---- */
+
+static void job_enter(struct job *job, uint8_t state)
+{
+    static const uint8_t allowed[] = {
+        [JOB_ASKED] = 1u << JOB_LIVE | 1u << JOB_ENDING,
+        [JOB_LIVE] = 1u << JOB_ENDING,
+        [JOB_ENDING] = 1u << JOB_ENDED_UNSAID,
+        [JOB_ENDED_UNSAID] = 0,
+    };
+
+    ASSERT(allowed[job->state] >> state & 1);
+    job->state = state;
+}
+
+static void say_new(struct raylet_core *c, struct job *job)
+{
+    struct cluster_msg *m = core_send_head(c, CLUSTER_JOB_NEW);
+
+    m->job_new.key = job->key;
+    m->job_new.name = job->name;
+    m->job_new.program = job->program_name;
+    m->job_new.user = job->user;
+    m->job_new.pid = (uint32_t)job->pid;
+    m->job_new.started_unix_ms = job->started_unix_ms;
+}
+
+static void say_end(struct raylet_core *c, struct job *job)
+{
+    struct cluster_msg *m = core_send_head(c, CLUSTER_JOB_END);
+
+    m->job_end.job = job->number;
+    m->job_end.state = job->end_state;
+    m->job_end.ended_unix_ms = job->ended_unix_ms;
+    m->job_end.done = job->done;
+    m->job_end.failed = job->failed;
+}
+
+static void job_new(struct raylet_core *c, struct client *driver, const struct local_open *m)
+{
+    struct job *job = xcalloc(1, sizeof *job);
+    char user[24];
+    struct buffer text = {0};
+
+    buffer_printf(&text, "%u", driver->uid);
+    text_copy(user, sizeof user, buffer_text(&text));
+    buffer_fini(&text);
+    job->key = driver->number;
+    job->state = JOB_ASKED;
+    job->name = xstrdup(m->job_name);
+    job->program_name = xstrdup(m->program_name);
+    job->user = xstrdup(user);
+    job->cwd = xstrdup(m->cwd);
+    job->env = xmalloc(m->env.size + 1);
+    memcpy(job->env, m->env.size > 0 ? m->env.data : "", m->env.size);
+    job->env_size = m->env.size;
+    job->umask = m->umask;
+    job->pid = driver->pid;
+    job->started_unix_ms = core_unix_ms(c);
+    job->driver = driver;
+    job->live_clients = 1;
+    list_init(&job->workers);
+    list_init(&job->idle);
+    list_init(&job->waiting);
+    core_timer_init(&job->timer, TIMER_JOB);
+    list_append(&c->jobs, &job->link);
+    driver->job = job;
+    if (c->head_state == HEAD_JOINED) {
+        say_new(c, job);
+    }
+}
+
+static void job_free(struct raylet_core *c, struct job *job)
+{
+    core_timer_disarm(c, &job->timer);
+    list_unlink(&job->link);
+    if (job->program != 0) {
+        core_effect(c, EFFECT_PROGRAM_DROP)->program = job->program;
+    }
+    error_unref(job->program_error);
+    free(job->name);
+    free(job->program_name);
+    free(job->user);
+    free(job->cwd);
+    free(job->env);
+    free(job);
+}
+
+void job_say_all(struct raylet_core *c)
+{
+    LIST_FOREACH(at, &c->jobs)
+    {
+        struct job *job = list_entry(at, struct job, link);
+        if (job->number == 0) {
+            say_new(c, job);
+        } else if (job->state == JOB_ENDED_UNSAID) {
+            say_end(c, job);
+        }
+    }
+}
+
+static void welcome(struct raylet_core *c, struct client *client)
+{
+    struct local_msg *m = core_send(c, client->number, LOCAL_WELCOME);
+
+    client->state = CLIENT_LIVE;
+    m->welcome.node = c->node;
+    m->welcome.client = client->number;
+    m->welcome.job = client->job == NULL ? 0 : client->job->number;
+    m->welcome.node_name = c->node_name;
+    m->welcome.cluster = c->cluster;
+    m->welcome.credit_bytes = c->credit_each;
+}
+
+static void refuse(struct raylet_core *c, struct client *client, const struct failure *f)
+{
+    core_send(c, client->number, LOCAL_REFUSED)->refused.failure = *f;
+    core_effect(c, EFFECT_CLOSE)->client = client->number;
+    client->state = CLIENT_REFUSED;
+}
+
+void job_added(struct raylet_core *c, const struct cluster_job_added *m)
+{
+    LIST_FOREACH(at, &c->jobs)
+    {
+        struct job *job = list_entry(at, struct job, link);
+        if (job->key != m->key || job->number != 0) {
+            continue;
+        }
+        if (m->failure.code != 0) {
+            if (job->driver != NULL) {
+                refuse(c, job->driver, &m->failure);
+            }
+            return;
+        }
+        job->number = m->job;
+        if (job->state == JOB_ASKED) {
+            job_enter(job, JOB_LIVE);
+            welcome(c, job->driver);
+        } else if (job->state == JOB_ENDED_UNSAID) {
+            say_end(c, job); /* its driver went before the head knew it */
+        }
+        return;
+    }
+}
+
+void job_end_heard(struct raylet_core *c, uint64_t number)
+{
+    LIST_FOREACH(at, &c->jobs)
+    {
+        struct job *job = list_entry(at, struct job, link);
+        if (job->number == number && job->state == JOB_ENDED_UNSAID) {
+            job_free(c, job);
+            return;
+        }
+    }
+}
+
+void job_program(struct raylet_core *c, const struct raylet_event *e)
+{
+    struct client *client = core_client(c, e->client);
+    struct job *job = client == NULL || client->role != ROLE_DRIVER ? NULL : client->job;
+
+    if (job == NULL || job->state == JOB_ENDING || job->state == JOB_ENDED_UNSAID) {
+        if (e->program != 0) {
+            core_effect(c, EFFECT_PROGRAM_DROP)->program = e->program;
+        }
+        return;
+    }
+    job->program = e->program;
+    if (e->failure != NULL) {
+        struct class_ *k, *next;
+        job->program_error = error_new(e->failure);
+        HASH_ITER(hh, job->classes, k, next)
+        {
+            k->users++;
+            while (k->queued > 0) {
+                task_fail(c, list_entry(list_first(&k->queue), struct task, link), job->program_error);
+            }
+            class_unuse(c, k);
+        }
+    }
+}
+
+/* ---- the end of a job ---- */
+
+static void stop_workers(struct raylet_core *c, struct job *job, struct object_error *why)
+{
+    LIST_FOREACH_SAFE(at, &job->workers)
+    {
+        struct worker *w = list_entry(at, struct worker, job_link);
+        if (w->state == WORKER_IDLE) {
+            worker_leave(c, w);
+        } else if (w->state == WORKER_STARTING) {
+            worker_kill(c, w, SIGKILL);
+        }
+        for (uint32_t i = 0; i < LOCAL_CLAIMS; i++) {
+            if (w->slots[i] != NULL) {
+                w->slots[i]->stop = STOP_ASK;
+                task_fail(c, w->slots[i], why);
+            }
+        }
+    }
+}
+
+void job_end(struct raylet_core *c, struct job *job, uint32_t end_state)
+{
+    struct object_error *why;
+
+    if (job->state != JOB_ASKED && job->state != JOB_LIVE) {
+        return;
+    }
+    why = error_make(c, CODE_CANCELLED, "", "its program has ended");
+    job_enter(job, JOB_ENDING);
+    job->end_state = end_state;
+    job->ended_unix_ms = core_unix_ms(c);
+    stop_workers(c, job, why);
+    error_unref(why);
+    core_timer_arm(c, &job->timer, c->now_ns + STOP_NS);
+}
+
+void job_timer(struct raylet_core *c, struct job *job)
+{
+    LIST_FOREACH(at, &job->workers)
+    {
+        worker_kill(c, list_entry(at, struct worker, job_link), SIGKILL);
+    }
+    if (!list_is_empty(&job->workers)) {
+        core_timer_arm(c, &job->timer, c->now_ns + STOP_NS);
+    }
+}
+
+static uint32_t cancel_some(struct raylet_core *c, struct job *job, uint32_t most)
+{
+    struct object_error *why = error_make(c, CODE_CANCELLED, "", "its program has ended");
+    struct class_ *k, *next;
+    uint32_t done = 0;
+
+    while (done < most && !list_is_empty(&job->waiting)) {
+        task_fail(c, list_entry(list_first(&job->waiting), struct task, link), why);
+        done++;
+    }
+    HASH_ITER(hh, job->classes, k, next)
+    {
+        k->users++;
+        while (done < most && k->queued > 0) {
+            task_fail(c, list_entry(list_first(&k->queue), struct task, link), why);
+            done++;
+        }
+        class_unuse(c, k);
+    }
+    error_unref(why);
+    return done;
+}
+
+/* Objects of all its processes that are gone. True if there are more. */
+static bool release_some(struct raylet_core *c, struct job *job, uint32_t most)
+{
+    LIST_FOREACH(at, &c->clients)
+    {
+        struct client *client = list_entry(at, struct client, link);
+        if (client->job == job && client->state == CLIENT_GONE && object_release_all(c, client, most)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool job_work(struct raylet_core *c)
+{
+    bool more = false;
+
+    LIST_FOREACH_SAFE(at, &c->jobs)
+    {
+        struct job *job = list_entry(at, struct job, link);
+        if (job->state != JOB_ENDING) {
+            continue;
+        }
+        if (cancel_some(c, job, WORK_STEP) == WORK_STEP || release_some(c, job, WORK_STEP)) {
+            more = true;
+            continue;
+        }
+        if (!list_is_empty(&job->workers) || job->waiting_count > 0 || job->live_clients > 0) {
+            continue;
+        }
+        job_enter(job, JOB_ENDED_UNSAID);
+        core_timer_disarm(c, &job->timer);
+        if (job->number != 0 && c->head_state == HEAD_JOINED) {
+            say_end(c, job);
+        }
+    }
+    return more;
+}
+
+/* ---- clients ---- */
+
+void client_up(struct raylet_core *c, const struct raylet_event *e)
+{
+    struct client *client = xcalloc(1, sizeof *client);
+
+    client->number = e->client;
+    client->state = CLIENT_GREETED;
+    client->uid = e->uid;
+    client->pid = e->pid;
+    client->next_number = 1;
+    numbers_init(&client->objects);
+    list_init(&client->touched_link);
+    list_append(&c->clients, &client->link);
+    numbers_set(&c->clients_by_number, client->number, client);
+}
+
+static void client_forget(struct raylet_core *c, struct client *client)
+{
+    struct job *job = client->job;
+
+    ASSERT(client->holds == NULL);
+    list_unlink(&client->link);
+    list_unlink(&client->touched_link);
+    numbers_remove(&c->clients_by_number, client->number);
+    numbers_fini(&client->objects);
+    buffer_fini(&client->answer_bytes);
+    free(client->answers);
+    free(client);
+    if (job != NULL) {
+        ASSERT(job->live_clients > 0);
+        job->live_clients--;
+    }
+}
+
+static void refuse_with(struct raylet_core *c, struct client *client, int code, const char *sentence)
+{
+    struct failure f;
+
+    failure_set(&f, code, "%s", sentence);
+    refuse(c, client, &f);
+}
+
+void client_open(struct raylet_core *c, struct client *client, const struct local_open *m)
+{
+    if (client->state != CLIENT_GREETED) {
+        core_protocol_error(c, client, "a second OPEN");
+        return;
+    }
+    client->role = m->role;
+    client->state = CLIENT_ASKED;
+    if (m->protocol != LOCAL_PROTOCOL_VERSION) {
+        refuse_with(c, client, CODE_REFUSED, "this program was built with another version of libdrt: build it again");
+    } else if (m->role == ROLE_TOOL) {
+        welcome(c, client);
+    } else if (m->role == ROLE_WORKER) {
+        if (worker_opened(c, client, m->worker)) {
+            welcome(c, client);
+        } else {
+            refuse_with(c, client, CODE_REFUSED, "this raylet did not start this worker");
+        }
+    } else if (c->leaving) {
+        refuse_with(c, client, CODE_REFUSED, "this node is leaving the cluster: run the program on another node");
+    } else if (c->clients_by_number.used > CLIENTS_MAX) {
+        refuse_with(c, client, CODE_FULL, "too many programs on this node: try again when some have ended");
+    } else {
+        job_new(c, client, m);
+        core_effect(c, EFFECT_LOAD_PROGRAM)->client = client->number;
+    }
+}
+
+void client_goodbye(struct raylet_core *c, struct client *client)
+{
+    if (client->role == ROLE_DRIVER && client->job != NULL) {
+        client->job->said_goodbye = true;
+        job_end(c, client->job, JOB_DONE);
+    }
+}
+
+static void worker_went(struct raylet_core *c, struct worker *w)
+{
+    w->client->worker = NULL;
+    w->client = NULL;
+    if (w->state == WORKER_IDLE) {
+        worker_enter(c, w, WORKER_LEAVING);
+    }
+    worker_kill(c, w, SIGKILL); /* a worker without its channel serves nothing; its exit is told apart */
+    w->stopping = false;
+}
+
+void client_down(struct raylet_core *c, const struct raylet_event *e)
+{
+    struct client *client = core_client(c, e->client);
+
+    if (client == NULL || client->state == CLIENT_GONE) {
+        return;
+    }
+    client->state = CLIENT_GONE;
+    client->answer_count = 0;
+    buffer_clear(&client->answer_bytes);
+    class_forget_decls(c, client);
+    if (client->role == ROLE_DRIVER && client->job != NULL) {
+        job_end(c, client->job, client->job->said_goodbye ? JOB_DONE : JOB_FAILED);
+        client->job->driver = NULL;
+    } else {
+        while (object_release_all(c, client, WORK_STEP)) {
+        }
+        if (client->worker != NULL) {
+            worker_went(c, client->worker);
+        }
+    }
+    core_touch(c, client);
+}
+
+void client_flush(struct raylet_core *c)
+{
+    struct list *at;
+
+    while ((at = list_pop(&c->touched)) != NULL) {
+        struct client *client = list_entry(at, struct client, touched_link);
+        client->touched = false;
+        if (client->state == CLIENT_GONE) {
+            if (client->objects.used == 0 && client->holds == NULL) {
+                client_forget(c, client);
+            }
+            continue;
+        }
+        object_send_answers(c, client);
+        if (client->credit_pending > 0) {
+            struct raylet_effect *e = core_effect(c, EFFECT_CREDIT);
+            e->client = client->number;
+            e->bytes = client->credit_pending;
+            client->credit_pending = 0;
+        }
+    }
+}
+
+void job_free_all(struct raylet_core *c)
+{
+    struct list *at;
+
+    while ((at = list_first(&c->jobs)) != NULL) {
+        job_free(c, list_entry(at, struct job, link));
+    }
+}

@@ -1,0 +1,421 @@
+#include "raylet/core_objects.h"
+
+#include "common/text.h"
+
+#include <stdio.h>
+
+#define FOREIGN_HOLDS_MAX 1000000u
+#define ANSWER_BYTES_MAX (32u << 10) /* of one VALUES message, unless one value is larger */
+
+struct object *object_new(struct raylet_core *c, struct client *owner, uint64_t number)
+{
+    struct object *o = slab_alloc(&c->object_slab);
+
+    o->owner = owner;
+    o->number = number;
+    o->watchers = NULL;
+    o->task = NULL;
+    o->size = 0;
+    o->holds = 0;
+    o->charge = 0;
+    o->state = OBJECT_PENDING;
+    o->held = true;
+    o->following = false;
+    numbers_set(&owner->objects, number, o);
+    return o;
+}
+
+struct object *object_find(struct raylet_core *c, struct object_id id)
+{
+    struct client *owner;
+
+    if (id.node != c->node || id.number == 0) {
+        return NULL;
+    }
+    owner = core_client(c, id.client);
+    return owner == NULL ? NULL : numbers_get(&owner->objects, id.number);
+}
+
+const struct object *object_root(const struct object *o)
+{
+    return o->state == OBJECT_ALIAS ? o->alias : o;
+}
+
+struct bytes object_bytes(const struct object *root)
+{
+    ASSERT(root->state == OBJECT_VALUE);
+    return bytes_of(root->size <= sizeof root->small ? root->small : root->data, root->size);
+}
+
+static void free_if_unheld(struct raylet_core *c, struct object *o);
+
+static void drop_contents(struct raylet_core *c, struct object *o)
+{
+    if (o->state == OBJECT_VALUE && o->size > sizeof o->small) {
+        free(o->data);
+    } else if (o->state == OBJECT_ERROR) {
+        error_unref(o->error);
+    } else if (o->state == OBJECT_ALIAS) {
+        object_unhold(c, o->alias); /* a root: it is no alias itself, so this ends here */
+    }
+}
+
+static void free_if_unheld(struct raylet_core *c, struct object *o)
+{
+    if (o->held || o->holds > 0 || o->state == OBJECT_PENDING) {
+        return;
+    }
+    ASSERT(o->watchers == NULL);
+    drop_contents(c, o);
+    numbers_remove(&o->owner->objects, o->number);
+    core_credit_back(c, o->owner, o->charge);
+    if (o->owner->state == CLIENT_GONE) {
+        core_touch(c, o->owner); /* it may have been its last */
+    }
+    slab_free(&c->object_slab, o);
+}
+
+void object_hold(struct object *o)
+{
+    o->holds++;
+}
+
+void object_unhold(struct raylet_core *c, struct object *o)
+{
+    ASSERT(o->holds > 0);
+    o->holds--;
+    free_if_unheld(c, o);
+}
+
+void object_release(struct raylet_core *c, struct object *o)
+{
+    o->held = false;
+    free_if_unheld(c, o);
+}
+
+int object_hold_foreign(struct raylet_core *c, struct client *client, struct object *o)
+{
+    struct foreign_hold *h;
+
+    HASH_FIND_PTR(client->holds, &o, h);
+    if (h != NULL) {
+        return 0;
+    }
+    if (HASH_COUNT(client->holds) >= FOREIGN_HOLDS_MAX) {
+        return -ENOSPC;
+    }
+    h = xcalloc(1, sizeof *h);
+    h->object = o;
+    HASH_ADD_PTR(client->holds, object, h);
+    object_hold(o);
+    return 0;
+}
+
+void object_release_foreign(struct raylet_core *c, struct client *client, struct object *o)
+{
+    struct foreign_hold *h;
+
+    HASH_FIND_PTR(client->holds, &o, h);
+    if (h != NULL) {
+        HASH_DEL(client->holds, h);
+        free(h);
+        object_unhold(c, o);
+    }
+}
+
+struct gathering {
+    uint64_t *numbers;
+    uint32_t count, most;
+};
+
+static bool gather(uint64_t number, void *value, void *arg)
+{
+    struct gathering *g = arg;
+    const struct object *o = value;
+
+    if (o->held) {
+        g->numbers[g->count++] = number;
+    }
+    return g->count < g->most;
+}
+
+bool object_release_all(struct raylet_core *c, struct client *client, uint32_t most)
+{
+    struct gathering g = {.most = (uint32_t)MIN_OF(most, client->objects.used + 1)};
+    struct foreign_hold *h, *next;
+
+    HASH_ITER(hh, client->holds, h, next)
+    {
+        object_release_foreign(c, client, h->object);
+    }
+    /* gathered first: freeing one may free another, and the table must not change while it is walked */
+    g.numbers = xmalloc(g.most * sizeof *g.numbers);
+    numbers_each(&client->objects, gather, &g);
+    for (uint32_t i = 0; i < g.count; i++) {
+        struct object *o = numbers_get(&client->objects, g.numbers[i]);
+        if (o != NULL) {
+            object_release(c, o);
+        }
+    }
+    free(g.numbers);
+    return g.count == g.most;
+}
+
+/* ---- answers ---- */
+
+void object_send_answers(struct raylet_core *c, struct client *client)
+{
+    struct local_msg *m;
+
+    if (client->answer_count == 0) {
+        return;
+    }
+    m = core_send(c, client->number, LOCAL_VALUES);
+    m->values.values = arena_copy(&c->arena, client->answers, client->answer_count * sizeof *client->answers);
+    m->values.value_count = client->answer_count;
+    m->payload = bytes_of(arena_copy(&c->arena, client->answer_bytes.data, client->answer_bytes.size),
+                          client->answer_bytes.size);
+    client->answer_count = 0;
+    buffer_clear(&client->answer_bytes);
+}
+
+static struct local_value *new_answer(struct raylet_core *c, struct client *client, struct object_id id)
+{
+    static const uint8_t zeros[8];
+
+    if (client->answer_count == LOCAL_IDS_MAX || client->answer_bytes.size > ANSWER_BYTES_MAX) {
+        object_send_answers(c, client);
+    }
+    if (client->answer_count == client->answer_room) {
+        client->answer_room = client->answer_room == 0 ? 16 : 2 * client->answer_room;
+        client->answers = xrealloc(client->answers, client->answer_room * sizeof *client->answers);
+    }
+    buffer_append(&client->answer_bytes, zeros, align_up(client->answer_bytes.size, 8) - client->answer_bytes.size);
+    core_touch(c, client);
+    struct local_value *v = &client->answers[client->answer_count++];
+    v->id = id;
+    return v;
+}
+
+static void answer_failure(struct raylet_core *c, struct client *client, struct object_id id, const struct failure *f)
+{
+    struct local_value *v = new_answer(c, client, id);
+    size_t before = client->answer_bytes.size;
+
+    failure_encode(f, &client->answer_bytes);
+    v->state = VALUE_ERROR;
+    v->size = (uint32_t)(client->answer_bytes.size - before);
+}
+
+static void answer(struct raylet_core *c, struct client *client, const struct object *o, uint32_t flags)
+{
+    const struct object *root = object_root(o);
+    struct object_id id = core_object_id(c, o);
+
+    if (root->state == OBJECT_ERROR) {
+        answer_failure(c, client, id, &root->error->failure);
+        return;
+    }
+    struct local_value *v = new_answer(c, client, id);
+    v->size = root->size;
+    v->state = VALUE_READY;
+    if (root->size <= VALUES_INLINE_MAX || (flags & GET_WHOLE)) {
+        v->state = VALUE_HERE;
+        struct bytes b = object_bytes(root);
+        buffer_append(&client->answer_bytes, b.data, b.size);
+    }
+}
+
+void object_answer_missing(struct raylet_core *c, struct client *client, struct object_id id, const char *why)
+{
+    struct failure f;
+
+    failure_set(&f, CODE_NOT_FOUND, "%s", why);
+    text_copy(f.node, sizeof f.node, c->node_name);
+    answer_failure(c, client, id, &f);
+}
+
+/* ---- settling ---- */
+
+static struct watcher *add_watcher(struct raylet_core *c, struct object *o, enum watcher_kind kind)
+{
+    struct watcher *w = slab_alloc(&c->watcher_slab);
+
+    w->kind = kind;
+    w->flags = 0;
+    w->next = o->watchers; /* the newest first; turned round when it settles */
+    o->watchers = w;
+    return w;
+}
+
+void object_ask(struct raylet_core *c, struct object *o, struct client *client, uint32_t flags)
+{
+    if (object_is_settled(o)) {
+        answer(c, client, o, flags);
+        return;
+    }
+    struct watcher *w = add_watcher(c, o, WATCH_GET);
+    w->flags = flags;
+    w->client = client->number;
+}
+
+void object_need(struct raylet_core *c, struct object *o, struct task *task)
+{
+    add_watcher(c, o, WATCH_NEED)->task = task;
+}
+
+static void remove_watcher(struct raylet_core *c, struct object *o, enum watcher_kind kind, const void *who)
+{
+    for (struct watcher **at = &o->watchers; *at != NULL; at = &(*at)->next) {
+        struct watcher *w = *at;
+        if (w->kind == kind && (kind == WATCH_NEED ? (const void *)w->task : (const void *)w->object) == who) {
+            *at = w->next;
+            slab_free(&c->watcher_slab, w);
+            return;
+        }
+    }
+}
+
+void object_unneed(struct raylet_core *c, struct object *o, struct task *task)
+{
+    remove_watcher(c, o, WATCH_NEED, task);
+}
+
+static struct watcher *turn_round(struct watcher *w)
+{
+    struct watcher *first = NULL;
+
+    while (w != NULL) {
+        struct watcher *next = w->next;
+        w->next = first;
+        first = w;
+        w = next;
+    }
+    return first;
+}
+
+/* Tells who watches a settled object. Aliases are put on `follow` (a list, so that long chains need no stack). */
+static void tell(struct raylet_core *c, struct object *o, struct watcher **follow)
+{
+    struct watcher *w = turn_round(o->watchers);
+
+    o->watchers = NULL;
+    while (w != NULL) {
+        struct watcher *next = w->next;
+        struct client *client;
+        switch (w->kind) {
+        case WATCH_GET:
+            client = core_client(c, w->client);
+            if (client != NULL && client->state == CLIENT_LIVE) {
+                answer(c, client, o, w->flags);
+            }
+            slab_free(&c->watcher_slab, w);
+            break;
+        case WATCH_NEED:
+            ASSERT(w->task->needs_missing > 0);
+            w->task->needs_missing--;
+            if (w->task->needs_missing == 0 || object_root(o)->state == OBJECT_ERROR) {
+                list_unlink(&w->task->link);
+                list_append(&c->woken, &w->task->link);
+            }
+            slab_free(&c->watcher_slab, w);
+            break;
+        default:
+            w->next = *follow;
+            *follow = w;
+        }
+        w = next;
+    }
+}
+
+static void become(struct object *o, struct object *root)
+{
+    o->following = false;
+    if (root->state == OBJECT_ERROR) {
+        o->state = OBJECT_ERROR;
+        o->error = error_ref(root->error);
+    } else if (root->size <= sizeof root->small) {
+        o->state = OBJECT_VALUE;
+        o->size = root->size;
+        memcpy(o->small, root->small, sizeof o->small);
+    } else {
+        o->state = OBJECT_ALIAS;
+        o->alias = root;
+        root->holds++;
+    }
+}
+
+static void settled(struct raylet_core *c, struct object *o)
+{
+    struct object *root = o->state == OBJECT_ALIAS ? o->alias : o;
+    struct watcher *follow = NULL;
+
+    root->holds++; /* not freed while we are at it */
+    tell(c, o, &follow);
+    if (o != root) {
+        free_if_unheld(c, o);
+    }
+    while (follow != NULL) {
+        struct watcher *w = follow;
+        struct object *alias = w->object;
+        follow = w->next;
+        slab_free(&c->watcher_slab, w);
+        become(alias, root);
+        tell(c, alias, &follow);
+        free_if_unheld(c, alias);
+    }
+    object_unhold(c, root);
+}
+
+void object_settle_value(struct raylet_core *c, struct object *o, struct bytes value)
+{
+    ASSERT(o->state == OBJECT_PENDING && value.size <= VALUE_MAX + 4096);
+    o->state = OBJECT_VALUE;
+    o->size = (uint32_t)value.size;
+    if (value.size <= sizeof o->small) {
+        memcpy(o->small, value.size == 0 ? "" : value.data, value.size);
+    } else {
+        o->data = xmalloc(value.size);
+        memcpy(o->data, value.data, value.size);
+    }
+    if (!o->held && o->holds == 0 && o->watchers == NULL) {
+        free_if_unheld(c, o);
+        return;
+    }
+    if (o->watchers != NULL) {
+        settled(c, o);
+    }
+}
+
+void object_settle_error(struct raylet_core *c, struct object *o, struct object_error *error)
+{
+    ASSERT(o->state == OBJECT_PENDING);
+    if (o->following) {
+        remove_watcher(c, o->alias, WATCH_ALIAS, o);
+        o->following = false;
+    }
+    o->state = OBJECT_ERROR;
+    o->error = error_ref(error);
+    settled(c, o);
+}
+
+void object_follow(struct raylet_core *c, struct object *o, struct object *target)
+{
+    ASSERT(o->state == OBJECT_PENDING);
+    for (const struct object *at = target; at != NULL; at = at->following ? at->alias : NULL) {
+        if (at == o) {
+            struct object_error *e = error_make(c, CODE_CYCLE, "", "this result was returned as itself");
+            object_settle_error(c, o, e);
+            error_unref(e);
+            return;
+        }
+    }
+    if (object_is_settled(target)) {
+        become(o, target->state == OBJECT_ALIAS ? target->alias : target);
+        settled(c, o);
+        return;
+    }
+    o->following = true;
+    o->alias = target;
+    add_watcher(c, target, WATCH_ALIAS)->object = o;
+}

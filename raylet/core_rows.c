@@ -1,0 +1,530 @@
+#include "raylet/core_rows.h"
+
+#include "common/text.h"
+#include "raylet/core_head.h"
+#include "raylet/core_jobs.h"
+#include "raylet/core_schedule.h"
+#include "raylet/core_tasks.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#define ROWS_DEFAULT 100u
+#define LINES_MAX    64u
+
+static const char *text_in_arena(struct raylet_core *c, const char *format, ...) PRINTF(2, 3);
+
+static const char *text_in_arena(struct raylet_core *c, const char *format, ...)
+{
+    char text[512];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    return arena_text(&c->arena, text, strlen(text));
+}
+
+static uint32_t limit_of(const struct state_query *q)
+{
+    return q->limit == 0 ? ROWS_DEFAULT : MIN_OF(q->limit, STATE_ROWS_MAX);
+}
+
+static bool wanted(const char *filter, const char *value)
+{
+    return filter[0] == '\0' || strcmp(filter, value) == 0;
+}
+
+/* ---- nodes and jobs ---- */
+
+static const struct state_amount *own_amounts(struct raylet_core *c)
+{
+    struct state_amount *list = arena_alloc(&c->arena, (c->total.count + 1) * sizeof *list);
+
+    for (uint32_t i = 0; i < c->total.count; i++) {
+        uint32_t kind = c->total.amounts[i].kind;
+        list[i] = (struct state_amount){resource_name(&c->resources, kind), c->total.amounts[i].units,
+                                        resource_set_get(&c->available, kind)};
+    }
+    return list;
+}
+
+static void nodes(struct raylet_core *c, struct state_reply *r)
+{
+    size_t room = 1 + HASH_COUNT(c->peers);
+    struct state_node *list = arena_alloc(&c->arena, room * sizeof *list);
+    struct state_node *self = &list[0];
+    size_t n = 1;
+
+    memset(list, 0, room * sizeof *list);
+    self->number = c->node;
+    self->name = c->node_name;
+    self->host = c->join.host;
+    self->address = c->join.address;
+    self->state = "alive";
+    self->note = "";
+    self->labels = c->labels;
+    self->since_unix_ms = c->start_unix_ms;
+    self->pid = c->join.pid;
+    self->amounts = own_amounts(c);
+    self->amount_count = c->total.count;
+    self->waiting = c->waiting;
+    self->running = c->running;
+    self->done = c->done;
+    self->failed = c->failed;
+    self->workers = c->worker_count;
+    for (struct peer_view *p = c->peers; p != NULL; p = p->hh.next) {
+        struct state_node *row = &list[n++];
+        row->number = p->number;
+        row->name = p->name;
+        row->host = row->note = "";
+        row->address = p->address;
+        row->state = "alive";
+        row->labels = p->labels;
+        row->since_unix_ms = p->since_unix_ms;
+        row->amounts = p->amounts;
+        row->amount_count = p->amount_count;
+        row->waiting = p->waiting;
+        row->running = p->running;
+    }
+    r->nodes = list;
+    r->node_count = n;
+    r->cluster = c->cluster;
+}
+
+static const char *job_state_name(const struct job *job)
+{
+    switch (job->state) {
+    case JOB_ASKED:
+        return "waiting";
+    case JOB_LIVE:
+        return "running";
+    default:
+        return job->end_state == JOB_DONE ? "done" : "failed";
+    }
+}
+
+static void jobs(struct raylet_core *c, const struct state_query *q, struct state_reply *r)
+{
+    uint32_t limit = limit_of(q), n = 0;
+    struct state_job *list = arena_alloc(&c->arena, limit * sizeof *list);
+
+    for (struct list *at = c->jobs.prev; at != &c->jobs && n < limit; at = at->prev) {
+        const struct job *job = list_entry(at, struct job, link);
+        if ((q->job != 0 && q->job != job->number) || !wanted(q->state, job_state_name(job)) || !wanted(q->name, job->name)) {
+            continue;
+        }
+        list[n++] = (struct state_job){.number = job->number,
+                                       .name = job->name,
+                                       .state = job_state_name(job),
+                                       .node = c->node_name,
+                                       .program = job->program_name,
+                                       .user = job->user,
+                                       .pid = (uint32_t)job->pid,
+                                       .started_unix_ms = job->started_unix_ms,
+                                       .ended_unix_ms = job->ended_unix_ms,
+                                       .waiting = job->waiting_count,
+                                       .running = job->running_count,
+                                       .done = job->done,
+                                       .failed = job->failed};
+    }
+    r->jobs = list;
+    r->job_count = n;
+}
+
+/* ---- why a task waits ---- */
+
+static const char *asks(struct raylet_core *c, const struct shape *s)
+{
+    char text[512] = "";
+    size_t n = 0;
+
+    for (uint32_t i = 0; i < s->asked.count && n < sizeof text; i++) {
+        const struct resource_amount *a = &s->asked.amounts[i];
+        char size[32];
+        if (a->kind == RESOURCE_MEMORY) {
+            n += (size_t)snprintf(text + n, sizeof text - n, "%smemory %s", i > 0 ? ", " : "",
+                                  text_format_size((uint64_t)a->units / RESOURCE_UNIT, size));
+        } else {
+            n += (size_t)snprintf(text + n, sizeof text - n, "%s%s %g", i > 0 ? ", " : "",
+                                  resource_name(&c->resources, a->kind), resource_amount_of(a->units));
+        }
+    }
+    return text_in_arena(c, "%s", s->asked.count == 0 ? "nothing" : text);
+}
+
+static const char *missing(struct raylet_core *c, const struct shape *s)
+{
+    for (uint32_t i = 0; i < s->asked.count; i++) {
+        const struct resource_amount *a = &s->asked.amounts[i];
+        int64_t free_units = resource_set_get(&c->available, a->kind);
+        if (free_units < a->units) {
+            bool memory = a->kind == RESOURCE_MEMORY;
+            char want[32], have[32];
+            if (memory) {
+                return text_in_arena(c, "memory: %s asked, %s free", text_format_size((uint64_t)a->units / RESOURCE_UNIT, want),
+                                     text_format_size((uint64_t)MAX_OF(free_units, 0) / RESOURCE_UNIT, have));
+            }
+            return text_in_arena(c, "%s: %g asked, %g of %g free", resource_name(&c->resources, a->kind),
+                                 resource_amount_of(a->units), resource_amount_of(MAX_OF(free_units, 0)),
+                                 resource_amount_of(resource_set_get(&c->total, a->kind)));
+        }
+    }
+    return NULL;
+}
+
+static const char *class_reason(struct raylet_core *c, const struct class_ *k)
+{
+    const struct shape *s = k->pool->shape;
+    const char *what;
+
+    if (k->job->program == 0) {
+        return "its program is being read";
+    }
+    if (s->state == SHAPE_ASKING) {
+        return "the head is asked whether any node could run it";
+    }
+    what = missing(c, s);
+    if (what != NULL) {
+        return what;
+    }
+    if (c->reserving != NULL && c->reserving != k) {
+        return text_in_arena(c, "what is free is kept for %s, which waits longest", c->reserving->function);
+    }
+    return k->job->starting > 0 ? "a worker is starting" : "its turn comes";
+}
+
+static const char *task_reason(struct raylet_core *c, const struct task *t)
+{
+    switch (t->state) {
+    case TASK_WAITING:
+        return text_in_arena(c, "%u of its %u arguments do not exist yet", t->needs_missing, t->extra->need_count);
+    case TASK_BACKOFF:
+        return text_in_arena(c, "attempt %u was lost; the next begins after its back-off", t->attempt - 1u);
+    case TASK_READY:
+        return class_reason(c, t->class_);
+    case TASK_PLACED:
+        return worker_first(t->worker) == t ? "" : "next on its worker";
+    default:
+        return "";
+    }
+}
+
+/* ---- tasks ---- */
+
+struct task_rows {
+    struct raylet_core *core;
+    const struct state_query *q;
+    struct state_task *list;
+    uint32_t count, limit;
+};
+
+static const char *row_state(const struct task *t)
+{
+    if (t->state == TASK_PLACED) {
+        return worker_first(t->worker) == t ? "running" : "ready";
+    }
+    return task_state_name(t->state);
+}
+
+static void add_task(struct task_rows *r, const struct task *t)
+{
+    struct raylet_core *c = r->core;
+    const struct job *job = t->class_->job;
+    const char *name = t->extra != NULL && t->extra->name != NULL ? t->extra->name : task_function(t);
+
+    if (r->count == r->limit || t->first == NULL || (r->q->job != 0 && r->q->job != job->number) ||
+        !wanted(r->q->state, row_state(t)) || (!wanted(r->q->name, name) && !wanted(r->q->name, task_function(t)))) {
+        return;
+    }
+    r->list[r->count++] = (struct state_task){.id = core_object_id(c, t->first),
+                                              .function = task_function(t),
+                                              .name = name,
+                                              .node = c->node_name,
+                                              .state = row_state(t),
+                                              .reason = task_reason(c, t),
+                                              .job = job->number,
+                                              .worker = t->worker == NULL ? 0 : t->worker->number,
+                                              .attempt = t->attempt,
+                                              .max_attempts = t->max_attempts,
+                                              .depth = t->class_->depth,
+                                              .priority = t->class_->priority,
+                                              .submitted_unix_ms = c->start_unix_ms + t->submitted_ms};
+}
+
+static void add_live(struct task_rows *r)
+{
+    struct raylet_core *c = r->core;
+
+    LIST_FOREACH(at, &c->workers)
+    {
+        struct worker *w = list_entry(at, struct worker, link);
+        for (uint32_t i = 0; i < w->placed; i++) {
+            add_task(r, w->slots[w->order[(w->order_first + i) % LOCAL_CLAIMS]]);
+        }
+    }
+    LIST_FOREACH(at, &c->jobs)
+    {
+        struct job *job = list_entry(at, struct job, link);
+        for (struct class_ *k = job->classes; k != NULL && r->count < r->limit; k = k->hh.next) {
+            for (struct list *q = k->queue.next; q != &k->queue && r->count < r->limit; q = q->next) {
+                add_task(r, list_entry(q, struct task, link));
+            }
+        }
+        for (struct list *q = job->waiting.next; q != &job->waiting && r->count < r->limit; q = q->next) {
+            add_task(r, list_entry(q, struct task, link));
+        }
+    }
+}
+
+static void add_ended(struct task_rows *r, const struct history *h)
+{
+    for (uint32_t i = 0; i < h->used && r->count < r->limit; i++) {
+        const struct history_row *row = &h->rows[(h->next + h->room - 1 - i) % h->room];
+        const char *state = row->code == 0 ? "done" : row->code == CODE_CANCELLED ? "cancelled" : "failed";
+        if ((r->q->job != 0 && r->q->job != row->job) || !wanted(r->q->state, state) || !wanted(r->q->name, row->function)) {
+            continue;
+        }
+        r->list[r->count++] = (struct state_task){.id = row->id,
+                                                  .function = row->function,
+                                                  .name = row->function,
+                                                  .node = r->core->node_name,
+                                                  .state = state,
+                                                  .reason = row->code == 0 ? "" : code_name((int)row->code),
+                                                  .job = row->job,
+                                                  .worker = row->worker,
+                                                  .attempt = row->attempt,
+                                                  .max_attempts = row->max_attempts,
+                                                  .submitted_unix_ms = row->submitted_unix_ms,
+                                                  .ended_unix_ms = row->ended_unix_ms,
+                                                  .code = row->code};
+    }
+}
+
+static int newest_first(const void *a, const void *b)
+{
+    const struct state_task *x = a, *y = b;
+
+    if (x->submitted_unix_ms != y->submitted_unix_ms) {
+        return x->submitted_unix_ms < y->submitted_unix_ms ? 1 : -1;
+    }
+    if (x->id.client != y->id.client) {
+        return x->id.client < y->id.client ? 1 : -1;
+    }
+    return x->id.number < y->id.number ? 1 : x->id.number > y->id.number ? -1 : 0;
+}
+
+static bool same_task(const struct state_task *t, const char *id)
+{
+    char text[ID_TEXT_SIZE];
+
+    return strcmp(object_id_format(t->id, text), id) == 0;
+}
+
+static void tasks(struct raylet_core *c, const struct state_query *q, struct state_reply *r)
+{
+    bool one = q->id[0] != '\0';
+    uint32_t room = one ? STATE_ROWS_MAX + HISTORY_DONE : MAX_OF(limit_of(q), 1000u);
+    struct task_rows rows = {.core = c, .q = q, .limit = room};
+    uint32_t n;
+
+    rows.list = arena_alloc(&c->arena, room * sizeof *rows.list);
+    add_live(&rows);
+    add_ended(&rows, &c->failed_history);
+    add_ended(&rows, &c->done_history);
+    qsort(rows.list, rows.count, sizeof *rows.list, newest_first);
+    r->tasks = rows.list;
+    n = MIN_OF(rows.count, limit_of(q));
+    if (one && strcmp(q->id, "last") == 0) {
+        n = MIN_OF(rows.count, 1u);
+    } else if (one) {
+        n = 0;
+        for (uint32_t i = 0; i < rows.count && n == 0; i++) {
+            if (same_task(&rows.list[i], q->id)) {
+                r->tasks = &rows.list[i];
+                n = 1;
+            }
+        }
+    }
+    r->task_count = n;
+    if (one && n == 0) {
+        failure_set(&r->failure, CODE_NOT_FOUND,
+                    "node %s knows no task %s: it never was, or ended long ago (the last %u are remembered)", c->node_name,
+                    q->id, HISTORY_DONE);
+    }
+}
+
+static void classes(struct raylet_core *c, const struct state_query *q, struct state_reply *r)
+{
+    uint32_t limit = MIN_OF(limit_of(q) * 2, STATE_ROWS_MAX), n = 0;
+    struct state_class *list = arena_alloc(&c->arena, (limit + 1) * sizeof *list);
+
+    LIST_FOREACH(at, &c->jobs)
+    {
+        const struct job *job = list_entry(at, struct job, link);
+        uint64_t queued = 0;
+        for (const struct class_ *k = job->classes; k != NULL && n < limit; k = k->hh.next) {
+            queued += k->queued;
+            if (k->queued > 0 && (q->job == 0 || q->job == job->number)) {
+                list[n++] = (struct state_class){.function = k->function,
+                                                 .state = "waiting",
+                                                 .reason = class_reason(c, k),
+                                                 .node = c->node_name,
+                                                 .count = k->queued,
+                                                 .job = job->number};
+            }
+        }
+        if (job->waiting_count > queued && n < limit) {
+            list[n++] = (struct state_class){.function = job->name,
+                                             .state = "waiting",
+                                             .reason = "for arguments or a next attempt",
+                                             .node = c->node_name,
+                                             .count = job->waiting_count - queued,
+                                             .job = job->number};
+        }
+    }
+    r->classes = list;
+    r->class_count = n;
+}
+
+/* ---- explain ---- */
+
+static void explain(struct raylet_core *c, const struct state_query *q, struct state_reply *r)
+{
+    const char **lines = arena_alloc(&c->arena, LINES_MAX * sizeof *lines);
+    char id[ID_TEXT_SIZE], took[32];
+    struct object_id oid;
+    struct client *owner;
+    struct object *o = NULL;
+    size_t n = 0;
+
+    tasks(c, q, r);
+    if (r->failure.code != 0 || r->task_count == 0) {
+        return;
+    }
+    struct state_task row = r->tasks[0];
+    oid = row.id;
+    object_id_format(oid, id);
+    r->task_count = 0;
+    owner = core_client(c, oid.client);
+    if (owner != NULL) {
+        o = numbers_get(&owner->objects, oid.number);
+    }
+    text_format_duration((core_unix_ms(c) - row.submitted_unix_ms) * NS_PER_MS, took);
+    if (row.ended_unix_ms != 0) {
+        text_format_duration((row.ended_unix_ms - row.submitted_unix_ms) * NS_PER_MS, took);
+        lines[n++] = text_in_arena(c, "Task %s \"%s\" is %s, %s after it was submitted.", id, row.name, row.state, took);
+        if (row.code != 0) {
+            lines[n++] = text_in_arena(c, "It ended as %s in attempt %u of %u.  drt logs --task %s", row.reason, row.attempt,
+                                       row.max_attempts, id);
+        }
+    } else if (strcmp(row.state, "running") == 0) {
+        lines[n++] = text_in_arena(c, "Task %s \"%s\" runs on %s, worker %llu, attempt %u of %u; it was submitted %s ago.", id,
+                                   row.name, c->node_name, (unsigned long long)row.worker, row.attempt, row.max_attempts, took);
+    } else {
+        lines[n++] = text_in_arena(c, "Task %s \"%s\" waits since %s.", id, row.name, took);
+        if (o != NULL && o->state == OBJECT_PENDING && !o->following && o->task != NULL) {
+            const struct class_ *k = o->task->class_;
+            lines[n++] = text_in_arena(c, "  It asks %s; priority %d.", asks(c, k->pool->shape), k->priority);
+            lines[n++] = text_in_arena(c, "  %s   %s", c->node_name, row.reason);
+            lines[n++] = text_in_arena(c, "  %llu tasks of its class wait with it, %llu tasks run on this node.",
+                                       (unsigned long long)k->queued, (unsigned long long)c->running);
+        }
+    }
+    r->lines = lines;
+    r->line_count = n;
+}
+
+/* ---- workers ---- */
+
+static void workers(struct raylet_core *c, const struct state_query *q, struct state_reply *r)
+{
+    static const char *const states[] = {"new", "starting", "idle", "running", "blocked", "leaving", "dead"};
+    uint32_t limit = limit_of(q), n = 0;
+    struct state_worker *list = arena_alloc(&c->arena, limit * sizeof *list);
+
+    for (struct list *at = c->workers.prev; at != &c->workers && n < limit; at = at->prev) {
+        const struct worker *w = list_entry(at, struct worker, link);
+        if ((q->worker != 0 && q->worker != w->number) || (q->job != 0 && q->job != w->job->number) ||
+            !wanted(q->state, states[w->state])) {
+            continue;
+        }
+        list[n++] = (struct state_worker){.number = w->number,
+                                          .job = w->job->number,
+                                          .node = c->node_name,
+                                          .program = w->job->program_name,
+                                          .state = states[w->state],
+                                          .pid = (uint32_t)w->pid,
+                                          .out_path = text_in_arena(c, "logs/worker-%u.out", w->number),
+                                          .err_path = text_in_arena(c, "logs/worker-%u.err", w->number),
+                                          .started_unix_ms = w->started_unix_ms,
+                                          .tasks_done = w->done};
+    }
+    r->workers = list;
+    r->worker_count = n;
+}
+
+static void stop(struct raylet_core *c, struct client *client, const struct state_query *q, struct state_reply *r)
+{
+    if (client == NULL || client->role != ROLE_TOOL) {
+        failure_set(&r->failure, CODE_REFUSED, "only a tool on this machine may stop a node");
+    } else if (q->kind == STATE_LEAVE) {
+        head_leave(c, q->offset != 0 ? q->offset : 30 * NS_PER_S);
+    } else {
+        head_leave(c, 0);
+    }
+}
+
+void rows_query(struct raylet_core *c, struct client *client, uint64_t request, const struct state_query *q,
+                const struct local_msg *local, const struct cluster_msg *head)
+{
+    struct state_reply reply;
+
+    memset(&reply, 0, sizeof reply);
+    reply.last = true;
+    reply.cluster = reply.head_address = "";
+    switch (q->kind) {
+    case STATE_CLUSTER:
+    case STATE_NODES:
+        nodes(c, &reply);
+        break;
+    case STATE_JOBS:
+        jobs(c, q, &reply);
+        break;
+    case STATE_TASKS:
+        tasks(c, q, &reply);
+        break;
+    case STATE_CLASSES:
+        classes(c, q, &reply);
+        break;
+    case STATE_EXPLAIN:
+        explain(c, q, &reply);
+        break;
+    case STATE_WORKERS:
+        workers(c, q, &reply);
+        break;
+    case STATE_LOG: {
+        struct raylet_effect *e = core_effect(c, EFFECT_READ_LOG);
+        e->client = client == NULL ? 0 : client->number;
+        e->head_request = request;
+        e->local = local;
+        e->head = head;
+        return;
+    }
+    case STATE_STOP:
+    case STATE_LEAVE:
+        stop(c, client, q, &reply);
+        break;
+    default:
+        failure_set(&reply.failure, CODE_NOT_FOUND, "this raylet does not know such a question: its version is older");
+    }
+    if (client != NULL) {
+        struct local_msg *m = core_send(c, client->number, LOCAL_REPLY);
+        m->reply.request = request;
+        m->reply.reply = reply;
+    } else {
+        struct cluster_msg *m = core_send_head(c, CLUSTER_REPLY);
+        m->reply.request = request;
+        m->reply.reply = reply;
+    }
+}

@@ -1,0 +1,544 @@
+#include "raylet/core_schedule.h"
+
+#include "raylet/core_classes.h"
+#include "raylet/core_tasks.h"
+
+#define LONG_NS          (5 * NS_PER_MS)  /* a body that runs longer holds up those prefilled behind it */
+#define RESERVE_AFTER_NS NS_PER_S
+#define SLICE_NS         (200 * NS_PER_US) /* how far ahead a pool may be of one that waits */
+#define BLOCKED_MAX      256u              /* blocked workers; above it CPUs go to descendants only */
+#define LEAVE_NS         (2 * NS_PER_S) /* an idle worker that was asked to leave is killed after */
+#define CLASSES_PER_TURN 256u
+
+/* ---- leases ---- */
+
+static void take(struct raylet_core *c, struct worker *w, struct pool *pool)
+{
+    w->pool = pool;
+    pool->classes++;
+    resource_set_take(&c->available, &pool->shape->asked);
+    list_append(&pool->leased, &w->place_link);
+    c->used_clock_ns = MAX_OF(c->used_clock_ns, pool->used_ns);
+}
+
+static void give(struct raylet_core *c, struct worker *w)
+{
+    struct pool *pool = w->pool;
+
+    if (pool == NULL) {
+        return;
+    }
+    resource_set_give(&c->available, &pool->shape->asked);
+    list_unlink(&w->place_link);
+    w->pool = NULL;
+    pool_unuse(c, pool);
+}
+
+static void lend_cpu(struct raylet_core *c, const struct worker *w, int sign)
+{
+    int64_t units = resource_set_get(&w->pool->shape->asked, RESOURCE_CPU);
+    struct resource_set cpu = {.count = 1, .amounts = {{RESOURCE_CPU, units}}};
+
+    if (units == 0) {
+        return;
+    }
+    if (sign > 0) {
+        resource_set_give(&c->available, &cpu);
+    } else {
+        resource_set_take(&c->available, &cpu);
+    }
+}
+
+static bool may_enter(uint8_t from, uint8_t to)
+{
+    static const uint8_t allowed[] = {
+        [WORKER_STARTING] = 1u << WORKER_LEASED | 1u << WORKER_DEAD,
+        [WORKER_IDLE] = 1u << WORKER_LEASED | 1u << WORKER_LEAVING | 1u << WORKER_DEAD,
+        [WORKER_LEASED] = 1u << WORKER_IDLE | 1u << WORKER_BLOCKED | 1u << WORKER_LEAVING | 1u << WORKER_DEAD,
+        [WORKER_BLOCKED] = 1u << WORKER_LEASED | 1u << WORKER_LEAVING | 1u << WORKER_DEAD,
+        [WORKER_LEAVING] = 1u << WORKER_DEAD,
+        [WORKER_DEAD] = 0,
+    };
+    return (allowed[from] >> to & 1) != 0;
+}
+
+void worker_enter(struct raylet_core *c, struct worker *w, uint8_t state)
+{
+    uint8_t from = w->state;
+
+    ASSERT(may_enter(from, state));
+    w->state = state;
+    if (from == WORKER_BLOCKED) {
+        lend_cpu(c, w, -1);
+        c->blocked_count--;
+    }
+    if (from == WORKER_STARTING) {
+        w->job->starting--;
+    }
+    if (from == WORKER_IDLE) {
+        list_unlink(&w->place_link);
+        core_timer_disarm(c, &w->timer);
+    }
+    switch (state) {
+    case WORKER_IDLE:
+        give(c, w);
+        list_prepend(&w->job->idle, &w->place_link);
+        core_timer_arm(c, &w->timer, c->now_ns + c->idle_worker_ns);
+        break;
+    case WORKER_BLOCKED:
+        lend_cpu(c, w, 1);
+        c->blocked_count++;
+        break;
+    case WORKER_LEAVING:
+    case WORKER_DEAD:
+        give(c, w);
+        break;
+    default:
+        break;
+    }
+}
+
+void worker_report(struct raylet_core *c, struct worker *w)
+{
+    if (list_is_empty(&w->report_link)) {
+        list_append(&c->reported, &w->report_link);
+    }
+}
+
+static void observe(struct raylet_core *c, struct worker *w)
+{
+    uint64_t took = c->now_ns - w->mark_ns;
+
+    if (w->reported > 0) {
+        uint64_t each = took / w->reported;
+        struct class_ *k = w->last_class;
+        each = each == 0 ? 1 : each;
+        k->duration_ns = k->duration_ns == 0 ? each : (3 * k->duration_ns + each) / 4;
+        w->reported = 0;
+        class_unuse(c, k); /* kept by the first result of the step */
+        w->last_class = NULL;
+    }
+    if (w->pool != NULL) {
+        w->pool->used_ns += took;
+    }
+    w->mark_ns = c->now_ns;
+}
+
+void worker_leave(struct raylet_core *c, struct worker *w)
+{
+    core_send(c, w->client->number, LOCAL_LEAVE);
+    worker_enter(c, w, WORKER_LEAVING);
+    core_timer_arm(c, &w->timer, c->now_ns + LEAVE_NS);
+}
+
+/* What came in this turn: durations, and leases that are over. */
+static void look_at_reports(struct raylet_core *c)
+{
+    struct list *at;
+
+    while ((at = list_pop(&c->reported)) != NULL) {
+        struct worker *w = list_entry(at, struct worker, report_link);
+        observe(c, w);
+        if (w->state == WORKER_LEASED && w->placed == 0 && w->client != NULL) {
+            worker_enter(c, w, WORKER_IDLE);
+            if (w->job->state != JOB_LIVE) {
+                worker_leave(c, w);
+            }
+        }
+    }
+}
+
+/* ---- slots ---- */
+
+struct task *worker_task(struct worker *w, uint32_t slot)
+{
+    struct task *t = w->slots[claim_index(slot)];
+
+    return t != NULL && t->slot == slot ? t : NULL;
+}
+
+struct task *worker_first(struct worker *w)
+{
+    return w->placed == 0 ? NULL : w->slots[w->order[w->order_first]];
+}
+
+struct task *worker_take(struct raylet_core *c, struct worker *w, uint32_t index)
+{
+    struct task *t = w->slots[index];
+    uint32_t at = 0;
+
+    while (w->order[(w->order_first + at) % LOCAL_CLAIMS] != index) {
+        at++;
+        ASSERT(at < w->placed);
+    }
+    for (; at > 0; at--) { /* nearly always none: results come in order */
+        w->order[(w->order_first + at) % LOCAL_CLAIMS] = w->order[(w->order_first + at - 1) % LOCAL_CLAIMS];
+    }
+    w->order_first = (uint8_t)((w->order_first + 1) % LOCAL_CLAIMS);
+    w->placed--;
+    w->slots[index] = NULL;
+    w->free_slots[index / 64] |= 1ull << (index % 64);
+    worker_report(c, w);
+    return t;
+}
+
+void worker_take_back(struct raylet_core *c, struct worker *w, uint32_t but_first)
+{
+    for (uint32_t i = but_first; i < w->placed; i++) {
+        struct task *t = w->slots[w->order[(w->order_first + i) % LOCAL_CLAIMS]];
+        if (t->state == TASK_ABANDONED) {
+            continue; /* asked for when it was abandoned */
+        }
+        struct raylet_effect *e = core_effect(c, EFFECT_TAKE_BACK);
+        e->worker = w->number;
+        e->client = w->client->number;
+        e->slot = t->slot;
+        w->taking_back++;
+    }
+}
+
+static bool knows(const struct worker *w, uint32_t number)
+{
+    return number < w->known_bits && (w->known[number / 8] >> (number % 8) & 1) != 0;
+}
+
+static void tell_class(struct raylet_core *c, struct worker *w, const struct class_ *k)
+{
+    struct local_msg *m;
+
+    if (k->number >= w->known_bits) {
+        size_t bits = align_up(MAX_OF(2 * w->known_bits, (size_t)k->number + 1), 64);
+        w->known = xrealloc(w->known, bits / 8);
+        memset(w->known + w->known_bits / 8, 0, (bits - w->known_bits) / 8);
+        w->known_bits = bits;
+    }
+    w->known[k->number / 8] |= (uint8_t)(1u << (k->number % 8));
+    m = core_send(c, w->client->number, LOCAL_RUN_CLASS);
+    m->run_class.number = k->number;
+    m->run_class.function = k->function;
+    m->run_class.kinds = bytes_of(arena_copy(&c->arena, k->kinds, k->kinds_size), k->kinds_size);
+}
+
+static void place(struct raylet_core *c, struct worker *w, struct task *t)
+{
+    uint32_t index = w->free_slots[0] != 0 ? (uint32_t)__builtin_ctzll(w->free_slots[0])
+                                           : 64 + (uint32_t)__builtin_ctzll(w->free_slots[1]);
+
+    if (UNLIKELY(!knows(w, t->class_->number))) {
+        tell_class(c, w, t->class_);
+    }
+    w->free_slots[index / 64] &= ~(1ull << (index % 64));
+    w->slots[index] = t;
+    w->order[(w->order_first + w->placed) % LOCAL_CLAIMS] = (uint8_t)index;
+    if (w->placed++ == 0) {
+        w->mark_ns = c->now_ns;
+    } else if (!timer_is_armed(&c->long_timer.timer)) {
+        core_timer_arm(c, &c->long_timer, c->now_ns + LONG_NS);
+    }
+    t->worker = w;
+    t->slot = index | (++w->generation << 8);
+    task_run(c, t);
+}
+
+/* ---- choosing ---- */
+
+/* How many tasks of this class may wait in one worker's ring. */
+static uint32_t prefill_of(const struct raylet_core *c, const struct class_ *k)
+{
+    uint64_t most = c->queued_classes > 1 ? PREFILL_SHARED_MAX : PREFILL_MAX;
+
+    return k->duration_ns == 0 ? 1 : (uint32_t)MIN_OF(most, 1 + PREFILL_AHEAD_NS / k->duration_ns);
+}
+
+/* Classes of other pools, at this level or above, found no resources: then nobody who is ahead is topped up. */
+static bool must_yield(const struct class_ *k, uint32_t stuck_above, uint64_t least_used_ns)
+{
+    const struct pool *p = k->pool;
+
+    return stuck_above + k->level->stuck > p->stuck && least_used_ns + SLICE_NS < p->used_ns;
+}
+
+static struct worker *open_lease(struct class_ *k, uint32_t prefill)
+{
+    LIST_FOREACH(at, &k->pool->leased)
+    {
+        struct worker *w = list_entry(at, struct worker, place_link);
+        if (w->state == WORKER_LEASED && w->client != NULL && w->placed < prefill && w->taking_back == 0 && !w->stopping) {
+            return w;
+        }
+    }
+    return NULL;
+}
+
+/* What became free is kept for the class that has waited longest: others may use only what it does not want. */
+static bool is_reserved(const struct raylet_core *c, const struct class_ *k)
+{
+    const struct resource_set *kept, *asked = &k->pool->shape->asked;
+
+    if (c->reserving == NULL || c->reserving->pool == k->pool || c->reserving->priority < k->priority) {
+        return false;
+    }
+    kept = &c->reserving->pool->shape->asked;
+    for (uint32_t i = 0; i < asked->count; i++) {
+        uint32_t kind = asked->amounts[i].kind;
+        int64_t wanted = resource_set_get(kept, kind);
+        if (wanted > 0 && resource_set_get(&c->available, kind) - asked->amounts[i].units < wanted) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool evict_idle(struct raylet_core *c, const struct job *but)
+{
+    LIST_FOREACH(at, &c->jobs)
+    {
+        struct job *job = list_entry(at, struct job, link);
+        if (job != but && !list_is_empty(&job->idle)) {
+            worker_leave(c, list_entry(job->idle.prev, struct worker, place_link));
+            return true;
+        }
+    }
+    return false;
+}
+
+static void start_worker(struct raylet_core *c, struct class_ *k)
+{
+    struct job *job = k->job;
+    struct worker *w = xcalloc(1, sizeof *w);
+
+    w->number = ++c->next_worker;
+    w->state = WORKER_STARTING;
+    w->job = job;
+    w->free_slots[0] = w->free_slots[1] = UINT64_MAX;
+    w->started_unix_ms = core_unix_ms(c);
+    w->mark_ns = c->now_ns;
+    list_init(&w->report_link);
+    core_timer_init(&w->timer, TIMER_WORKER);
+    list_append(&c->workers, &w->link);
+    list_append(&job->workers, &w->job_link);
+    numbers_set(&c->workers_by_number, w->number, w);
+    c->worker_count++;
+    job->starting++;
+    take(c, w, k->pool);
+
+    struct local_open *open = arena_alloc(&c->arena, sizeof *open);
+    *open = (struct local_open){.job_name = job->name,
+                                .program_name = job->program_name,
+                                .cwd = job->cwd,
+                                .env = bytes_of(job->env, job->env_size),
+                                .umask = job->umask};
+    struct raylet_effect *e = core_effect(c, EFFECT_SPAWN);
+    e->worker = w->number;
+    e->program = job->program;
+    e->job = job->number;
+    e->client = job->driver == NULL ? 0 : job->driver->number;
+    e->open = open;
+}
+
+enum lease_outcome { LEASE_NEW, LEASE_STARTING, LEASE_STUCK, LEASE_NONE };
+
+static enum lease_outcome new_lease(struct raylet_core *c, struct class_ *k, struct worker **ret)
+{
+    struct job *job = k->job;
+    struct list *idle;
+
+    if (k->pool->shape->state != SHAPE_FITS || job->state != JOB_LIVE || job->program == 0) {
+        return LEASE_NONE;
+    }
+    if (!resource_set_covers(&c->available, &k->pool->shape->asked) || is_reserved(c, k) ||
+        (c->blocked_count >= BLOCKED_MAX && k->depth == 0)) {
+        return LEASE_STUCK;
+    }
+    idle = list_first(&job->idle);
+    if (idle != NULL) {
+        struct worker *w = list_entry(idle, struct worker, place_link);
+        worker_enter(c, w, WORKER_LEASED);
+        take(c, w, k->pool);
+        *ret = w;
+        return LEASE_NEW;
+    }
+    if (job->starting >= k->queued) {
+        return LEASE_NONE;
+    }
+    if (c->worker_count >= c->workers_max + c->blocked_count && !evict_idle(c, job)) {
+        return LEASE_NONE;
+    }
+    start_worker(c, k);
+    return LEASE_STARTING;
+}
+
+/* Up to a turn of tasks of this class; true if it could go on. */
+static bool serve(struct raylet_core *c, struct class_ *k, uint32_t stuck_above, uint64_t least_used_ns)
+{
+    uint32_t prefill = prefill_of(c, k), left = TURN_TASKS;
+    bool may_top_up = !must_yield(k, stuck_above, least_used_ns);
+    struct worker *w = NULL;
+
+    while (left > 0 && k->queued > 0) {
+        if (w == NULL || w->placed >= prefill) {
+            w = may_top_up ? open_lease(k, prefill) : NULL;
+        }
+        if (w == NULL) {
+            switch (new_lease(c, k, &w)) {
+            case LEASE_NEW:
+                break;
+            case LEASE_STARTING:
+                continue;
+            case LEASE_STUCK:
+                class_set_stuck(c, k, true);
+                return false;
+            default:
+                return false;
+            }
+        }
+        struct task *t = list_entry(list_first(&k->queue), struct task, link);
+        class_set_stuck(c, k, false);
+        k->users++; /* it may fall asleep, not vanish */
+        class_dequeue(c, t);
+        place(c, w, t);
+        k->users--;
+        left--;
+    }
+    return k->queued > 0;
+}
+
+static uint64_t least_used(const struct raylet_core *c)
+{
+    uint64_t least = UINT64_MAX - SLICE_NS;
+    uint32_t seen = 0;
+
+    LIST_FOREACH(at, &c->levels)
+    {
+        struct level *l = list_entry(at, struct level, link);
+        if (l->stuck == 0) {
+            continue;
+        }
+        LIST_FOREACH(at2, &l->turn)
+        {
+            struct class_ *k = list_entry(at2, struct class_, run_link);
+            least = k->stuck ? MIN_OF(least, k->pool->used_ns) : least;
+            if (++seen == CLASSES_PER_TURN) {
+                return least;
+            }
+        }
+    }
+    return least;
+}
+
+/* One level: its classes in turn, until each is empty or can get nothing now. */
+static void serve_level(struct raylet_core *c, struct level *l, uint32_t stuck_above, uint64_t least_used_ns)
+{
+    struct list again;
+
+    list_init(&again);
+    for (uint32_t i = 0; i < CLASSES_PER_TURN && !list_is_empty(&l->turn); i++) {
+        struct class_ *k = list_entry(list_first(&l->turn), struct class_, run_link);
+        bool more = serve(c, k, stuck_above, least_used_ns);
+        if (k->queued == 0) {
+            continue; /* it left the list; the level may be gone with it */
+        }
+        list_unlink(&k->run_link);
+        list_append(more ? &l->turn : &again, &k->run_link);
+        if (more) {
+            i--; /* as long as something is placed there is progress */
+        }
+    }
+    /* who got nothing comes first in the next turn */
+    while (!list_is_empty(&again)) {
+        struct list *last = again.prev;
+        list_unlink(last);
+        list_prepend(&l->turn, last);
+    }
+}
+
+static void reserve(struct raylet_core *c)
+{
+    struct class_ *oldest = NULL;
+    uint32_t seen = 0;
+
+    c->reserving = NULL;
+    LIST_FOREACH(at, &c->levels)
+    {
+        struct level *l = list_entry(at, struct level, link);
+        if (l->stuck == 0) {
+            continue;
+        }
+        LIST_FOREACH(at2, &l->turn)
+        {
+            struct class_ *k = list_entry(at2, struct class_, run_link);
+            if (k->stuck && (oldest == NULL || k->stuck_since_ns < oldest->stuck_since_ns)) {
+                oldest = k;
+            }
+            if (++seen == CLASSES_PER_TURN) {
+                break;
+            }
+        }
+    }
+    if (oldest == NULL) {
+        return;
+    }
+    uint64_t due = oldest->stuck_since_ns + RESERVE_AFTER_NS;
+    if (c->now_ns >= due) {
+        c->reserving = oldest;
+    }
+    core_timer_arm(c, &c->reserve_timer, MAX_OF(due, c->now_ns + RESERVE_AFTER_NS));
+}
+
+void schedule(struct raylet_core *c)
+{
+    uint32_t stuck_above = 0;
+    uint64_t least = 0;
+
+    look_at_reports(c);
+    if (list_is_empty(&c->levels)) {
+        return;
+    }
+    least = least_used(c);
+    for (struct list *at = c->levels.next, *next; at != &c->levels; at = next) {
+        struct level *l = list_entry(at, struct level, link);
+        next = at->next;
+        l->count++; /* it stays while we are at it */
+        serve_level(c, l, stuck_above, least);
+        stuck_above += l->stuck;
+        if (--l->count == 0) {
+            list_unlink(&l->link);
+            free(l);
+        }
+    }
+    if (stuck_above > 0 && !timer_is_armed(&c->reserve_timer.timer)) {
+        core_timer_arm(c, &c->reserve_timer, c->now_ns + RESERVE_AFTER_NS);
+    }
+}
+
+/* ---- time ---- */
+
+static void look_for_long_ones(struct raylet_core *c)
+{
+    bool more = false;
+
+    LIST_FOREACH(at, &c->workers)
+    {
+        struct worker *w = list_entry(at, struct worker, link);
+        if (w->placed < 2 || w->state != WORKER_LEASED) {
+            continue;
+        }
+        if (w->taking_back == 0 && c->now_ns - w->mark_ns >= LONG_NS) {
+            worker_take_back(c, w, 1);
+        } else {
+            more = true;
+        }
+    }
+    if (more) {
+        core_timer_arm(c, &c->long_timer, c->now_ns + LONG_NS);
+    }
+}
+
+void schedule_timer(struct raylet_core *c, struct core_timer *timer)
+{
+    if (timer->kind == TIMER_LONG) {
+        look_for_long_ones(c);
+    } else {
+        reserve(c);
+    }
+}

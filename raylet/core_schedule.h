@@ -1,0 +1,33 @@
+/*
+ * Which worker runs what, once in each turn: classes in order of their level, equal ones in turn; a worker of the job is
+ * leased to a pool (the resources of its shape are taken while it has tasks), prefilled with short tasks, and given back
+ * when it is empty. Workers are asked for here when resources are free and none is idle.
+ *
+ *   STARTING -> LEASED <-> IDLE      LEASED <-> BLOCKED (its body waits; CPUs given back)      any -> LEAVING -> DEAD
+ */
+#ifndef RAYLET_CORE_SCHEDULE_H
+#define RAYLET_CORE_SCHEDULE_H
+
+#include "raylet/core_state.h"
+
+void schedule(struct raylet_core *c);
+
+/* The one place where a worker changes state, and where its resources are taken and given. */
+void worker_enter(struct raylet_core *c, struct worker *w, uint8_t state);
+/* It has results, or nothing to do: the next schedule() looks at it. */
+void worker_report(struct raylet_core *c, struct worker *w);
+/* The task in a slot, or NULL if the name is not (any more) that of a task of this worker. */
+struct task *worker_task(struct worker *w, uint32_t slot);
+/* Empties the slot and returns its task; the caller decides what becomes of it. */
+struct task *worker_take(struct raylet_core *c, struct worker *w, uint32_t index);
+/* The task that it runs now, as far as can be told from here; NULL if none. */
+struct task *worker_first(struct worker *w);
+/* Asks for all back that it has not begun, but keeps `but_first` of them. */
+void worker_take_back(struct raylet_core *c, struct worker *w, uint32_t but_first);
+
+/* An idle worker is asked to exit; killed if it does not. */
+void worker_leave(struct raylet_core *c, struct worker *w);
+
+void schedule_timer(struct raylet_core *c, struct core_timer *timer);
+
+#endif

@@ -1,0 +1,183 @@
+#include "raylet/core_state.h"
+
+#include "common/text.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#define NAMES_MAX 65536u
+
+struct raylet_effect *core_effect(struct raylet_core *c, enum raylet_effect_kind kind)
+{
+    if (UNLIKELY(c->effect_count == c->effect_room)) {
+        c->effect_room = c->effect_room == 0 ? 256 : 2 * c->effect_room;
+        c->effects = xrealloc(c->effects, c->effect_room * sizeof *c->effects);
+    }
+    struct raylet_effect *e = &c->effects[c->effect_count++];
+    *e = (struct raylet_effect){.kind = kind};
+    return e;
+}
+
+struct local_msg *core_send(struct raylet_core *c, uint32_t client, enum local_type type)
+{
+    struct local_msg *m = arena_alloc(&c->arena, sizeof *m);
+    struct raylet_effect *e = core_effect(c, EFFECT_SEND);
+
+    m->type = type;
+    m->payload = bytes_of(NULL, 0);
+    m->more = NULL;
+    m->more_count = 0;
+    e->client = client;
+    e->local = m;
+    return m;
+}
+
+struct cluster_msg *core_send_head(struct raylet_core *c, enum cluster_type type)
+{
+    struct cluster_msg *m = arena_alloc(&c->arena, sizeof *m);
+    struct raylet_effect *e = core_effect(c, EFFECT_HEAD);
+
+    memset(m, 0, sizeof *m);
+    m->type = type;
+    e->head = m;
+    return m;
+}
+
+struct client *core_client(struct raylet_core *c, uint32_t number)
+{
+    return numbers_get(&c->clients_by_number, number);
+}
+
+struct worker *core_worker(struct raylet_core *c, uint32_t number)
+{
+    return numbers_get(&c->workers_by_number, number);
+}
+
+const char *core_intern(struct raylet_core *c, const char *text)
+{
+    struct name *n;
+
+    HASH_FIND_STR(c->names, text, n);
+    if (n == NULL) {
+        if (HASH_COUNT(c->names) >= NAMES_MAX) {
+            return "(other)";
+        }
+        n = xcalloc(1, sizeof *n);
+        n->text = xstrdup(text);
+        HASH_ADD_KEYPTR(hh, c->names, n->text, strlen(n->text), n);
+    }
+    return n->text;
+}
+
+uint64_t core_unix_ms(const struct raylet_core *c)
+{
+    return c->start_unix_ms + (c->now_ns - c->start_ns) / NS_PER_MS;
+}
+
+void core_touch(struct raylet_core *c, struct client *client)
+{
+    if (!client->touched) {
+        client->touched = true;
+        list_append(&c->touched, &client->touched_link);
+    }
+}
+
+void core_credit_back(struct raylet_core *c, struct client *client, uint64_t bytes)
+{
+    if (bytes == 0) {
+        return;
+    }
+    ASSERT(client->outstanding_bytes >= bytes && c->outstanding_all >= bytes);
+    client->outstanding_bytes -= bytes;
+    c->outstanding_all -= bytes;
+    client->credit_pending += bytes;
+    core_touch(c, client);
+}
+
+void core_protocol_error(struct raylet_core *c, struct client *client, const char *format, ...)
+{
+    va_list args;
+    struct failure *f = arena_alloc(&c->arena, sizeof *f);
+
+    c->protocol_errors++;
+    memset(f, 0, sizeof *f);
+    f->code = CODE_REFUSED;
+    va_start(args, format);
+    vsnprintf(f->message, sizeof f->message, format, args);
+    va_end(args);
+    struct raylet_effect *e = core_effect(c, EFFECT_CLOSE);
+    e->client = client->number;
+    e->failure = f;
+    client->state = CLIENT_REFUSED;
+}
+
+struct object_id core_object_id(const struct raylet_core *c, const struct object *o)
+{
+    return (struct object_id){c->node, o->owner->number, o->number};
+}
+
+struct object_error *error_new(const struct failure *f)
+{
+    struct object_error *e = xmalloc(sizeof *e);
+
+    e->refs = 1;
+    e->deeper = NULL;
+    e->failure = *f;
+    return e;
+}
+
+struct object_error *error_make(const struct raylet_core *c, int code, const char *task, const char *format, ...)
+{
+    struct object_error *e = xcalloc(1, sizeof *e);
+    va_list args;
+
+    e->refs = 1;
+    e->failure.code = code;
+    e->failure.attempts = 1;
+    text_copy(e->failure.task, sizeof e->failure.task, task);
+    text_copy(e->failure.node, sizeof e->failure.node, c->node_name);
+    va_start(args, format);
+    vsnprintf(e->failure.message, sizeof e->failure.message, format, args);
+    va_end(args);
+    return e;
+}
+
+struct object_error *error_ref(struct object_error *e)
+{
+    e->refs++;
+    return e;
+}
+
+struct object_error *error_deeper(struct object_error *e)
+{
+    if (e->deeper == NULL) {
+        e->deeper = error_new(&e->failure);
+        e->deeper->failure.depth++;
+    }
+    return error_ref(e->deeper);
+}
+
+void error_unref(struct object_error *e)
+{
+    while (e != NULL && --e->refs == 0) { /* a loop: a chain of tasks may be long */
+        struct object_error *deeper = e->deeper;
+        free(e);
+        e = deeper;
+    }
+}
+
+void core_timer_init(struct core_timer *t, enum core_timer_kind kind)
+{
+    timer_init(&t->timer);
+    t->kind = kind;
+}
+
+void core_timer_arm(struct raylet_core *c, struct core_timer *t, uint64_t at_ns)
+{
+    timer_arm(&c->timers, &t->timer, at_ns);
+}
+
+void core_timer_disarm(struct raylet_core *c, struct core_timer *t)
+{
+    timer_disarm(&c->timers, &t->timer);
+}

@@ -1,0 +1,407 @@
+/*
+ * What the raylet's core remembers: the structs that its modules share, the effects they emit, and the few helpers that all of
+ * them need. No rules live here; those are in core_objects, core_classes, core_tasks, core_schedule, core_workers, core_jobs,
+ * core_head and core_rows, which include one another in this order only.
+ */
+#ifndef RAYLET_CORE_STATE_H
+#define RAYLET_CORE_STATE_H
+
+#include "common/clock.h"
+#include "common/numbers.h"
+#include "common/rng.h"
+#include "common/slab.h"
+#include "common/timers.h"
+#include "raylet/core.h"
+
+#include <uthash.h>
+
+#define SUBMIT_CHARGE_BYTES 256u /* what a task costs beside its arguments (docs/protocol.md, credits) */
+#define PREFILL_MAX         64u
+#define PREFILL_SHARED_MAX  16u /* while several classes wait */
+#define PREFILL_AHEAD_NS    (200 * NS_PER_US)
+#define TURN_TASKS          8u
+#define HISTORY_DONE        10000u
+#define HISTORY_FAILED      1000u
+#define WORK_STEP           4096u /* items of a work list in one step */
+
+enum core_timer_kind {
+    TIMER_DEADLINE = 1, /* of a task_extra */
+    TIMER_BACKOFF,      /* of a task_extra */
+    TIMER_WORKER,
+    TIMER_JOB,
+    TIMER_RENEW,
+    TIMER_LEAVE,
+    TIMER_RESERVE,
+    TIMER_LONG,
+};
+
+struct core_timer {
+    struct timer timer;
+    enum core_timer_kind kind;
+};
+
+/* ---- objects ---- */
+
+enum object_state { OBJECT_PENDING = 0, OBJECT_VALUE, OBJECT_ERROR, OBJECT_ALIAS };
+
+enum watcher_kind { WATCH_GET = 1, WATCH_NEED = 2, WATCH_ALIAS = 3 };
+
+struct watcher { /* who wants to know when an object settles */
+    struct watcher *next;
+    uint32_t kind;
+    uint32_t flags; /* WATCH_GET: enum local_get_flags */
+    union {
+        uint32_t client;       /* WATCH_GET: by number, since it may go first */
+        struct task *task;     /* WATCH_NEED */
+        struct object *object; /* WATCH_ALIAS: settles as this one does */
+    };
+};
+
+struct object_error { /* shared by the returns of one task and those that depend on it */
+    uint32_t refs;
+    struct object_error *deeper; /* the same, one task further from its root; owned; NULL until somebody needed it */
+    struct failure failure;
+};
+
+struct object {
+    struct client *owner;
+    uint64_t number;
+    struct watcher *watchers; /* in the order of their coming */
+    union {
+        struct task *task;    /* PENDING: who makes it; NULL while it follows an alias */
+        uint8_t small[16];    /* VALUE of up to 16 bytes */
+        uint8_t *data;        /* VALUE, owned */
+        struct object_error *error;
+        struct object *alias; /* ALIAS: held */
+    };
+    uint32_t size;   /* VALUE */
+    uint32_t holds;  /* unfinished tasks and aliases that need it, other clients that hold it */
+    uint32_t charge; /* credit of the owner that comes back when it is freed */
+    uint8_t state;
+    bool held;       /* by its owner */
+    bool following;  /* PENDING: settles as `alias` does */
+};
+
+/* ---- clients and jobs ---- */
+
+enum client_state { CLIENT_GREETED = 1, CLIENT_ASKED, CLIENT_LIVE, CLIENT_REFUSED, CLIENT_GONE };
+
+struct class_decl { /* a class as one client declared it; an instance for the depth it was last used at */
+    char *function, *node, *labels;
+    uint8_t *kinds;
+    size_t kinds_size;
+    struct shape *shape;
+    uint32_t strategy;
+    bool soft;
+    int32_t priority;
+    uint32_t depth;
+    struct class_ *last;
+};
+
+struct foreign_hold { /* an object of another process that this one holds */
+    struct object *object;
+    UT_hash_handle hh;
+};
+
+struct client {
+    struct list link; /* core->clients, in the order of coming */
+    uint32_t number;  /* the shell's handle, and the `client` of the ids it makes */
+    uint32_t role;    /* enum local_role; 0 until OPEN */
+    uint8_t state;
+    uint32_t uid;
+    int32_t pid;
+    struct job *job;       /* driver, worker */
+    struct worker *worker; /* ROLE_WORKER */
+    uint64_t next_number;  /* of the next object it may make */
+    struct numbers objects; /* by number */
+    struct class_decl **decls; /* by class number, from 1 */
+    uint32_t decl_count;
+    struct foreign_hold *holds;
+    uint64_t outstanding_bytes;
+    uint64_t credit_pending;
+    bool touched; /* in core->touched: answers or credit wait to be sent at the end of the step */
+    struct list touched_link;
+    struct local_value *answers;
+    uint32_t answer_count, answer_room;
+    struct buffer answer_bytes;
+};
+
+enum job_state { JOB_ASKED = 1, JOB_LIVE, JOB_ENDING, JOB_ENDED_UNSAID };
+
+struct job {
+    struct list link;
+    uint64_t key;    /* the driver's client number */
+    uint64_t number; /* 0 until the head gave one */
+    uint8_t state;
+    char *name, *program_name, *user, *cwd;
+    uint8_t *env;
+    size_t env_size;
+    uint32_t umask;
+    int32_t pid;
+    uint64_t started_unix_ms;
+    struct client *driver; /* NULL once it went */
+    bool said_goodbye;
+    uint32_t program; /* handle; 0 until hashed */
+    struct object_error *program_error; /* it cannot be run: every task of the job fails so */
+    uint32_t failed_starts; /* workers in a row that ended before their OPEN */
+    struct list workers;    /* all, by job_link */
+    struct list idle;       /* by place_link; the last used first */
+    struct class_ *classes; /* uthash by key */
+    struct pool *pools;     /* uthash by shape */
+    struct list waiting;    /* tasks WAITING or in BACKOFF, by link */
+    uint64_t waiting_count, running_count, done, failed; /* tasks; waiting: all that are not placed */
+    uint32_t starting;
+    struct core_timer timer; /* JOB_ENDING: kill what still runs */
+    uint64_t live_clients;
+    uint32_t end_state; /* enum job_end */
+    uint64_t ended_unix_ms;
+};
+
+/* ---- classes ---- */
+
+enum shape_state { SHAPE_FITS = 1, SHAPE_ASKING, SHAPE_IMPOSSIBLE };
+
+struct shape { /* what a task asks for, interned */
+    struct resource_set asked;
+    uint32_t refs;
+    uint8_t state;
+    uint64_t request;           /* ASKING: of FEASIBLE */
+    struct object_error *error; /* IMPOSSIBLE */
+    UT_hash_handle hh;
+};
+
+struct pool { /* the leases of one job on one shape: tasks of its classes may share their workers */
+    struct job *job;
+    struct shape *shape;
+    struct list leased; /* workers, by place_link */
+    uint32_t classes;   /* users: classes and leases */
+    uint32_t stuck;     /* of its classes */
+    uint64_t used_ns;   /* virtual time: what its leases have used, never far behind the clock of all */
+    UT_hash_handle hh;
+};
+
+struct class_ {
+    struct job *job;
+    struct pool *pool;
+    uint32_t number; /* for RUN_CLASS; never used again */
+    uint32_t users;  /* declarations and tasks */
+    char *key;       /* of the hash: all of what makes classes equal */
+    size_t key_size;
+    const char *function; /* interned */
+    uint8_t *kinds;
+    size_t kinds_size;
+    int32_t priority;
+    uint32_t depth;
+    struct list queue; /* tasks READY, by link */
+    uint64_t queued;
+    struct list run_link; /* in its level's turn while the queue is not empty */
+    struct level *level;
+    uint64_t duration_ns; /* observed, smoothed; 0: not yet known */
+    bool stuck;              /* in the last turn it found no resources */
+    uint64_t stuck_since_ns; /* since when without a break; 0: not */
+    UT_hash_handle hh;
+};
+
+struct level { /* classes of one priority and depth that have ready tasks */
+    struct list link; /* sorted: priority, then depth, both descending */
+    int32_t priority;
+    uint32_t depth;
+    struct list turn;
+    uint32_t count;
+    uint32_t stuck; /* of its classes */
+};
+
+/* ---- tasks ---- */
+
+enum stop_how { STOP_ASK = 0, STOP_SOON = 1, STOP_KILL = 2 }; /* a flag; TERM and KILL after a grace; KILL at once */
+
+enum task_state { TASK_WAITING = 1, TASK_BACKOFF, TASK_READY, TASK_PLACED, TASK_ABANDONED, TASK_SETTLED };
+
+struct task_extra { /* what most tasks do not have */
+    struct task *task;
+    struct object **needs; /* held */
+    uint32_t need_count;
+    struct object **refs; /* held */
+    uint32_t ref_count;
+    char *name;
+    struct core_timer deadline_timer, backoff_timer;
+    uint64_t backoff_ns;
+    uint64_t deadline_ns; /* 0: none */
+    struct task *parent;
+    struct list siblings; /* in parent's children */
+    struct list children;
+};
+
+struct task {
+    struct list link; /* class queue, job->waiting */
+    struct class_ *class_;
+    struct object *first; /* its returns are consecutive in the owner's table */
+    struct worker *worker; /* PLACED, ABANDONED */
+    union {
+        uint8_t small[24];
+        uint8_t *data;
+    } payload;
+    uint32_t payload_size;
+    uint32_t submitted_ms; /* since the core's start */
+    struct task_extra *extra; /* NULL: none */
+    uint32_t needs_missing;
+    uint32_t charge;
+    uint16_t returns;
+    uint16_t attempt, max_attempts;
+    uint32_t slot; /* PLACED, ABANDONED: index and generation */
+    uint8_t state;
+    uint8_t flags; /* enum local_submit_flags */
+    uint8_t stop;  /* ABANDONED: enum stop_how, if the body has begun */
+};
+
+/* ---- workers ---- */
+
+enum worker_state { WORKER_STARTING = 1, WORKER_IDLE, WORKER_LEASED, WORKER_BLOCKED, WORKER_LEAVING, WORKER_DEAD };
+
+struct worker {
+    struct list link;       /* core->workers */
+    struct list job_link;
+    struct list place_link; /* job->idle or pool->leased */
+    uint32_t number;
+    uint8_t state;
+    struct job *job;
+    struct pool *pool;      /* whose shape is taken: STARTING, LEASED, BLOCKED */
+    struct client *client;  /* once it connected */
+    int32_t pid;
+    struct task *slots[LOCAL_CLAIMS];
+    uint8_t order[LOCAL_CLAIMS]; /* indexes in the order of their offers; `placed` of them, from order_first, a ring */
+    uint8_t order_first;
+    uint32_t generation;
+    uint32_t placed;        /* slots in use */
+    uint32_t taking_back;   /* TAKE_BACKs without an answer */
+    uint64_t free_slots[2]; /* bit set */
+    uint64_t mark_ns;       /* since when the first in order runs, as far as we know */
+    uint32_t reported;      /* results in this step */
+    struct class_ *last_class; /* of the last of them; only within the step */
+    uint64_t blocked_units; /* CPU given back while blocked */
+    uint64_t started_unix_ms, done;
+    bool stopping;          /* TERM or KILL was sent */
+    bool ever_ran;          /* sent its OPEN */
+    struct list report_link; /* in core->reported: results, or nothing left to do, in this step */
+    struct core_timer timer; /* idle limit; TERM then KILL after a deadline */
+    uint8_t *known;         /* bit set of class numbers that it was told */
+    size_t known_bits;
+    struct failure *why;    /* given to its claimed task at the exit, if set */
+};
+
+struct history_row {
+    struct object_id id;
+    const char *function; /* interned */
+    uint64_t job, worker;
+    uint64_t submitted_unix_ms, ended_unix_ms;
+    uint32_t code;
+    uint16_t attempt, max_attempts;
+};
+
+struct history {
+    struct history_row *rows;
+    uint32_t room, next, used;
+};
+
+struct name { /* an interned string; kept for good, bounded */
+    char *text;
+    UT_hash_handle hh;
+};
+
+/* ---- the core ---- */
+
+enum head_state { HEAD_DOWN_ = 1, HEAD_JOINING, HEAD_JOINED };
+
+struct peer_view { /* another node, as the head told */
+    uint32_t number;
+    uint32_t state;
+    char *name, *address, *labels;
+    struct state_amount *amounts;
+    size_t amount_count;
+    uint64_t waiting, running, since_unix_ms;
+    UT_hash_handle hh;
+};
+
+struct raylet_core {
+    char *node_name, *cluster, *labels;
+    struct cluster_join join; /* template; strings owned */
+    uint32_t node;            /* our number; 0 until the head gave it */
+    uint64_t now_ns, boot_ns, start_ns, start_unix_ms;
+    struct rng rng;
+    struct timers timers;
+    struct resource_names resources;
+    struct resource_set total, available;
+
+    struct slab_pool object_slab, task_slab, watcher_slab;
+    struct name *names;
+    struct shape *shapes;
+    uint32_t next_class;
+    uint64_t next_request;
+
+    struct list clients;
+    struct numbers clients_by_number;
+    struct list jobs;
+    struct list workers;
+    struct numbers workers_by_number;
+    uint32_t next_worker;
+    uint32_t worker_count, workers_max, blocked_count;
+    uint64_t idle_worker_ns;
+    struct list levels;
+    uint32_t queued_classes; /* with ready tasks */
+    uint64_t used_clock_ns;  /* the most virtual time of a pool that got a lease */
+    struct list woken;   /* tasks whose needs are settled, by link */
+    struct list reported; /* workers to look at before placing: results came, or they have nothing to do */
+    struct list touched; /* clients with something to send */
+    struct core_timer reserve_timer, long_timer;
+    bool ask_feasible; /* a shape waits to be asked about */
+    struct class_ *reserving; /* waits longest for resources: what becomes free is kept for it */
+
+    uint64_t credit_each, credit_all, outstanding_all;
+    uint64_t waiting, running, done, failed; /* tasks; running = placed */
+    uint64_t dropped_messages, protocol_errors;
+    struct history done_history, failed_history;
+
+    uint8_t head_state;
+    bool leaving, quit_said, fenced;
+    struct core_timer renew_timer, leave_timer;
+    uint64_t renew_answered_ns; /* boot clock */
+    uint64_t lease_ns;
+    struct peer_view *peers;
+
+    struct raylet_effect *effects;
+    size_t effect_count, effect_room;
+    struct arena arena; /* messages of effects; reset at the start of a step */
+};
+
+/* ---- helpers ---- */
+
+/* A new effect at the end: all zero but its kind. Valid until the next one is made. */
+struct raylet_effect *core_effect(struct raylet_core *c, enum raylet_effect_kind kind);
+/* A zeroed message of this type in the arena, as an effect SEND to `client`. */
+struct local_msg *core_send(struct raylet_core *c, uint32_t client, enum local_type type);
+struct cluster_msg *core_send_head(struct raylet_core *c, enum cluster_type type);
+/* The node's CPU of a slot etc. are in the modules; here only who: NULL if it never was or is gone. */
+struct client *core_client(struct raylet_core *c, uint32_t number);
+struct worker *core_worker(struct raylet_core *c, uint32_t number);
+const char *core_intern(struct raylet_core *c, const char *text);
+uint64_t core_unix_ms(const struct raylet_core *c); /* now */
+/* The client will get credit or answers at the end of the step. */
+void core_touch(struct raylet_core *c, struct client *client);
+void core_credit_back(struct raylet_core *c, struct client *client, uint64_t bytes);
+/* Counted, logged once by the shell, and the client is closed with this sentence. */
+void core_protocol_error(struct raylet_core *c, struct client *client, const char *format, ...) PRINTF(3, 4);
+
+struct object_id core_object_id(const struct raylet_core *c, const struct object *o);
+
+struct object_error *error_new(const struct failure *f);
+struct object_error *error_make(const struct raylet_core *c, int code, const char *task, const char *format, ...) PRINTF(4, 5);
+struct object_error *error_ref(struct object_error *e);
+/* As a task sees it that needed the failed value: depth one more. A new reference. */
+struct object_error *error_deeper(struct object_error *e);
+void error_unref(struct object_error *e); /* NULL is fine */
+
+void core_timer_init(struct core_timer *t, enum core_timer_kind kind);
+void core_timer_arm(struct raylet_core *c, struct core_timer *t, uint64_t at_ns);
+void core_timer_disarm(struct raylet_core *c, struct core_timer *t);
+
+#endif

@@ -1,0 +1,714 @@
+#include "raylet/core_tasks.h"
+
+#include "common/text.h"
+#include "raylet/core_classes.h"
+#include "raylet/core_objects.h"
+
+#include <stdio.h>
+
+#define BACKOFF_DEFAULT_NS (100 * NS_PER_MS)
+#define BACKOFF_MAX_NS     (60 * NS_PER_S)
+#define CREDIT_SLACK       (1u << 20) /* the client's count and ours differ by what is under way */
+
+/* ---- state ---- */
+
+static bool may_enter(uint8_t from, uint8_t to)
+{
+    static const uint8_t allowed[] = {
+        [0] = 1u << TASK_WAITING | 1u << TASK_READY | 1u << TASK_SETTLED,
+        [TASK_WAITING] = 1u << TASK_READY | 1u << TASK_SETTLED,
+        [TASK_BACKOFF] = 1u << TASK_READY | 1u << TASK_SETTLED,
+        [TASK_READY] = 1u << TASK_PLACED | 1u << TASK_SETTLED,
+        [TASK_PLACED] = 1u << TASK_READY | 1u << TASK_BACKOFF | 1u << TASK_ABANDONED | 1u << TASK_SETTLED,
+        [TASK_ABANDONED] = 1u << TASK_SETTLED,
+        [TASK_SETTLED] = 0,
+    };
+    return (allowed[from] >> to & 1) != 0;
+}
+
+static bool counts_as_waiting(uint8_t state)
+{
+    return state == TASK_WAITING || state == TASK_BACKOFF || state == TASK_READY;
+}
+
+static void enter(struct raylet_core *c, struct task *t, uint8_t state)
+{
+    struct job *job = t->class_->job;
+    int waiting = counts_as_waiting(state) - counts_as_waiting(t->state);
+    int running = (state == TASK_PLACED) - (t->state == TASK_PLACED);
+
+    ASSERT(may_enter(t->state, state));
+    t->state = state;
+    c->waiting += (uint64_t)(int64_t)waiting;
+    job->waiting_count += (uint64_t)(int64_t)waiting;
+    c->running += (uint64_t)(int64_t)running;
+    job->running_count += (uint64_t)(int64_t)running;
+}
+
+const char *task_state_name(uint8_t state)
+{
+    static const char *const names[] = {"new",    "waiting", "waiting", "ready", "running", "cancelled", "done"};
+    return names[state];
+}
+
+const char *task_function(const struct task *t)
+{
+    return t->class_->function;
+}
+
+static struct task_extra *extra_of(struct task *t)
+{
+    if (t->extra == NULL) {
+        struct task_extra *x = xcalloc(1, sizeof *x);
+        x->task = t;
+        core_timer_init(&x->deadline_timer, TIMER_DEADLINE);
+        core_timer_init(&x->backoff_timer, TIMER_BACKOFF);
+        x->backoff_ns = BACKOFF_DEFAULT_NS;
+        list_init(&x->siblings);
+        list_init(&x->children);
+        t->extra = x;
+    }
+    return t->extra;
+}
+
+static struct object *return_at(struct task *t, uint32_t i)
+{
+    return i == 0 ? t->first : numbers_get(&t->first->owner->objects, t->first->number + i);
+}
+
+/* ---- the end of a task ---- */
+
+static void extra_free(struct raylet_core *c, struct task *t)
+{
+    struct task_extra *x = t->extra;
+
+    for (uint32_t i = 0; i < x->need_count; i++) {
+        if (!object_is_settled(x->needs[i])) {
+            object_unneed(c, x->needs[i], t);
+        }
+        object_unhold(c, x->needs[i]);
+    }
+    for (uint32_t i = 0; i < x->ref_count; i++) {
+        object_unhold(c, x->refs[i]);
+    }
+    core_timer_disarm(c, &x->deadline_timer);
+    core_timer_disarm(c, &x->backoff_timer);
+    list_unlink(&x->siblings);
+    LIST_FOREACH_SAFE(at, &x->children)
+    {
+        struct task_extra *child = list_entry(at, struct task_extra, siblings);
+        child->parent = NULL;
+        list_unlink(&child->siblings);
+    }
+    free(x->needs);
+    free(x->refs);
+    free(x->name);
+    free(x);
+}
+
+static void task_free(struct raylet_core *c, struct task *t)
+{
+    enter(c, t, TASK_SETTLED);
+    list_unlink(&t->link);
+    if (t->extra != NULL) {
+        extra_free(c, t);
+    }
+    if (t->payload_size > sizeof t->payload.small) {
+        free(t->payload.data);
+    }
+    class_unuse(c, t->class_);
+    slab_free(&c->task_slab, t);
+}
+
+static void remember(struct raylet_core *c, struct task *t, uint32_t code)
+{
+    struct history *h = code == 0 ? &c->done_history : &c->failed_history;
+    struct history_row *row = &h->rows[h->next];
+
+    if (t->class_->job->state != JOB_LIVE) {
+        return; /* its program is gone; nobody asks for these */
+    }
+    h->next = h->next + 1 == h->room ? 0 : h->next + 1;
+    h->used = MIN_OF(h->used + 1, h->room);
+    row->id = core_object_id(c, t->first);
+    row->function = t->class_->function;
+    row->job = t->class_->job->number;
+    row->worker = t->worker == NULL ? 0 : t->worker->number;
+    row->submitted_unix_ms = c->start_unix_ms + t->submitted_ms;
+    row->ended_unix_ms = core_unix_ms(c);
+    row->code = code;
+    row->attempt = t->attempt;
+    row->max_attempts = t->max_attempts;
+    if (code == 0) {
+        c->done++;
+        t->class_->job->done++;
+    } else {
+        c->failed++;
+        t->class_->job->failed++;
+    }
+}
+
+/* What the task's charge still covers goes with its values; the rest comes back now. */
+static void settle_charge(struct raylet_core *c, struct task *t)
+{
+    struct client *owner = t->first->owner;
+    uint32_t charge = t->charge;
+
+    t->charge = 0;
+    core_credit_back(c, owner, charge);
+}
+
+static void settle_error(struct raylet_core *c, struct task *t, struct object_error *error)
+{
+    struct client *owner = t->first->owner;
+    uint64_t number = t->first->number;
+
+    remember(c, t, (uint32_t)error->failure.code);
+    settle_charge(c, t);
+    for (uint32_t i = 0; i < t->returns; i++) {
+        struct object *o = numbers_get(&owner->objects, number + i);
+        if (o != NULL && o->state == OBJECT_PENDING) {
+            o->task = NULL;
+            object_settle_error(c, o, error);
+        }
+    }
+    t->first = NULL;
+}
+
+void task_fail(struct raylet_core *c, struct task *t, struct object_error *error)
+{
+    if (t->state == TASK_ABANDONED) {
+        return;
+    }
+    if (t->state == TASK_READY) {
+        class_dequeue(c, t);
+    }
+    settle_error(c, t, error);
+    if (t->state != TASK_PLACED) {
+        task_free(c, t);
+        return;
+    }
+    enter(c, t, TASK_ABANDONED);
+    if (t->extra != NULL) {
+        core_timer_disarm(c, &t->extra->deadline_timer);
+    }
+    if (t->worker->client != NULL) { /* else its process is gone, and its exit will say the rest */
+        struct raylet_effect *e = core_effect(c, EFFECT_TAKE_BACK);
+        e->worker = t->worker->number;
+        e->client = t->worker->client->number;
+        e->slot = t->slot;
+        t->worker->taking_back++;
+    }
+}
+
+static void fail_with(struct raylet_core *c, struct task *t, int code, const char *message)
+{
+    struct object_error *e = error_make(c, code, task_function(t), "%s", message);
+
+    e->failure.attempts = t->attempt;
+    task_fail(c, t, e);
+    error_unref(e);
+}
+
+/* ---- submit ---- */
+
+/* The returns of a task that is refused: they exist, in error. */
+static void refuse(struct raylet_core *c, struct client *client, const struct local_submit *m, struct object_error *e,
+                   uint32_t charge)
+{
+    core_credit_back(c, client, charge);
+    for (uint32_t i = 0; i < m->returns; i++) {
+        object_settle_error(c, object_new(c, client, m->number + i), e);
+    }
+    error_unref(e);
+    c->failed++;
+    client->job->failed++;
+}
+
+static struct object_error *credit_error(struct raylet_core *c, struct client *client, const char *function)
+{
+    if (client->outstanding_bytes > c->credit_each + CREDIT_SLACK) {
+        return error_make(c, CODE_FULL, function,
+                          "this process has %llu MiB of tasks and values outstanding, its limit; release results or wait",
+                          (unsigned long long)(client->outstanding_bytes >> 20));
+    }
+    if (c->credit_all != 0 && c->outstanding_all > c->credit_all) {
+        return error_make(c, CODE_FULL, function,
+                          "the node's programs have %llu MiB of tasks and values outstanding, its limit; release results or wait",
+                          (unsigned long long)(c->outstanding_all >> 20));
+    }
+    return NULL;
+}
+
+static struct task *parent_of(struct client *client, const struct local_submit *m)
+{
+    struct worker *w = client->worker;
+
+    if (w == NULL || m->parent_slot == 0 || m->parent_slot > LOCAL_CLAIMS) {
+        return NULL;
+    }
+    return w->slots[m->parent_slot - 1];
+}
+
+/* Holds what it needs and was given. An error if one is not there, not this job's, or failed. */
+static struct object_error *take_objects(struct raylet_core *c, struct task *t, const struct client *client,
+                                         const struct object_id *ids, size_t count, bool needs)
+{
+    struct task_extra *x = extra_of(t);
+    struct object **list = xmalloc(count * sizeof(struct object *));
+    uint32_t *used = needs ? &x->need_count : &x->ref_count;
+
+    if (needs) {
+        x->needs = list;
+    } else {
+        x->refs = list;
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct object *o = object_find(c, ids[i]);
+        if (o == NULL || o->owner->job != client->job) {
+            char text[ID_TEXT_SIZE];
+            return error_make(c, CODE_NOT_FOUND, task_function(t), "its argument %s is not held by this program: it was released",
+                              object_id_format(ids[i], text));
+        }
+        object_hold(o);
+        list[(*used)++] = o;
+        if (needs && !object_is_settled(o)) {
+            object_need(c, o, t);
+            t->needs_missing++;
+        }
+    }
+    return NULL;
+}
+
+static struct object_error *failed_need(struct task *t)
+{
+    struct task_extra *x = t->extra;
+
+    for (uint32_t i = 0; x != NULL && i < x->need_count; i++) {
+        if (object_is_settled(x->needs[i])) {
+            const struct object *root = object_root(x->needs[i]);
+            if (root->state == OBJECT_ERROR) {
+                return error_deeper(root->error);
+            }
+        }
+    }
+    return NULL;
+}
+
+static void set_deadline(struct raylet_core *c, struct task *t, uint64_t timeout_ns, const struct task *parent)
+{
+    uint64_t at = timeout_ns == 0 ? 0 : ns_add(c->now_ns, timeout_ns);
+
+    if (parent != NULL && parent->extra != NULL && parent->extra->deadline_ns != 0 &&
+        (at == 0 || parent->extra->deadline_ns < at)) {
+        at = parent->extra->deadline_ns;
+    }
+    if (at != 0) {
+        extra_of(t)->deadline_ns = at;
+        core_timer_arm(c, &t->extra->deadline_timer, at);
+    }
+}
+
+static void fill_payload(struct task *t, struct bytes payload)
+{
+    t->payload_size = (uint32_t)payload.size;
+    if (payload.size > sizeof t->payload.small) {
+        t->payload.data = xmalloc(payload.size);
+        memcpy(t->payload.data, payload.data, payload.size);
+    } else if (payload.size > 0) {
+        memcpy(t->payload.small, payload.data, payload.size);
+    }
+}
+
+static struct task *task_new(struct raylet_core *c, struct client *client, const struct local_submit *m,
+                             struct class_ *k, uint32_t charge)
+{
+    struct task *t = slab_alloc(&c->task_slab);
+
+    memset(t, 0, sizeof *t);
+    list_init(&t->link);
+    t->class_ = k;
+    t->submitted_ms = (uint32_t)((c->now_ns - c->start_ns) / NS_PER_MS);
+    t->charge = charge;
+    t->returns = (uint16_t)m->returns;
+    t->attempt = 1;
+    t->max_attempts = (uint16_t)MIN_OF(MAX_OF(m->max_attempts, 1u), UINT16_MAX);
+    if (m->flags & SUBMIT_AT_MOST_ONCE) {
+        t->max_attempts = 1;
+    }
+    t->flags = (uint8_t)m->flags;
+    for (uint32_t i = 0; i < m->returns; i++) {
+        struct object *o = object_new(c, client, m->number + i);
+        o->task = t;
+        t->first = i == 0 ? o : t->first;
+    }
+    return t;
+}
+
+/* It has its arguments: it may run, if it can at all. */
+static void become_ready(struct raylet_core *c, struct task *t)
+{
+    struct job *job = t->class_->job;
+    struct shape *shape = t->class_->pool->shape;
+
+    list_unlink(&t->link);
+    if (job->program_error != NULL || shape->state == SHAPE_IMPOSSIBLE) {
+        struct object_error *e = job->program_error != NULL ? job->program_error : shape->error;
+        struct failure f = e->failure;
+        text_copy(f.task, sizeof f.task, task_function(t));
+        e = error_new(&f);
+        task_fail(c, t, e);
+        error_unref(e);
+        return;
+    }
+    if (shape->state == SHAPE_ASKING && shape->request == 0) {
+        c->ask_feasible = true;
+    }
+    enter(c, t, TASK_READY);
+    class_enqueue(c, t);
+}
+
+static struct object_error *refusal(struct raylet_core *c, struct client *client, const char *function,
+                                    const struct task *parent, const struct local_submit *m)
+{
+    if (client->job->state == JOB_ENDING) {
+        return error_make(c, CODE_CANCELLED, function, "its program has ended");
+    }
+    if (m->parent_slot != 0 && (parent == NULL || parent->state == TASK_ABANDONED)) {
+        return error_make(c, CODE_CANCELLED, function, "the task that submitted it was cancelled");
+    }
+    if (c->leaving && client->role == ROLE_DRIVER) {
+        return error_make(c, CODE_CANCELLED, function, "this node is leaving the cluster and takes no new tasks");
+    }
+    return credit_error(c, client, function);
+}
+
+static void prepare(struct raylet_core *c, struct task *t, struct client *client, const struct local_submit *m,
+                    struct task *parent)
+{
+    struct object_error *e = NULL;
+
+    if (m->need_count > 0) {
+        e = take_objects(c, t, client, m->needs, m->need_count, true);
+    }
+    if (e == NULL && m->ref_count > 0) {
+        e = take_objects(c, t, client, m->refs, m->ref_count, false);
+    }
+    if (e == NULL) {
+        e = failed_need(t);
+    }
+    if (e != NULL) {
+        task_fail(c, t, e);
+        error_unref(e);
+        return;
+    }
+    if (parent != NULL) {
+        struct task_extra *x = extra_of(t);
+        x->parent = parent;
+        list_append(&extra_of(parent)->children, &x->siblings);
+    }
+    if (m->name[0] != '\0') {
+        extra_of(t)->name = xstrdup(m->name);
+    }
+    if (m->backoff_ns != 0 && m->backoff_ns != BACKOFF_DEFAULT_NS) {
+        extra_of(t)->backoff_ns = m->backoff_ns;
+    }
+    set_deadline(c, t, m->timeout_ns, parent);
+    if (t->needs_missing == 0) {
+        become_ready(c, t);
+    }
+}
+
+void task_submit(struct raylet_core *c, struct client *client, const struct local_submit *m, struct bytes payload)
+{
+    uint32_t charge = (uint32_t)payload.size + SUBMIT_CHARGE_BYTES;
+    struct task *parent = parent_of(client, m);
+
+    if (m->number != client->next_number || m->returns == 0 || m->returns > LOCAL_RETURNS_MAX) {
+        core_protocol_error(c, client, "task %llu submitted out of turn: %llu comes next",
+                            (unsigned long long)m->number, (unsigned long long)client->next_number);
+        return;
+    }
+    if (m->class_number == 0 || m->class_number > client->decl_count) {
+        core_protocol_error(c, client, "task of class %u, which was not declared", m->class_number);
+        return;
+    }
+    client->next_number += m->returns;
+    client->outstanding_bytes += charge;
+    c->outstanding_all += charge;
+    struct class_decl *decl = client->decls[m->class_number];
+    struct object_error *e = refusal(c, client, decl->function, parent, m);
+    if (e != NULL) {
+        refuse(c, client, m, e, charge);
+        return;
+    }
+    uint32_t depth = client->worker == NULL ? 0 : parent == NULL ? 1 : parent->class_->depth + 1;
+    struct task *t = task_new(c, client, m, class_use(c, client, decl, depth), charge);
+    fill_payload(t, payload);
+    enter(c, t, TASK_WAITING);
+    list_append(&client->job->waiting, &t->link);
+    prepare(c, t, client, m, parent);
+}
+
+void task_wake(struct raylet_core *c)
+{
+    struct list *at;
+
+    while ((at = list_first(&c->woken)) != NULL) {
+        struct task *t = list_entry(at, struct task, link);
+        struct object_error *e = failed_need(t);
+        list_unlink(&t->link);
+        if (e != NULL) {
+            task_fail(c, t, e);
+            error_unref(e);
+        } else {
+            become_ready(c, t);
+        }
+    }
+}
+
+/* ---- placed ---- */
+
+static uint64_t time_left_ns(const struct raylet_core *c, const struct task *t)
+{
+    if (t->extra == NULL || t->extra->deadline_ns == 0) {
+        return 0;
+    }
+    return t->extra->deadline_ns > c->now_ns ? t->extra->deadline_ns - c->now_ns : 1;
+}
+
+static void add_values(struct raylet_core *c, struct task *t, struct local_msg *m)
+{
+    uint32_t n = t->extra->need_count;
+    uint32_t *sizes = arena_alloc(&c->arena, n * sizeof *sizes);
+    struct bytes *parts = arena_alloc(&c->arena, n * sizeof *parts);
+
+    for (uint32_t i = 0; i < n; i++) {
+        parts[i] = object_bytes(object_root(t->extra->needs[i]));
+        sizes[i] = (uint32_t)parts[i].size;
+    }
+    m->run.need_sizes = sizes;
+    m->run.need_count = n;
+    m->more = parts;
+    m->more_count = n;
+}
+
+void task_run(struct raylet_core *c, struct task *t)
+{
+    struct local_msg *m;
+
+    enter(c, t, TASK_PLACED);
+    m = core_send(c, t->worker->client->number, LOCAL_RUN);
+    m->run.slot = t->slot;
+    m->run.class_number = t->class_->number;
+    m->run.attempt = t->attempt;
+    m->run.returns = t->returns;
+    m->run.task = core_object_id(c, t->first);
+    m->run.time_left_ns = time_left_ns(c, t);
+    m->run.need_sizes = NULL;
+    m->run.need_count = 0;
+    m->payload = bytes_of(t->payload_size <= sizeof t->payload.small ? t->payload.small : t->payload.data, t->payload_size);
+    if (t->extra != NULL && t->extra->need_count > 0) {
+        add_values(c, t, m);
+    }
+}
+
+static void settle_return(struct raylet_core *c, struct task *t, struct object *o, const struct local_return *r,
+                          struct bytes value)
+{
+    struct object_error *e = NULL;
+    struct object *target;
+
+    o->task = NULL;
+    switch (r->state) {
+    case RETURN_VALUE:
+        o->charge = MIN_OF(t->charge, r->size);
+        t->charge -= o->charge;
+        object_settle_value(c, o, value);
+        return;
+    case RETURN_ALIAS:
+        target = object_find(c, r->alias);
+        if (target != NULL && target->owner->job == t->class_->job) {
+            object_follow(c, o, target);
+            return;
+        }
+        e = error_make(c, CODE_NOT_FOUND, task_function(t), "it returned a reference that was released");
+        break;
+    case RETURN_TOO_LARGE:
+        e = error_make(c, CODE_TOO_LARGE, task_function(t), "a value is at most %u bytes; return %u or fewer, or several values",
+                       VALUE_MAX, VALUE_MAX);
+        break;
+    default:
+        e = error_make(c, CODE_SIGNATURE, task_function(t), "it ended without setting this return: call drt_return for each");
+    }
+    object_settle_error(c, o, e);
+    error_unref(e);
+}
+
+static void settle_values(struct raylet_core *c, struct task *t, const struct local_result *m, struct bytes payload)
+{
+    static const struct local_return unset = {.state = RETURN_UNSET};
+    struct client *owner = t->first->owner;
+    uint64_t number = t->first->number;
+    size_t offset = 0;
+
+    remember(c, t, 0);
+    for (uint32_t i = 0; i < t->returns; i++) {
+        const struct local_return *r = i < m->return_count ? &m->returns[i] : &unset;
+        struct object *o = numbers_get(&owner->objects, number + i);
+        struct bytes value = bytes_of(NULL, 0);
+        if (r->state == RETURN_VALUE) {
+            value = bytes_of((const uint8_t *)payload.data + offset, r->size);
+            offset = align_up(offset + r->size, 8);
+        }
+        settle_return(c, t, o, r, value);
+    }
+    core_credit_back(c, owner, t->charge);
+    t->charge = 0;
+    t->first = NULL;
+}
+
+static void try_again(struct raylet_core *c, struct task *t)
+{
+    struct task_extra *x = extra_of(t);
+    uint64_t wait = x->backoff_ns;
+
+    for (uint32_t i = 1; i < t->attempt && wait < BACKOFF_MAX_NS; i++) {
+        wait *= 2;
+    }
+    t->attempt++;
+    enter(c, t, TASK_BACKOFF);
+    list_append(&t->class_->job->waiting, &t->link);
+    core_timer_arm(c, &x->backoff_timer, ns_add(c->now_ns, MIN_OF(wait, BACKOFF_MAX_NS)));
+}
+
+static void body_failed(struct raylet_core *c, struct task *t, const struct local_result *m)
+{
+    if ((t->flags & SUBMIT_RETRY_ON_ERROR) && t->attempt < t->max_attempts && t->class_->job->state == JOB_LIVE) {
+        t->worker = NULL;
+        try_again(c, t);
+        return;
+    }
+    struct object_error *e = error_make(c, m->code, task_function(t), "%s", m->message);
+    e->failure.app_code = m->app_code;
+    e->failure.attempts = t->attempt;
+    settle_error(c, t, e);
+    error_unref(e);
+    task_free(c, t);
+}
+
+void task_result(struct raylet_core *c, struct task *t, const struct local_result *m, struct bytes payload)
+{
+    if (t->state == TASK_ABANDONED) {
+        task_free(c, t);
+        return;
+    }
+    if (m->code != 0) {
+        body_failed(c, t, m);
+        return;
+    }
+    settle_values(c, t, m, payload);
+    task_free(c, t);
+}
+
+void task_taken_back(struct raylet_core *c, struct task *t)
+{
+    t->worker = NULL;
+    if (t->state == TASK_ABANDONED) {
+        task_free(c, t);
+        return;
+    }
+    enter(c, t, TASK_READY);
+    class_enqueue_first(c, t);
+}
+
+static bool is_unheld(struct task *t)
+{
+    for (uint32_t i = 0; i < t->returns; i++) {
+        const struct object *o = return_at(t, i);
+        if (o->held || o->holds > 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* What a lost attempt submitted and nobody else knows of would be made again by the next. */
+static void cancel_orphans(struct raylet_core *c, struct task *t)
+{
+    if (t->extra == NULL) {
+        return;
+    }
+    LIST_FOREACH_SAFE(at, &t->extra->children)
+    {
+        struct task *child = list_entry(at, struct task_extra, siblings)->task;
+        list_unlink(at);
+        child->extra->parent = NULL;
+        if (child->first != NULL && is_unheld(child)) {
+            (void)task_cancel(c, child, CANCEL_RECURSIVE, "the attempt that submitted it was lost");
+        }
+    }
+}
+
+void task_attempt_died(struct raylet_core *c, struct task *t, const struct failure *why)
+{
+    t->worker = NULL;
+    cancel_orphans(c, t);
+    if (t->state == TASK_ABANDONED) {
+        task_free(c, t);
+        return;
+    }
+    if (t->attempt < t->max_attempts && t->class_->job->state == JOB_LIVE) {
+        try_again(c, t);
+        return;
+    }
+    struct object_error *e = error_new(why);
+    text_copy(e->failure.task, sizeof e->failure.task, task_function(t));
+    e->failure.attempts = t->attempt;
+    settle_error(c, t, e);
+    error_unref(e);
+    task_free(c, t);
+}
+
+/* ---- cancel and time ---- */
+
+static void cancel_children(struct raylet_core *c, struct task *t, uint32_t flags, const char *why)
+{
+    struct list *at;
+
+    while (t->extra != NULL && (at = list_first(&t->extra->children)) != NULL) {
+        struct task_extra *child = list_entry(at, struct task_extra, siblings);
+        list_unlink(at);
+        child->parent = NULL;
+        (void)task_cancel(c, child->task, flags, why);
+    }
+}
+
+int task_cancel(struct raylet_core *c, struct task *t, uint32_t flags, const char *why)
+{
+    if (flags & CANCEL_RECURSIVE) {
+        cancel_children(c, t, flags, why);
+    }
+    if (t->state == TASK_ABANDONED) {
+        t->stop = flags & CANCEL_FORCE ? STOP_KILL : t->stop;
+        return CODE_DONE;
+    }
+    t->stop = flags & CANCEL_FORCE ? STOP_KILL : STOP_ASK;
+    fail_with(c, t, CODE_CANCELLED, why);
+    return 0;
+}
+
+void task_timer(struct raylet_core *c, struct core_timer *timer)
+{
+    struct task_extra *x;
+
+    if (timer->kind == TIMER_BACKOFF) {
+        x = container_of(timer, struct task_extra, backoff_timer);
+        become_ready(c, x->task);
+        return;
+    }
+    x = container_of(timer, struct task_extra, deadline_timer);
+    x->task->stop = STOP_SOON;
+    cancel_children(c, x->task, CANCEL_RECURSIVE, "the time of the task that submitted it ran out");
+    fail_with(c, x->task, CODE_DEADLINE, "it ran past its timeout, which counts from submit and spans all attempts");
+}

@@ -1,0 +1,258 @@
+#include "raylet/core_workers.h"
+
+#include "common/text.h"
+#include "raylet/core_classes.h"
+#include "raylet/core_objects.h"
+#include "raylet/core_schedule.h"
+#include "raylet/core_tasks.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <sys/wait.h>
+
+#define STARTS_TRIED     3u /* processes in a row that end before they serve: the program cannot run */
+#define TERM_AFTER_NS    NS_PER_S
+#define KILL_AFTER_NS    (2 * NS_PER_S)
+
+void worker_started(struct raylet_core *c, const struct raylet_event *e)
+{
+    struct worker *w = core_worker(c, e->worker);
+
+    if (w != NULL) {
+        w->pid = e->pid;
+    }
+}
+
+/* ---- the end ---- */
+
+static void fail_job_tasks(struct raylet_core *c, struct job *job, struct object_error *why)
+{
+    struct class_ *k, *next;
+
+    HASH_ITER(hh, job->classes, k, next)
+    {
+        k->users++;
+        while (k->queued > 0) {
+            struct object_error *e = error_new(&why->failure);
+            text_copy(e->failure.task, sizeof e->failure.task, k->function);
+            task_fail(c, list_entry(list_first(&k->queue), struct task, link), e);
+            error_unref(e);
+        }
+        class_unuse(c, k);
+    }
+}
+
+static void start_failed(struct raylet_core *c, struct job *job, const struct failure *f, bool for_good)
+{
+    if (++job->failed_starts < STARTS_TRIED && !for_good) {
+        return;
+    }
+    if (job->program_error == NULL) {
+        job->program_error = error_new(f);
+        job->program_error->failure.code = CODE_PROGRAM;
+        text_copy(job->program_error->failure.node, sizeof job->program_error->failure.node, c->node_name);
+    }
+    fail_job_tasks(c, job, job->program_error);
+}
+
+static void forget(struct raylet_core *c, struct worker *w)
+{
+    worker_enter(c, w, WORKER_DEAD);
+    core_timer_disarm(c, &w->timer);
+    list_unlink(&w->report_link);
+    if (w->last_class != NULL) {
+        class_unuse(c, w->last_class);
+    }
+    list_unlink(&w->link);
+    list_unlink(&w->job_link);
+    numbers_remove(&c->workers_by_number, w->number);
+    c->worker_count--;
+    if (w->client != NULL) {
+        w->client->worker = NULL;
+    }
+    free(w->known);
+    free(w->why);
+    free(w);
+}
+
+void worker_refused(struct raylet_core *c, const struct raylet_event *e)
+{
+    struct worker *w = core_worker(c, e->worker);
+
+    if (w != NULL) {
+        struct job *job = w->job;
+        forget(c, w);
+        start_failed(c, job, e->failure, true);
+    }
+}
+
+static void describe_end(const struct raylet_core *c, const struct worker *w, int status, struct failure *f)
+{
+    if (w->why != NULL) {
+        *f = *w->why;
+    } else if (WIFSIGNALED(status)) {
+        failure_set(f, CODE_CRASHED, "its worker died of signal %d (%s); its output: drt logs --worker %u", WTERMSIG(status),
+                    strsignal(WTERMSIG(status)), w->number);
+        f->signal = WTERMSIG(status);
+    } else {
+        failure_set(f, CODE_EXITED, "its worker called exit(%d); its output: drt logs --worker %u", WEXITSTATUS(status),
+                    w->number);
+        f->exit_code = WEXITSTATUS(status);
+    }
+    text_copy(f->node, sizeof f->node, c->node_name);
+}
+
+/* Its tasks: what it had begun is charged, the rest goes back free; the last first, so that their order stays. */
+static void return_tasks(struct raylet_core *c, struct worker *w, const uint64_t claimed[2], const struct failure *f)
+{
+    while (w->placed > 0) {
+        uint32_t index = w->order[(w->order_first + w->placed - 1) % LOCAL_CLAIMS];
+        struct task *t = worker_take(c, w, index);
+        if (claimed[index / 64] >> (index % 64) & 1) {
+            task_attempt_died(c, t, f);
+        } else {
+            task_taken_back(c, t);
+        }
+    }
+}
+
+void worker_exited(struct raylet_core *c, const struct raylet_event *e)
+{
+    struct worker *w = core_worker(c, e->worker);
+    struct failure f;
+
+    if (w == NULL) {
+        return;
+    }
+    struct job *job = w->job;
+    bool ever_ran = w->ever_ran, stopping = w->stopping;
+    describe_end(c, w, e->wait_status, &f);
+    if (w->client != NULL) {
+        while (object_release_all(c, w->client, WORK_STEP)) {
+        }
+    }
+    return_tasks(c, w, e->claimed, &f);
+    forget(c, w);
+    if (!ever_ran && !stopping) {
+        start_failed(c, job, e->failure != NULL ? e->failure : &f, false);
+    }
+}
+
+/* ---- at work ---- */
+
+bool worker_opened(struct raylet_core *c, struct client *client, uint64_t number)
+{
+    struct worker *w = number > UINT32_MAX ? NULL : core_worker(c, (uint32_t)number);
+
+    if (w == NULL || w->state != WORKER_STARTING || w->client != NULL) {
+        return false;
+    }
+    w->client = client;
+    w->ever_ran = true;
+    w->job->failed_starts = 0;
+    client->worker = w;
+    client->job = w->job;
+    client->job->live_clients++;
+    worker_enter(c, w, WORKER_LEASED);
+    w->mark_ns = c->now_ns;
+    worker_report(c, w);
+    return true;
+}
+
+void worker_result(struct raylet_core *c, struct worker *w, const struct local_result *m, struct bytes payload)
+{
+    struct task *t = worker_task(w, m->slot);
+
+    if (t == NULL) {
+        c->dropped_messages++;
+        return;
+    }
+    if (w->reported++ == 0) {
+        w->last_class = t->class_;
+        w->last_class->users++;
+    }
+    if (w->state == WORKER_BLOCKED) {
+        worker_enter(c, w, WORKER_LEASED);
+    }
+    (void)worker_take(c, w, claim_index(m->slot));
+    w->done++;
+    task_result(c, t, m, payload);
+}
+
+void worker_blocked(struct raylet_core *c, struct worker *w, bool blocked)
+{
+    if (blocked && w->state == WORKER_LEASED) {
+        worker_enter(c, w, WORKER_BLOCKED);
+        worker_take_back(c, w, 1);
+    } else if (!blocked && w->state == WORKER_BLOCKED) {
+        worker_enter(c, w, WORKER_LEASED);
+        w->mark_ns = c->now_ns;
+    }
+}
+
+/* ---- stopping ---- */
+
+void worker_kill(struct raylet_core *c, struct worker *w, int signal)
+{
+    struct raylet_effect *e = core_effect(c, EFFECT_KILL);
+
+    e->worker = w->number;
+    e->signal = signal;
+    w->stopping = true;
+}
+
+static void stop_body(struct raylet_core *c, struct worker *w, struct task *t)
+{
+    struct raylet_effect *e = core_effect(c, EFFECT_CANCEL_FLAG);
+
+    e->client = w->client->number;
+    e->worker = w->number;
+    e->slot = t->slot;
+    if (t->stop == STOP_KILL) {
+        worker_kill(c, w, SIGKILL);
+    } else if (t->stop == STOP_SOON) {
+        core_timer_arm(c, &w->timer, c->now_ns + TERM_AFTER_NS);
+    }
+}
+
+void worker_taken_back(struct raylet_core *c, const struct raylet_event *e)
+{
+    struct worker *w = core_worker(c, e->worker);
+    struct task *t;
+
+    if (w == NULL) {
+        return;
+    }
+    ASSERT(w->taking_back > 0);
+    w->taking_back--;
+    worker_report(c, w);
+    t = worker_task(w, e->slot);
+    if (t == NULL) {
+        return; /* its result came first */
+    }
+    if (e->ok) {
+        (void)worker_take(c, w, claim_index(e->slot));
+        task_taken_back(c, t);
+    } else if (t->state == TASK_ABANDONED && w->client != NULL) {
+        stop_body(c, w, t);
+    }
+}
+
+void worker_timer(struct raylet_core *c, struct worker *w)
+{
+    struct task *first;
+
+    if (w->state == WORKER_IDLE) {
+        worker_leave(c, w);
+        return;
+    }
+    if (w->state == WORKER_LEAVING) {
+        worker_kill(c, w, SIGKILL);
+        return;
+    }
+    first = worker_first(w);
+    if (first != NULL && first->state == TASK_ABANDONED && first->stop == STOP_SOON) {
+        worker_kill(c, w, w->stopping ? SIGKILL : SIGTERM);
+        core_timer_arm(c, &w->timer, c->now_ns + KILL_AFTER_NS);
+    }
+}
