@@ -1,10 +1,11 @@
 /*
- * The raylet as a state machine: events in, effects out. No system call, no clock, no lock, no randomness but a seeded
- * generator; so whole clusters of it run inside one test. The shell (raylet/shell_*.c) turns rings, sockets, processes
- * and time into events, and carries out the effects in order.
+ * The raylet as a state machine: events in, effects out. No system call, no clock, no lock, no
+ * randomness but a seeded generator; so whole clusters of it run inside one test. The shell
+ * (raylet/shell_*.c) turns rings, sockets, processes and time into events, and carries out the
+ * effects in order.
  *
- * A turn is one call of raylet_core_step with all that has come. Pointers in events are borrowed for the call;
- * pointers in effects are valid until the next call.
+ * A turn is one call of raylet_core_step with all that has come. Pointers in events are borrowed
+ * for the call; pointers in effects are valid until the next call.
  */
 #ifndef RAYLET_CORE_H
 #define RAYLET_CORE_H
@@ -20,6 +21,8 @@ struct raylet_config {
     const struct cluster_amount *amounts; /* totals; CPU and memory at least */
     size_t amount_count;
     const char *labels;
+    const struct cluster_join *join; /* host, address, version, public_key, pid, supersedes: what
+                                        JOIN says of us; the rest is ours */
     uint64_t seed;
     uint64_t client_credit_bytes; /* of each process; 0: 1 GiB */
     uint64_t memory_credit_bytes; /* of all together; 0: no limit */
@@ -30,23 +33,30 @@ struct raylet_config {
 };
 
 struct raylet_core *raylet_core_new(const struct raylet_config *config);
-void raylet_core_free(struct raylet_core *core); /* asserts its registries consistent; NULL is fine */
+void raylet_core_free(
+    struct raylet_core *core); /* asserts its registries consistent; NULL is fine */
 
 enum raylet_event_kind {
-    /* A process greeted us: `client` is the shell's handle, never used again. Its OPEN arrives as its first message. */
+    /* A process greeted us: `client` is the shell's handle, never used again. Its OPEN arrives as
+       its first message. */
     EVENT_CLIENT_UP = 1,
     EVENT_CLIENT_MESSAGE,
-    EVENT_CLIENT_DOWN, /* its socket ended, or the shell dropped it for broken bytes (failure says so) */
-    /* The program of a driver is hashed and stored, or cannot be used. `client`, `program` (handle > 0, equal hash = equal handle). */
+    EVENT_CLIENT_DOWN, /* its socket ended, or the shell dropped it for broken bytes (failure says
+                          so) */
+    /* The program of a driver is hashed and stored, or cannot be used. `client`, `program` (handle
+       > 0, equal hash = equal handle). */
     EVENT_PROGRAM,
-    EVENT_WORKER_STARTED, /* `worker`, `pid`: the process exists; it will connect as a client with OPEN.worker */
+    EVENT_WORKER_STARTED, /* `worker`, `pid`: the process exists; it will connect as a client with
+                             OPEN.worker */
     EVENT_WORKER_REFUSED, /* `worker`, `failure`: could not be started */
-    EVENT_WORKER_EXITED,  /* `worker`, `wait_status`; `claimed`: indexes whose words stood in CLAIMED; all its messages came before */
+    EVENT_WORKER_EXITED,  /* `worker`, `wait_status`; `claimed`: indexes whose words stood in
+                             CLAIMED; all its messages came before */
     EVENT_TAKEN_BACK,     /* `worker`, `slot`, `ok`: answer to EFFECT_TAKE_BACK */
     EVENT_HEAD_UP,        /* a session with the head begins; answered with JOIN by the core */
     EVENT_HEAD_MESSAGE,
-    EVENT_HEAD_DOWN,      /* it ended; `refused`: the head's process is down, the network is not */
-    EVENT_LEAVE,          /* this node shall leave: no new work, running work ends within `limit_ns`, then EFFECT_QUIT */
+    EVENT_HEAD_DOWN, /* it ended; `refused`: the head's process is down, the network is not */
+    EVENT_LEAVE, /* this node shall leave: no new work, running work ends within `limit_ns`, then
+                    EFFECT_QUIT */
 };
 
 struct raylet_event {
@@ -67,20 +77,23 @@ struct raylet_event {
 };
 
 enum raylet_effect_kind {
-    EFFECT_SEND = 1,     /* `client`, `local`: for RUN its claim word is set to OFFERED first */
-    EFFECT_CLOSE,        /* `client`: after what was sent before; a worker is killed by EFFECT_KILL */
-    EFFECT_CREDIT,       /* `client`, `bytes` came back */
+    EFFECT_SEND = 1, /* `client`, `local`: for RUN its claim word is set to OFFERED first */
+    EFFECT_CLOSE,    /* `client`: after what was sent before; a worker is killed by EFFECT_KILL */
+    EFFECT_CREDIT,   /* `client`, `bytes` came back */
     EFFECT_CANCEL_FLAG,  /* `client` (a worker's), `slot`: set CLAIM_CANCEL */
-    EFFECT_TAKE_BACK,    /* `client`, `worker`, `slot`: compare-and-swap OFFERED to TAKEN_BACK; answered in the same turn */
+    EFFECT_TAKE_BACK,    /* `client`, `worker`, `slot`: compare-and-swap OFFERED to TAKEN_BACK;
+                            answered in the same turn */
     EFFECT_LOAD_PROGRAM, /* `client`: hash the program it handed over, answer EVENT_PROGRAM */
     EFFECT_PROGRAM_DROP, /* `program`: nothing here needs it any more */
-    EFFECT_SPAWN,        /* `worker`, `program`, `job`, `client` (the driver: cwd, env, umask as in `open`) */
-    EFFECT_KILL,         /* `worker`, `signal`: its whole process group */
-    EFFECT_HEAD,         /* `head`: send to the head in the session */
+    EFFECT_SPAWN, /* `worker`, `program`, `job`, `client` (the driver: cwd, env, umask as in `open`)
+                   */
+    EFFECT_KILL,  /* `worker`, `signal`: its whole process group */
+    EFFECT_HEAD,  /* `head`: send to the head in the session */
     EFFECT_HEAD_DATAGRAM,
-    EFFECT_READ_LOG,     /* `client`, `local` (the QUERY): the shell reads the file and answers the client itself */
-    EFFECT_FENCE,        /* the lease is lost: see the log */
-    EFFECT_QUIT,         /* end the daemon; `failure` code 0: left as asked, else say why */
+    EFFECT_READ_LOG, /* `client`, `local` (the QUERY): the shell reads the file and answers the
+                        client itself */
+    EFFECT_FENCE,    /* the lease is lost: see the log */
+    EFFECT_QUIT,     /* end the daemon; `failure` code 0: left as asked, else say why */
 };
 
 struct raylet_effect {
@@ -92,7 +105,8 @@ struct raylet_effect {
     int signal;
     uint64_t job;
     uint64_t bytes;
-    uint64_t head_request; /* EFFECT_READ_LOG for the head: its request (client is 0) */
+    uint64_t head_request; /* EFFECT_READ_LOG: the request; `client` is 0 and `head` the QUERY if
+                              the head asks */
     const struct local_open *open;
     const struct failure *failure;
     const struct local_msg *local;
@@ -105,16 +119,18 @@ struct raylet_effects {
 };
 
 /*
- * One turn: takes the events, schedules once, returns what to do. When `ret->count` is 0 nothing is to be done. The shell
- * calls it again at once while raylet_core_has_work() (bounded work lists), and no later than raylet_core_next_ns().
+ * One turn: takes the events, schedules once, returns what to do. When `ret->count` is 0 nothing is
+ * to be done. The shell calls it again at once while raylet_core_has_work() (bounded work lists),
+ * and no later than raylet_core_next_ns().
  */
-void raylet_core_step(struct raylet_core *core, uint64_t now_ns, uint64_t boot_ns, const struct raylet_event *events,
-                      size_t event_count, struct raylet_effects *ret);
+void raylet_core_step(struct raylet_core *core, uint64_t now_ns, uint64_t boot_ns,
+                      const struct raylet_event *events, size_t event_count,
+                      struct raylet_effects *ret);
 bool raylet_core_has_work(const struct raylet_core *core);
 uint64_t raylet_core_next_ns(const struct raylet_core *core); /* NS_FOREVER: nothing is due */
 
-/* What tests check after each step: resources taken equal what runs; every count equals what is there. Aborts with a
- * message when not. Slow. */
+/* What tests check after each step: resources taken equal what runs; every count equals what is
+ * there. Aborts with a message when not. Slow. */
 void raylet_core_check(struct raylet_core *core);
 
 struct raylet_counts {

@@ -44,12 +44,14 @@ static void decl_free(struct raylet_core *c, struct class_decl *d)
     free(d);
 }
 
-static int read_amounts(struct raylet_core *c, const struct local_class *m, struct resource_set *ret)
+static int read_amounts(struct raylet_core *c, const struct local_class *m,
+                        struct resource_set *ret)
 {
     memset(ret, 0, sizeof *ret); /* it becomes the key of a hash: no unset bytes */
     for (size_t i = 0; i < m->amount_count; i++) {
         uint32_t kind;
-        if (m->amounts[i].units < 0 || resource_names_intern(&c->resources, m->amounts[i].name, &kind) != 0) {
+        if (m->amounts[i].units < 0 ||
+            resource_names_intern(&c->resources, m->amounts[i].name, &kind) != 0) {
             return -EINVAL;
         }
         if (m->amounts[i].units > 0 && resource_set_put(ret, kind, m->amounts[i].units) != 0) {
@@ -68,7 +70,8 @@ void class_declare(struct raylet_core *c, struct client *client, const struct lo
         return;
     }
     if (read_amounts(c, m, &asked) != 0) {
-        core_protocol_error(c, client, "class %u asks for resources that cannot be read", m->number);
+        core_protocol_error(c, client, "class %u asks for resources that cannot be read",
+                            m->number);
         return;
     }
     struct class_decl *d = xcalloc(1, sizeof *d);
@@ -83,7 +86,8 @@ void class_declare(struct raylet_core *c, struct client *client, const struct lo
     d->soft = m->soft;
     d->priority = m->priority;
     if ((client->decl_count & (client->decl_count + 1)) == 0 || client->decl_count == 0) {
-        client->decls = xrealloc(client->decls, 2 * (client->decl_count + 2) * sizeof(struct class_decl *));
+        client->decls =
+            xrealloc(client->decls, 2 * (client->decl_count + 2) * sizeof(struct class_decl *));
     }
     client->decls[++client->decl_count] = d;
 }
@@ -129,15 +133,16 @@ void pool_unuse(struct raylet_core *c, struct pool *p)
 
 static size_t make_key(const struct class_decl *d, uint32_t depth, char *key, size_t room)
 {
-    int n = snprintf(key, room, "%s|%p|%u|%d|%d|%u|%s|%s|", d->function, (const void *)d->shape, d->strategy, d->soft,
-                     d->priority, depth, d->node, d->labels);
+    int n = snprintf(key, room, "%s|%p|%u|%d|%d|%u|%s|%s|", d->function, (const void *)d->shape,
+                     d->strategy, d->soft, d->priority, depth, d->node, d->labels);
     ASSERT(n > 0 && (size_t)n < room);
     size_t more = MIN_OF(d->kinds_size, room - (size_t)n);
     memcpy(key + n, d->kinds, more);
     return (size_t)n + more;
 }
 
-struct class_ *class_use(struct raylet_core *c, struct client *client, struct class_decl *d, uint32_t depth)
+struct class_ *class_use(struct raylet_core *c, struct client *client, struct class_decl *d,
+                         uint32_t depth)
 {
     struct class_ *k = d->last;
     struct job *job = client->job;
@@ -241,7 +246,8 @@ static void came_to_life(struct raylet_core *c, struct class_ *k)
     k->level = level_use(c, k->priority, k->depth);
     list_append(&k->level->turn, &k->run_link);
     c->queued_classes++;
-    if (list_is_empty(&k->pool->leased)) { /* who was away has no more than a millisecond of an advantage */
+    if (list_is_empty(
+            &k->pool->leased)) { /* who was away has no more than a millisecond of an advantage */
         uint64_t floor = c->used_clock_ns > NS_PER_MS ? c->used_clock_ns - NS_PER_MS : 0;
         k->pool->used_ns = MAX_OF(k->pool->used_ns, floor);
     }

@@ -1,7 +1,7 @@
 /*
- * Task classes: tasks of one function, shape, priority and depth are decided on together. A client declares a class once;
- * instances are made for each depth, shared within the job, and deleted when nobody uses them. Levels order the classes that
- * have ready tasks: by priority, then deeper first.
+ * Task classes: tasks of one function, shape, priority and depth are decided on together. A client
+ * declares a class once; instances are made for each depth, shared within the job, and deleted when
+ * nobody uses them. Levels order the classes that have ready tasks: by priority, then deeper first.
  */
 #ifndef RAYLET_CORE_CLASSES_H
 #define RAYLET_CORE_CLASSES_H
@@ -13,7 +13,8 @@ void class_declare(struct raylet_core *c, struct client *client, const struct lo
 void class_forget_decls(struct raylet_core *c, struct client *client);
 
 /* The instance of a declaration at `depth`; one more user, given back with class_unuse. */
-struct class_ *class_use(struct raylet_core *c, struct client *client, struct class_decl *decl, uint32_t depth);
+struct class_ *class_use(struct raylet_core *c, struct client *client, struct class_decl *decl,
+                         uint32_t depth);
 void class_unuse(struct raylet_core *c, struct class_ *k);
 /* A lease keeps its pool. */
 void pool_unuse(struct raylet_core *c, struct pool *p);

@@ -36,8 +36,9 @@ static const struct cluster_amount *amounts(struct raylet_core *c, size_t *ret_c
 
     for (uint32_t i = 0; i < c->total.count; i++) {
         uint32_t kind = c->total.amounts[i].kind;
-        list[i] = (struct cluster_amount){resource_name(&c->resources, kind), c->total.amounts[i].units,
-                                          resource_set_get(&c->available, kind)};
+        list[i] =
+            (struct cluster_amount){resource_name(&c->resources, kind), c->total.amounts[i].units,
+                                    resource_set_get(&c->available, kind)};
     }
     *ret_count = c->total.count;
     return list;
@@ -69,7 +70,8 @@ void head_up(struct raylet_core *c)
 
 void head_down(struct raylet_core *c, bool refused)
 {
-    (void)refused; /* the lease only guards what the head could place a second time, and nothing of that kind runs here */
+    (void)refused; /* the lease only guards what the head could place a second time, and nothing of
+                      that kind runs here */
     if (c->head_state != HEAD_DOWN_) {
         head_enter(c, HEAD_DOWN_);
     }
@@ -132,8 +134,9 @@ void head_ask_feasible(struct raylet_core *c)
         }
         struct cluster_amount *list = arena_alloc(&c->arena, (s->asked.count + 1) * sizeof *list);
         for (uint32_t i = 0; i < s->asked.count; i++) {
-            list[i] = (struct cluster_amount){resource_name(&c->resources, s->asked.amounts[i].kind),
-                                              s->asked.amounts[i].units, 0};
+            list[i] =
+                (struct cluster_amount){resource_name(&c->resources, s->asked.amounts[i].kind),
+                                        s->asked.amounts[i].units, 0};
         }
         struct cluster_msg *m = core_send_head(c, CLUSTER_FEASIBLE);
         s->request = ++c->next_request;
@@ -222,8 +225,8 @@ static void peer_put(struct raylet_core *c, const struct cluster_view_node *n)
     p->amounts = xcalloc(n->amount_count + 1, sizeof *p->amounts);
     p->amount_count = n->amount_count;
     for (size_t i = 0; i < n->amount_count; i++) {
-        p->amounts[i] = (struct state_amount){xstrdup(n->amounts[i].name), n->amounts[i].total_units,
-                                              n->amounts[i].available_units};
+        p->amounts[i] = (struct state_amount){
+            xstrdup(n->amounts[i].name), n->amounts[i].total_units, n->amounts[i].available_units};
     }
     HASH_ADD(hh, c->peers, number, sizeof p->number, p);
 }
@@ -250,7 +253,8 @@ static void go(struct raylet_core *c)
     core_timer_disarm(c, &c->leave_timer);
     if (c->head_state == HEAD_JOINED) {
         (void)core_send_head(c, CLUSTER_LEAVE);
-        core_timer_arm(c, &c->leave_timer, c->now_ns + 2 * NS_PER_S); /* the head may be gone: then without its word */
+        core_timer_arm(c, &c->leave_timer,
+                       c->now_ns + 2 * NS_PER_S); /* the head may be gone: then without its word */
         c->fenced = true;
     } else {
         struct failure none = {0};

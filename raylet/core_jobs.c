@@ -189,7 +189,8 @@ void job_program(struct raylet_core *c, const struct raylet_event *e)
         {
             k->users++;
             while (k->queued > 0) {
-                task_fail(c, list_entry(list_first(&k->queue), struct task, link), job->program_error);
+                task_fail(c, list_entry(list_first(&k->queue), struct task, link),
+                          job->program_error);
             }
             class_unuse(c, k);
         }
@@ -273,7 +274,8 @@ static bool release_some(struct raylet_core *c, struct job *job, uint32_t most)
     LIST_FOREACH(at, &c->clients)
     {
         struct client *client = list_entry(at, struct client, link);
-        if (client->job == job && client->state == CLIENT_GONE && object_release_all(c, client, most)) {
+        if (client->job == job && client->state == CLIENT_GONE &&
+            object_release_all(c, client, most)) {
             return true;
         }
     }
@@ -341,7 +343,8 @@ static void client_forget(struct raylet_core *c, struct client *client)
     }
 }
 
-static void refuse_with(struct raylet_core *c, struct client *client, int code, const char *sentence)
+static void refuse_with(struct raylet_core *c, struct client *client, int code,
+                        const char *sentence)
 {
     struct failure f;
 
@@ -358,7 +361,8 @@ void client_open(struct raylet_core *c, struct client *client, const struct loca
     client->role = m->role;
     client->state = CLIENT_ASKED;
     if (m->protocol != LOCAL_PROTOCOL_VERSION) {
-        refuse_with(c, client, CODE_REFUSED, "this program was built with another version of libdrt: build it again");
+        refuse_with(c, client, CODE_REFUSED,
+                    "this program was built with another version of libdrt: build it again");
     } else if (m->role == ROLE_TOOL) {
         welcome(c, client);
     } else if (m->role == ROLE_WORKER) {
@@ -368,9 +372,11 @@ void client_open(struct raylet_core *c, struct client *client, const struct loca
             refuse_with(c, client, CODE_REFUSED, "this raylet did not start this worker");
         }
     } else if (c->leaving) {
-        refuse_with(c, client, CODE_REFUSED, "this node is leaving the cluster: run the program on another node");
+        refuse_with(c, client, CODE_REFUSED,
+                    "this node is leaving the cluster: run the program on another node");
     } else if (c->clients_by_number.used > CLIENTS_MAX) {
-        refuse_with(c, client, CODE_FULL, "too many programs on this node: try again when some have ended");
+        refuse_with(c, client, CODE_FULL,
+                    "too many programs on this node: try again when some have ended");
     } else {
         job_new(c, client, m);
         core_effect(c, EFFECT_LOAD_PROGRAM)->client = client->number;
@@ -392,7 +398,8 @@ static void worker_went(struct raylet_core *c, struct worker *w)
     if (w->state == WORKER_IDLE) {
         worker_enter(c, w, WORKER_LEAVING);
     }
-    worker_kill(c, w, SIGKILL); /* a worker without its channel serves nothing; its exit is told apart */
+    worker_kill(c, w,
+                SIGKILL); /* a worker without its channel serves nothing; its exit is told apart */
     w->stopping = false;
 }
 

@@ -1,8 +1,9 @@
 /*
  * Processes that come and go, and the jobs that drivers make.
  *
- *   ASKED (the head is to commit it) -> LIVE -> ENDING (its driver went: work is cancelled, bodies are asked to stop and
- *   killed after 2 s, objects freed, all in bounded steps) -> UNSAID (until the head has it) -> gone
+ *   ASKED (the head is to commit it) -> LIVE -> ENDING (its driver went: work is cancelled, bodies
+ * are asked to stop and killed after 2 s, objects freed, all in bounded steps) -> UNSAID (until the
+ * head has it) -> gone
  */
 #ifndef RAYLET_CORE_JOBS_H
 #define RAYLET_CORE_JOBS_H
@@ -13,11 +14,13 @@ void client_up(struct raylet_core *c, const struct raylet_event *e);
 void client_down(struct raylet_core *c, const struct raylet_event *e);
 void client_open(struct raylet_core *c, struct client *client, const struct local_open *m);
 void client_goodbye(struct raylet_core *c, struct client *client);
-/* Sends what was gathered in the step: answers and credit; forgets clients that are gone with all they made. */
+/* Sends what was gathered in the step: answers and credit; forgets clients that are gone with all
+ * they made. */
 void client_flush(struct raylet_core *c);
 
 void job_program(struct raylet_core *c, const struct raylet_event *e);
-void job_say_all(struct raylet_core *c); /* to a head that has just welcomed us: new ones, ended ones */
+void job_say_all(
+    struct raylet_core *c); /* to a head that has just welcomed us: new ones, ended ones */
 void job_added(struct raylet_core *c, const struct cluster_job_added *m);
 void job_end_heard(struct raylet_core *c, uint64_t number);
 void job_timer(struct raylet_core *c, struct job *job);

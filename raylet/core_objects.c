@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 #define FOREIGN_HOLDS_MAX 1000000u
-#define ANSWER_BYTES_MAX (32u << 10) /* of one VALUES message, unless one value is larger */
+#define ANSWER_BYTES_MAX  (32u << 10) /* of one VALUES message, unless one value is larger */
 
 struct object *object_new(struct raylet_core *c, struct client *owner, uint64_t number)
 {
@@ -148,7 +148,8 @@ bool object_release_all(struct raylet_core *c, struct client *client, uint32_t m
     {
         object_release_foreign(c, client, h->object);
     }
-    /* gathered first: freeing one may free another, and the table must not change while it is walked */
+    /* gathered first: freeing one may free another, and the table must not change while it is
+     * walked */
     g.numbers = xmalloc(g.most * sizeof *g.numbers);
     numbers_each(&client->objects, gather, &g);
     for (uint32_t i = 0; i < g.count; i++) {
@@ -171,15 +172,18 @@ void object_send_answers(struct raylet_core *c, struct client *client)
         return;
     }
     m = core_send(c, client->number, LOCAL_VALUES);
-    m->values.values = arena_copy(&c->arena, client->answers, client->answer_count * sizeof *client->answers);
+    m->values.values =
+        arena_copy(&c->arena, client->answers, client->answer_count * sizeof *client->answers);
     m->values.value_count = client->answer_count;
-    m->payload = bytes_of(arena_copy(&c->arena, client->answer_bytes.data, client->answer_bytes.size),
-                          client->answer_bytes.size);
+    m->payload =
+        bytes_of(arena_copy(&c->arena, client->answer_bytes.data, client->answer_bytes.size),
+                 client->answer_bytes.size);
     client->answer_count = 0;
     buffer_clear(&client->answer_bytes);
 }
 
-static struct local_value *new_answer(struct raylet_core *c, struct client *client, struct object_id id)
+static struct local_value *new_answer(struct raylet_core *c, struct client *client,
+                                      struct object_id id)
 {
     static const uint8_t zeros[8];
 
@@ -190,14 +194,16 @@ static struct local_value *new_answer(struct raylet_core *c, struct client *clie
         client->answer_room = client->answer_room == 0 ? 16 : 2 * client->answer_room;
         client->answers = xrealloc(client->answers, client->answer_room * sizeof *client->answers);
     }
-    buffer_append(&client->answer_bytes, zeros, align_up(client->answer_bytes.size, 8) - client->answer_bytes.size);
+    buffer_append(&client->answer_bytes, zeros,
+                  align_up(client->answer_bytes.size, 8) - client->answer_bytes.size);
     core_touch(c, client);
     struct local_value *v = &client->answers[client->answer_count++];
     v->id = id;
     return v;
 }
 
-static void answer_failure(struct raylet_core *c, struct client *client, struct object_id id, const struct failure *f)
+static void answer_failure(struct raylet_core *c, struct client *client, struct object_id id,
+                           const struct failure *f)
 {
     struct local_value *v = new_answer(c, client, id);
     size_t before = client->answer_bytes.size;
@@ -207,7 +213,8 @@ static void answer_failure(struct raylet_core *c, struct client *client, struct 
     v->size = (uint32_t)(client->answer_bytes.size - before);
 }
 
-static void answer(struct raylet_core *c, struct client *client, const struct object *o, uint32_t flags)
+static void answer(struct raylet_core *c, struct client *client, const struct object *o,
+                   uint32_t flags)
 {
     const struct object *root = object_root(o);
     struct object_id id = core_object_id(c, o);
@@ -226,7 +233,8 @@ static void answer(struct raylet_core *c, struct client *client, const struct ob
     }
 }
 
-void object_answer_missing(struct raylet_core *c, struct client *client, struct object_id id, const char *why)
+void object_answer_missing(struct raylet_core *c, struct client *client, struct object_id id,
+                           const char *why)
 {
     struct failure f;
 
@@ -264,11 +272,13 @@ void object_need(struct raylet_core *c, struct object *o, struct task *task)
     add_watcher(c, o, WATCH_NEED)->task = task;
 }
 
-static void remove_watcher(struct raylet_core *c, struct object *o, enum watcher_kind kind, const void *who)
+static void remove_watcher(struct raylet_core *c, struct object *o, enum watcher_kind kind,
+                           const void *who)
 {
     for (struct watcher **at = &o->watchers; *at != NULL; at = &(*at)->next) {
         struct watcher *w = *at;
-        if (w->kind == kind && (kind == WATCH_NEED ? (const void *)w->task : (const void *)w->object) == who) {
+        if (w->kind == kind &&
+            (kind == WATCH_NEED ? (const void *)w->task : (const void *)w->object) == who) {
             *at = w->next;
             slab_free(&c->watcher_slab, w);
             return;
@@ -294,7 +304,8 @@ static struct watcher *turn_round(struct watcher *w)
     return first;
 }
 
-/* Tells who watches a settled object. Aliases are put on `follow` (a list, so that long chains need no stack). */
+/* Tells who watches a settled object. Aliases are put on `follow` (a list, so that long chains need
+ * no stack). */
 static void tell(struct raylet_core *c, struct object *o, struct watcher **follow)
 {
     struct watcher *w = turn_round(o->watchers);
@@ -369,7 +380,7 @@ static void settled(struct raylet_core *c, struct object *o)
 
 void object_settle_value(struct raylet_core *c, struct object *o, struct bytes value)
 {
-    ASSERT(o->state == OBJECT_PENDING && value.size <= VALUE_MAX + 4096);
+    ASSERT(o->state == OBJECT_PENDING && value.size <= VALUE_MAX + VALUE_HEADER_ROOM);
     o->state = OBJECT_VALUE;
     o->size = (uint32_t)value.size;
     if (value.size <= sizeof o->small) {
@@ -404,7 +415,8 @@ void object_follow(struct raylet_core *c, struct object *o, struct object *targe
     ASSERT(o->state == OBJECT_PENDING);
     for (const struct object *at = target; at != NULL; at = at->following ? at->alias : NULL) {
         if (at == o) {
-            struct object_error *e = error_make(c, CODE_CYCLE, "", "this result was returned as itself");
+            struct object_error *e =
+                error_make(c, CODE_CYCLE, "", "this result was returned as itself");
             object_settle_error(c, o, e);
             error_unref(e);
             return;

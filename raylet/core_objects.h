@@ -1,6 +1,6 @@
 /*
- * Objects of this raylet: pending until their task or an alias settles them, then a value or an error; kept while anybody
- * holds them; answers to those who asked.
+ * Objects of this raylet: pending until their task or an alias settles them, then a value or an
+ * error; kept while anybody holds them; answers to those who asked.
  */
 #ifndef RAYLET_CORE_OBJECTS_H
 #define RAYLET_CORE_OBJECTS_H
@@ -23,25 +23,29 @@ struct bytes object_bytes(const struct object *root); /* VALUE */
 
 /* Each settles a pending object, tells who watches, and frees it if nobody holds it. */
 void object_settle_value(struct raylet_core *c, struct object *o, struct bytes value);
-void object_settle_error(struct raylet_core *c, struct object *o, struct object_error *error); /* takes a reference of its own */
+void object_settle_error(struct raylet_core *c, struct object *o,
+                         struct object_error *error); /* takes a reference of its own */
 /* It will be what `target` is; at once if that is settled. */
 void object_follow(struct raylet_core *c, struct object *o, struct object *target);
 
 /* Answers now if it is settled, else when it is. */
 void object_ask(struct raylet_core *c, struct object *o, struct client *client, uint32_t flags);
 /* An answer for an id that names nothing that this client may see. */
-void object_answer_missing(struct raylet_core *c, struct client *client, struct object_id id, const char *why);
+void object_answer_missing(struct raylet_core *c, struct client *client, struct object_id id,
+                           const char *why);
 /* A pending object that this task needs; and no longer. */
 void object_need(struct raylet_core *c, struct object *o, struct task *task);
 void object_unneed(struct raylet_core *c, struct object *o, struct task *task);
 
 void object_hold(struct object *o);
-void object_unhold(struct raylet_core *c, struct object *o); /* may free it */
+void object_unhold(struct raylet_core *c, struct object *o);  /* may free it */
 void object_release(struct raylet_core *c, struct object *o); /* the owner's hold */
 
-/* All that this client holds: its own (at most `most` of them; true if there are more) and others'. */
+/* All that this client holds: its own (at most `most` of them; true if there are more) and others'.
+ */
 bool object_release_all(struct raylet_core *c, struct client *client, uint32_t most);
-int object_hold_foreign(struct raylet_core *c, struct client *client, struct object *o); /* once each */
+int object_hold_foreign(struct raylet_core *c, struct client *client,
+                        struct object *o); /* once each */
 void object_release_foreign(struct raylet_core *c, struct client *client, struct object *o);
 
 /* What is gathered for this client becomes messages. */

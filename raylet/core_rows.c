@@ -43,8 +43,9 @@ static const struct state_amount *own_amounts(struct raylet_core *c)
 
     for (uint32_t i = 0; i < c->total.count; i++) {
         uint32_t kind = c->total.amounts[i].kind;
-        list[i] = (struct state_amount){resource_name(&c->resources, kind), c->total.amounts[i].units,
-                                        resource_set_get(&c->available, kind)};
+        list[i] =
+            (struct state_amount){resource_name(&c->resources, kind), c->total.amounts[i].units,
+                                  resource_set_get(&c->available, kind)};
     }
     return list;
 }
@@ -111,7 +112,8 @@ static void jobs(struct raylet_core *c, const struct state_query *q, struct stat
 
     for (struct list *at = c->jobs.prev; at != &c->jobs && n < limit; at = at->prev) {
         const struct job *job = list_entry(at, struct job, link);
-        if ((q->job != 0 && q->job != job->number) || !wanted(q->state, job_state_name(job)) || !wanted(q->name, job->name)) {
+        if ((q->job != 0 && q->job != job->number) || !wanted(q->state, job_state_name(job)) ||
+            !wanted(q->name, job->name)) {
             continue;
         }
         list[n++] = (struct state_job){.number = job->number,
@@ -147,7 +149,8 @@ static const char *asks(struct raylet_core *c, const struct shape *s)
                                   text_format_size((uint64_t)a->units / RESOURCE_UNIT, size));
         } else {
             n += (size_t)snprintf(text + n, sizeof text - n, "%s%s %g", i > 0 ? ", " : "",
-                                  resource_name(&c->resources, a->kind), resource_amount_of(a->units));
+                                  resource_name(&c->resources, a->kind),
+                                  resource_amount_of(a->units));
         }
     }
     return text_in_arena(c, "%s", s->asked.count == 0 ? "nothing" : text);
@@ -162,12 +165,15 @@ static const char *missing(struct raylet_core *c, const struct shape *s)
             bool memory = a->kind == RESOURCE_MEMORY;
             char want[32], have[32];
             if (memory) {
-                return text_in_arena(c, "memory: %s asked, %s free", text_format_size((uint64_t)a->units / RESOURCE_UNIT, want),
-                                     text_format_size((uint64_t)MAX_OF(free_units, 0) / RESOURCE_UNIT, have));
+                return text_in_arena(
+                    c, "memory: %s asked, %s free",
+                    text_format_size((uint64_t)a->units / RESOURCE_UNIT, want),
+                    text_format_size((uint64_t)MAX_OF(free_units, 0) / RESOURCE_UNIT, have));
             }
-            return text_in_arena(c, "%s: %g asked, %g of %g free", resource_name(&c->resources, a->kind),
-                                 resource_amount_of(a->units), resource_amount_of(MAX_OF(free_units, 0)),
-                                 resource_amount_of(resource_set_get(&c->total, a->kind)));
+            return text_in_arena(
+                c, "%s: %g asked, %g of %g free", resource_name(&c->resources, a->kind),
+                resource_amount_of(a->units), resource_amount_of(MAX_OF(free_units, 0)),
+                resource_amount_of(resource_set_get(&c->total, a->kind)));
         }
     }
     return NULL;
@@ -189,7 +195,8 @@ static const char *class_reason(struct raylet_core *c, const struct class_ *k)
         return what;
     }
     if (c->reserving != NULL && c->reserving != k) {
-        return text_in_arena(c, "what is free is kept for %s, which waits longest", c->reserving->function);
+        return text_in_arena(c, "what is free is kept for %s, which waits longest",
+                             c->reserving->function);
     }
     return k->job->starting > 0 ? "a worker is starting" : "its turn comes";
 }
@@ -198,9 +205,11 @@ static const char *task_reason(struct raylet_core *c, const struct task *t)
 {
     switch (t->state) {
     case TASK_WAITING:
-        return text_in_arena(c, "%u of its %u arguments do not exist yet", t->needs_missing, t->extra->need_count);
+        return text_in_arena(c, "%u of its %u arguments do not exist yet", t->needs_missing,
+                             t->extra->need_count);
     case TASK_BACKOFF:
-        return text_in_arena(c, "attempt %u was lost; the next begins after its back-off", t->attempt - 1u);
+        return text_in_arena(c, "attempt %u was lost; the next begins after its back-off",
+                             t->attempt - 1u);
     case TASK_READY:
         return class_reason(c, t->class_);
     case TASK_PLACED:
@@ -231,25 +240,28 @@ static void add_task(struct task_rows *r, const struct task *t)
 {
     struct raylet_core *c = r->core;
     const struct job *job = t->class_->job;
-    const char *name = t->extra != NULL && t->extra->name != NULL ? t->extra->name : task_function(t);
+    const char *name =
+        t->extra != NULL && t->extra->name != NULL ? t->extra->name : task_function(t);
 
     if (r->count == r->limit || t->first == NULL || (r->q->job != 0 && r->q->job != job->number) ||
-        !wanted(r->q->state, row_state(t)) || (!wanted(r->q->name, name) && !wanted(r->q->name, task_function(t)))) {
+        !wanted(r->q->state, row_state(t)) ||
+        (!wanted(r->q->name, name) && !wanted(r->q->name, task_function(t)))) {
         return;
     }
-    r->list[r->count++] = (struct state_task){.id = core_object_id(c, t->first),
-                                              .function = task_function(t),
-                                              .name = name,
-                                              .node = c->node_name,
-                                              .state = row_state(t),
-                                              .reason = task_reason(c, t),
-                                              .job = job->number,
-                                              .worker = t->worker == NULL ? 0 : t->worker->number,
-                                              .attempt = t->attempt,
-                                              .max_attempts = t->max_attempts,
-                                              .depth = t->class_->depth,
-                                              .priority = t->class_->priority,
-                                              .submitted_unix_ms = c->start_unix_ms + t->submitted_ms};
+    r->list[r->count++] =
+        (struct state_task){.id = core_object_id(c, t->first),
+                            .function = task_function(t),
+                            .name = name,
+                            .node = c->node_name,
+                            .state = row_state(t),
+                            .reason = task_reason(c, t),
+                            .job = job->number,
+                            .worker = t->worker == NULL ? 0 : t->worker->number,
+                            .attempt = t->attempt,
+                            .max_attempts = t->max_attempts,
+                            .depth = t->class_->depth,
+                            .priority = t->class_->priority,
+                            .submitted_unix_ms = c->start_unix_ms + t->submitted_ms};
 }
 
 static void add_live(struct task_rows *r)
@@ -267,11 +279,13 @@ static void add_live(struct task_rows *r)
     {
         struct job *job = list_entry(at, struct job, link);
         for (struct class_ *k = job->classes; k != NULL && r->count < r->limit; k = k->hh.next) {
-            for (struct list *q = k->queue.next; q != &k->queue && r->count < r->limit; q = q->next) {
+            for (struct list *q = k->queue.next; q != &k->queue && r->count < r->limit;
+                 q = q->next) {
                 add_task(r, list_entry(q, struct task, link));
             }
         }
-        for (struct list *q = job->waiting.next; q != &job->waiting && r->count < r->limit; q = q->next) {
+        for (struct list *q = job->waiting.next; q != &job->waiting && r->count < r->limit;
+             q = q->next) {
             add_task(r, list_entry(q, struct task, link));
         }
     }
@@ -281,23 +295,27 @@ static void add_ended(struct task_rows *r, const struct history *h)
 {
     for (uint32_t i = 0; i < h->used && r->count < r->limit; i++) {
         const struct history_row *row = &h->rows[(h->next + h->room - 1 - i) % h->room];
-        const char *state = row->code == 0 ? "done" : row->code == CODE_CANCELLED ? "cancelled" : "failed";
-        if ((r->q->job != 0 && r->q->job != row->job) || !wanted(r->q->state, state) || !wanted(r->q->name, row->function)) {
+        const char *state = row->code == 0                ? "done"
+                            : row->code == CODE_CANCELLED ? "cancelled"
+                                                          : "failed";
+        if ((r->q->job != 0 && r->q->job != row->job) || !wanted(r->q->state, state) ||
+            !wanted(r->q->name, row->function)) {
             continue;
         }
-        r->list[r->count++] = (struct state_task){.id = row->id,
-                                                  .function = row->function,
-                                                  .name = row->function,
-                                                  .node = r->core->node_name,
-                                                  .state = state,
-                                                  .reason = row->code == 0 ? "" : code_name((int)row->code),
-                                                  .job = row->job,
-                                                  .worker = row->worker,
-                                                  .attempt = row->attempt,
-                                                  .max_attempts = row->max_attempts,
-                                                  .submitted_unix_ms = row->submitted_unix_ms,
-                                                  .ended_unix_ms = row->ended_unix_ms,
-                                                  .code = row->code};
+        r->list[r->count++] =
+            (struct state_task){.id = row->id,
+                                .function = row->function,
+                                .name = row->function,
+                                .node = r->core->node_name,
+                                .state = state,
+                                .reason = row->code == 0 ? "" : code_name((int)row->code),
+                                .job = row->job,
+                                .worker = row->worker,
+                                .attempt = row->attempt,
+                                .max_attempts = row->max_attempts,
+                                .submitted_unix_ms = row->submitted_unix_ms,
+                                .ended_unix_ms = row->ended_unix_ms,
+                                .code = row->code};
     }
 }
 
@@ -349,8 +367,9 @@ static void tasks(struct raylet_core *c, const struct state_query *q, struct sta
     r->task_count = n;
     if (one && n == 0) {
         failure_set(&r->failure, CODE_NOT_FOUND,
-                    "node %s knows no task %s: it never was, or ended long ago (the last %u are remembered)", c->node_name,
-                    q->id, HISTORY_DONE);
+                    "node %s knows no task %s: it never was, or ended long ago (the last %u are "
+                    "remembered)",
+                    c->node_name, q->id, HISTORY_DONE);
     }
 }
 
@@ -413,22 +432,27 @@ static void explain(struct raylet_core *c, const struct state_query *q, struct s
     text_format_duration((core_unix_ms(c) - row.submitted_unix_ms) * NS_PER_MS, took);
     if (row.ended_unix_ms != 0) {
         text_format_duration((row.ended_unix_ms - row.submitted_unix_ms) * NS_PER_MS, took);
-        lines[n++] = text_in_arena(c, "Task %s \"%s\" is %s, %s after it was submitted.", id, row.name, row.state, took);
+        lines[n++] = text_in_arena(c, "Task %s \"%s\" is %s, %s after it was submitted.", id,
+                                   row.name, row.state, took);
         if (row.code != 0) {
-            lines[n++] = text_in_arena(c, "It ended as %s in attempt %u of %u.  drt logs --task %s", row.reason, row.attempt,
-                                       row.max_attempts, id);
+            lines[n++] = text_in_arena(c, "It ended as %s in attempt %u of %u.  drt logs --task %s",
+                                       row.reason, row.attempt, row.max_attempts, id);
         }
     } else if (strcmp(row.state, "running") == 0) {
-        lines[n++] = text_in_arena(c, "Task %s \"%s\" runs on %s, worker %llu, attempt %u of %u; it was submitted %s ago.", id,
-                                   row.name, c->node_name, (unsigned long long)row.worker, row.attempt, row.max_attempts, took);
+        lines[n++] = text_in_arena(
+            c, "Task %s \"%s\" runs on %s, worker %llu, attempt %u of %u; it was submitted %s ago.",
+            id, row.name, c->node_name, (unsigned long long)row.worker, row.attempt,
+            row.max_attempts, took);
     } else {
         lines[n++] = text_in_arena(c, "Task %s \"%s\" waits since %s.", id, row.name, took);
         if (o != NULL && o->state == OBJECT_PENDING && !o->following && o->task != NULL) {
             const struct class_ *k = o->task->class_;
-            lines[n++] = text_in_arena(c, "  It asks %s; priority %d.", asks(c, k->pool->shape), k->priority);
+            lines[n++] = text_in_arena(c, "  It asks %s; priority %d.", asks(c, k->pool->shape),
+                                       k->priority);
             lines[n++] = text_in_arena(c, "  %s   %s", c->node_name, row.reason);
-            lines[n++] = text_in_arena(c, "  %llu tasks of its class wait with it, %llu tasks run on this node.",
-                                       (unsigned long long)k->queued, (unsigned long long)c->running);
+            lines[n++] = text_in_arena(
+                c, "  %llu tasks of its class wait with it, %llu tasks run on this node.",
+                (unsigned long long)k->queued, (unsigned long long)c->running);
         }
     }
     r->lines = lines;
@@ -439,32 +463,35 @@ static void explain(struct raylet_core *c, const struct state_query *q, struct s
 
 static void workers(struct raylet_core *c, const struct state_query *q, struct state_reply *r)
 {
-    static const char *const states[] = {"new", "starting", "idle", "running", "blocked", "leaving", "dead"};
+    static const char *const states[] = {"new",     "starting", "idle", "running",
+                                         "blocked", "leaving",  "dead"};
     uint32_t limit = limit_of(q), n = 0;
     struct state_worker *list = arena_alloc(&c->arena, limit * sizeof *list);
 
     for (struct list *at = c->workers.prev; at != &c->workers && n < limit; at = at->prev) {
         const struct worker *w = list_entry(at, struct worker, link);
-        if ((q->worker != 0 && q->worker != w->number) || (q->job != 0 && q->job != w->job->number) ||
-            !wanted(q->state, states[w->state])) {
+        if ((q->worker != 0 && q->worker != w->number) ||
+            (q->job != 0 && q->job != w->job->number) || !wanted(q->state, states[w->state])) {
             continue;
         }
-        list[n++] = (struct state_worker){.number = w->number,
-                                          .job = w->job->number,
-                                          .node = c->node_name,
-                                          .program = w->job->program_name,
-                                          .state = states[w->state],
-                                          .pid = (uint32_t)w->pid,
-                                          .out_path = text_in_arena(c, "logs/worker-%u.out", w->number),
-                                          .err_path = text_in_arena(c, "logs/worker-%u.err", w->number),
-                                          .started_unix_ms = w->started_unix_ms,
-                                          .tasks_done = w->done};
+        list[n++] =
+            (struct state_worker){.number = w->number,
+                                  .job = w->job->number,
+                                  .node = c->node_name,
+                                  .program = w->job->program_name,
+                                  .state = states[w->state],
+                                  .pid = (uint32_t)w->pid,
+                                  .out_path = text_in_arena(c, "logs/worker-%u.out", w->number),
+                                  .err_path = text_in_arena(c, "logs/worker-%u.err", w->number),
+                                  .started_unix_ms = w->started_unix_ms,
+                                  .tasks_done = w->done};
     }
     r->workers = list;
     r->worker_count = n;
 }
 
-static void stop(struct raylet_core *c, struct client *client, const struct state_query *q, struct state_reply *r)
+static void stop(struct raylet_core *c, struct client *client, const struct state_query *q,
+                 struct state_reply *r)
 {
     if (client == NULL || client->role != ROLE_TOOL) {
         failure_set(&r->failure, CODE_REFUSED, "only a tool on this machine may stop a node");
@@ -475,8 +502,9 @@ static void stop(struct raylet_core *c, struct client *client, const struct stat
     }
 }
 
-void rows_query(struct raylet_core *c, struct client *client, uint64_t request, const struct state_query *q,
-                const struct local_msg *local, const struct cluster_msg *head)
+void rows_query(struct raylet_core *c, struct client *client, uint64_t request,
+                const struct state_query *q, const struct local_msg *local,
+                const struct cluster_msg *head)
 {
     struct state_reply reply;
 
@@ -516,7 +544,8 @@ void rows_query(struct raylet_core *c, struct client *client, uint64_t request, 
         stop(c, client, q, &reply);
         break;
     default:
-        failure_set(&reply.failure, CODE_NOT_FOUND, "this raylet does not know such a question: its version is older");
+        failure_set(&reply.failure, CODE_NOT_FOUND,
+                    "this raylet does not know such a question: its version is older");
     }
     if (client != NULL) {
         struct local_msg *m = core_send(c, client->number, LOCAL_REPLY);

@@ -1,5 +1,6 @@
 /*
- * Answers to those who look: rows of this node's tasks, workers and jobs, and why a task waits. Reads only.
+ * Answers to those who look: rows of this node's tasks, workers and jobs, and why a task waits.
+ * Reads only.
  */
 #ifndef RAYLET_CORE_ROWS_H
 #define RAYLET_CORE_ROWS_H
@@ -7,7 +8,8 @@
 #include "raylet/core_state.h"
 
 /* From a tool or driver here, or from the head (client 0). Replies are sent as effects. */
-void rows_query(struct raylet_core *c, struct client *client, uint64_t request, const struct state_query *q,
-                const struct local_msg *local, const struct cluster_msg *head);
+void rows_query(struct raylet_core *c, struct client *client, uint64_t request,
+                const struct state_query *q, const struct local_msg *local,
+                const struct cluster_msg *head);
 
 #endif

@@ -3,10 +3,10 @@
 #include "raylet/core_classes.h"
 #include "raylet/core_tasks.h"
 
-#define LONG_NS          (5 * NS_PER_MS)  /* a body that runs longer holds up those prefilled behind it */
+#define LONG_NS          (5 * NS_PER_MS) /* a body that runs longer holds up those prefilled behind it */
 #define RESERVE_AFTER_NS NS_PER_S
 #define SLICE_NS         (200 * NS_PER_US) /* how far ahead a pool may be of one that waits */
-#define BLOCKED_MAX      256u              /* blocked workers; above it CPUs go to descendants only */
+#define BLOCKED_MAX      256u           /* blocked workers; above it CPUs go to descendants only */
 #define LEAVE_NS         (2 * NS_PER_S) /* an idle worker that was asked to leave is killed after */
 #define CLASSES_PER_TURN 256u
 
@@ -54,7 +54,8 @@ static bool may_enter(uint8_t from, uint8_t to)
     static const uint8_t allowed[] = {
         [WORKER_STARTING] = 1u << WORKER_LEASED | 1u << WORKER_DEAD,
         [WORKER_IDLE] = 1u << WORKER_LEASED | 1u << WORKER_LEAVING | 1u << WORKER_DEAD,
-        [WORKER_LEASED] = 1u << WORKER_IDLE | 1u << WORKER_BLOCKED | 1u << WORKER_LEAVING | 1u << WORKER_DEAD,
+        [WORKER_LEASED] =
+            1u << WORKER_IDLE | 1u << WORKER_BLOCKED | 1u << WORKER_LEAVING | 1u << WORKER_DEAD,
         [WORKER_BLOCKED] = 1u << WORKER_LEASED | 1u << WORKER_LEAVING | 1u << WORKER_DEAD,
         [WORKER_LEAVING] = 1u << WORKER_DEAD,
         [WORKER_DEAD] = 0,
@@ -172,7 +173,8 @@ struct task *worker_take(struct raylet_core *c, struct worker *w, uint32_t index
         ASSERT(at < w->placed);
     }
     for (; at > 0; at--) { /* nearly always none: results come in order */
-        w->order[(w->order_first + at) % LOCAL_CLAIMS] = w->order[(w->order_first + at - 1) % LOCAL_CLAIMS];
+        w->order[(w->order_first + at) % LOCAL_CLAIMS] =
+            w->order[(w->order_first + at - 1) % LOCAL_CLAIMS];
     }
     w->order_first = (uint8_t)((w->order_first + 1) % LOCAL_CLAIMS);
     w->placed--;
@@ -250,7 +252,8 @@ static uint32_t prefill_of(const struct raylet_core *c, const struct class_ *k)
     return k->duration_ns == 0 ? 1 : (uint32_t)MIN_OF(most, 1 + PREFILL_AHEAD_NS / k->duration_ns);
 }
 
-/* Classes of other pools, at this level or above, found no resources: then nobody who is ahead is topped up. */
+/* Classes of other pools, at this level or above, found no resources: then nobody who is ahead is
+ * topped up. */
 static bool must_yield(const struct class_ *k, uint32_t stuck_above, uint64_t least_used_ns)
 {
     const struct pool *p = k->pool;
@@ -263,26 +266,30 @@ static struct worker *open_lease(struct class_ *k, uint32_t prefill)
     LIST_FOREACH(at, &k->pool->leased)
     {
         struct worker *w = list_entry(at, struct worker, place_link);
-        if (w->state == WORKER_LEASED && w->client != NULL && w->placed < prefill && w->taking_back == 0 && !w->stopping) {
+        if (w->state == WORKER_LEASED && w->client != NULL && w->placed < prefill &&
+            w->taking_back == 0 && !w->stopping) {
             return w;
         }
     }
     return NULL;
 }
 
-/* What became free is kept for the class that has waited longest: others may use only what it does not want. */
+/* What became free is kept for the class that has waited longest: others may use only what it does
+ * not want. */
 static bool is_reserved(const struct raylet_core *c, const struct class_ *k)
 {
     const struct resource_set *kept, *asked = &k->pool->shape->asked;
 
-    if (c->reserving == NULL || c->reserving->pool == k->pool || c->reserving->priority < k->priority) {
+    if (c->reserving == NULL || c->reserving->pool == k->pool ||
+        c->reserving->priority < k->priority) {
         return false;
     }
     kept = &c->reserving->pool->shape->asked;
     for (uint32_t i = 0; i < asked->count; i++) {
         uint32_t kind = asked->amounts[i].kind;
         int64_t wanted = resource_set_get(kept, kind);
-        if (wanted > 0 && resource_set_get(&c->available, kind) - asked->amounts[i].units < wanted) {
+        if (wanted > 0 &&
+            resource_set_get(&c->available, kind) - asked->amounts[i].units < wanted) {
             return true;
         }
     }
@@ -369,7 +376,8 @@ static enum lease_outcome new_lease(struct raylet_core *c, struct class_ *k, str
 }
 
 /* Up to a turn of tasks of this class; true if it could go on. */
-static bool serve(struct raylet_core *c, struct class_ *k, uint32_t stuck_above, uint64_t least_used_ns)
+static bool serve(struct raylet_core *c, struct class_ *k, uint32_t stuck_above,
+                  uint64_t least_used_ns)
 {
     uint32_t prefill = prefill_of(c, k), left = TURN_TASKS;
     bool may_top_up = !must_yield(k, stuck_above, least_used_ns);
@@ -427,7 +435,8 @@ static uint64_t least_used(const struct raylet_core *c)
 }
 
 /* One level: its classes in turn, until each is empty or can get nothing now. */
-static void serve_level(struct raylet_core *c, struct level *l, uint32_t stuck_above, uint64_t least_used_ns)
+static void serve_level(struct raylet_core *c, struct level *l, uint32_t stuck_above,
+                        uint64_t least_used_ns)
 {
     struct list again;
 

@@ -1,9 +1,11 @@
 /*
- * Which worker runs what, once in each turn: classes in order of their level, equal ones in turn; a worker of the job is
- * leased to a pool (the resources of its shape are taken while it has tasks), prefilled with short tasks, and given back
- * when it is empty. Workers are asked for here when resources are free and none is idle.
+ * Which worker runs what, once in each turn: classes in order of their level, equal ones in turn; a
+ * worker of the job is leased to a pool (the resources of its shape are taken while it has tasks),
+ * prefilled with short tasks, and given back when it is empty. Workers are asked for here when
+ * resources are free and none is idle.
  *
- *   STARTING -> LEASED <-> IDLE      LEASED <-> BLOCKED (its body waits; CPUs given back)      any -> LEAVING -> DEAD
+ *   STARTING -> LEASED <-> IDLE      LEASED <-> BLOCKED (its body waits; CPUs given back)      any
+ * -> LEAVING -> DEAD
  */
 #ifndef RAYLET_CORE_SCHEDULE_H
 #define RAYLET_CORE_SCHEDULE_H

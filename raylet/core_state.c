@@ -126,7 +126,8 @@ struct object_error *error_new(const struct failure *f)
     return e;
 }
 
-struct object_error *error_make(const struct raylet_core *c, int code, const char *task, const char *format, ...)
+struct object_error *error_make(const struct raylet_core *c, int code, const char *task,
+                                const char *format, ...)
 {
     struct object_error *e = xcalloc(1, sizeof *e);
     va_list args;

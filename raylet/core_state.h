@@ -1,7 +1,8 @@
 /*
- * What the raylet's core remembers: the structs that its modules share, the effects they emit, and the few helpers that all of
- * them need. No rules live here; those are in core_objects, core_classes, core_tasks, core_schedule, core_workers, core_jobs,
- * core_head and core_rows, which include one another in this order only.
+ * What the raylet's core remembers: the structs that its modules share, the effects they emit, and
+ * the few helpers that all of them need. No rules live here; those are in core_objects,
+ * core_classes, core_tasks, core_schedule, core_workers, core_jobs, core_head and core_rows, which
+ * include one another in this order only.
  */
 #ifndef RAYLET_CORE_STATE_H
 #define RAYLET_CORE_STATE_H
@@ -15,14 +16,16 @@
 
 #include <uthash.h>
 
-#define SUBMIT_CHARGE_BYTES 256u /* what a task costs beside its arguments (docs/protocol.md, credits) */
-#define PREFILL_MAX         64u
-#define PREFILL_SHARED_MAX  16u /* while several classes wait */
-#define PREFILL_AHEAD_NS    (200 * NS_PER_US)
-#define TURN_TASKS          8u
-#define HISTORY_DONE        10000u
-#define HISTORY_FAILED      1000u
-#define WORK_STEP           4096u /* items of a work list in one step */
+#define SUBMIT_CHARGE_BYTES                                                                        \
+    256u /* what a task costs beside its arguments (docs/protocol.md, credits) */
+#define PREFILL_MAX        64u
+#define PREFILL_SHARED_MAX 16u /* while several classes wait */
+#define PREFILL_AHEAD_NS   (200 * NS_PER_US)
+#define TURN_TASKS         8u
+#define HISTORY_DONE       10000u
+#define HISTORY_FAILED     1000u
+#define VALUE_HEADER_ROOM  4096u /* of the SDK's encoding, above VALUE_MAX */
+#define WORK_STEP          4096u /* items of a work list in one step */
 
 enum core_timer_kind {
     TIMER_DEADLINE = 1, /* of a task_extra */
@@ -59,7 +62,8 @@ struct watcher { /* who wants to know when an object settles */
 
 struct object_error { /* shared by the returns of one task and those that depend on it */
     uint32_t refs;
-    struct object_error *deeper; /* the same, one task further from its root; owned; NULL until somebody needed it */
+    struct object_error *
+        deeper; /* the same, one task further from its root; owned; NULL until somebody needed it */
     struct failure failure;
 };
 
@@ -68,9 +72,9 @@ struct object {
     uint64_t number;
     struct watcher *watchers; /* in the order of their coming */
     union {
-        struct task *task;    /* PENDING: who makes it; NULL while it follows an alias */
-        uint8_t small[16];    /* VALUE of up to 16 bytes */
-        uint8_t *data;        /* VALUE, owned */
+        struct task *task; /* PENDING: who makes it; NULL while it follows an alias */
+        uint8_t small[16]; /* VALUE of up to 16 bytes */
+        uint8_t *data;     /* VALUE, owned */
         struct object_error *error;
         struct object *alias; /* ALIAS: held */
     };
@@ -78,15 +82,16 @@ struct object {
     uint32_t holds;  /* unfinished tasks and aliases that need it, other clients that hold it */
     uint32_t charge; /* credit of the owner that comes back when it is freed */
     uint8_t state;
-    bool held;       /* by its owner */
-    bool following;  /* PENDING: settles as `alias` does */
+    bool held;      /* by its owner */
+    bool following; /* PENDING: settles as `alias` does */
 };
 
 /* ---- clients and jobs ---- */
 
 enum client_state { CLIENT_GREETED = 1, CLIENT_ASKED, CLIENT_LIVE, CLIENT_REFUSED, CLIENT_GONE };
 
-struct class_decl { /* a class as one client declared it; an instance for the depth it was last used at */
+struct class_decl { /* a class as one client declared it; an instance for the depth it was last used
+                       at */
     char *function, *node, *labels;
     uint8_t *kinds;
     size_t kinds_size;
@@ -110,10 +115,10 @@ struct client {
     uint8_t state;
     uint32_t uid;
     int32_t pid;
-    struct job *job;       /* driver, worker */
-    struct worker *worker; /* ROLE_WORKER */
-    uint64_t next_number;  /* of the next object it may make */
-    struct numbers objects; /* by number */
+    struct job *job;           /* driver, worker */
+    struct worker *worker;     /* ROLE_WORKER */
+    uint64_t next_number;      /* of the next object it may make */
+    struct numbers objects;    /* by number */
     struct class_decl **decls; /* by class number, from 1 */
     uint32_t decl_count;
     struct foreign_hold *holds;
@@ -141,15 +146,16 @@ struct job {
     uint64_t started_unix_ms;
     struct client *driver; /* NULL once it went */
     bool said_goodbye;
-    uint32_t program; /* handle; 0 until hashed */
+    uint32_t program;                   /* handle; 0 until hashed */
     struct object_error *program_error; /* it cannot be run: every task of the job fails so */
-    uint32_t failed_starts; /* workers in a row that ended before their OPEN */
-    struct list workers;    /* all, by job_link */
-    struct list idle;       /* by place_link; the last used first */
-    struct class_ *classes; /* uthash by key */
-    struct pool *pools;     /* uthash by shape */
-    struct list waiting;    /* tasks WAITING or in BACKOFF, by link */
-    uint64_t waiting_count, running_count, done, failed; /* tasks; waiting: all that are not placed */
+    uint32_t failed_starts;             /* workers in a row that ended before their OPEN */
+    struct list workers;                /* all, by job_link */
+    struct list idle;                   /* by place_link; the last used first */
+    struct class_ *classes;             /* uthash by key */
+    struct pool *pools;                 /* uthash by shape */
+    struct list waiting;                /* tasks WAITING or in BACKOFF, by link */
+    uint64_t waiting_count, running_count, done,
+        failed; /* tasks; waiting: all that are not placed */
     uint32_t starting;
     struct core_timer timer; /* JOB_ENDING: kill what still runs */
     uint64_t live_clients;
@@ -176,7 +182,8 @@ struct pool { /* the leases of one job on one shape: tasks of its classes may sh
     struct list leased; /* workers, by place_link */
     uint32_t classes;   /* users: classes and leases */
     uint32_t stuck;     /* of its classes */
-    uint64_t used_ns;   /* virtual time: what its leases have used, never far behind the clock of all */
+    uint64_t
+        used_ns; /* virtual time: what its leases have used, never far behind the clock of all */
     UT_hash_handle hh;
 };
 
@@ -196,13 +203,13 @@ struct class_ {
     uint64_t queued;
     struct list run_link; /* in its level's turn while the queue is not empty */
     struct level *level;
-    uint64_t duration_ns; /* observed, smoothed; 0: not yet known */
+    uint64_t duration_ns;    /* observed, smoothed; 0: not yet known */
     bool stuck;              /* in the last turn it found no resources */
     uint64_t stuck_since_ns; /* since when without a break; 0: not */
     UT_hash_handle hh;
 };
 
-struct level { /* classes of one priority and depth that have ready tasks */
+struct level {        /* classes of one priority and depth that have ready tasks */
     struct list link; /* sorted: priority, then depth, both descending */
     int32_t priority;
     uint32_t depth;
@@ -213,9 +220,20 @@ struct level { /* classes of one priority and depth that have ready tasks */
 
 /* ---- tasks ---- */
 
-enum stop_how { STOP_ASK = 0, STOP_SOON = 1, STOP_KILL = 2 }; /* a flag; TERM and KILL after a grace; KILL at once */
+enum stop_how {
+    STOP_ASK = 0,
+    STOP_SOON = 1,
+    STOP_KILL = 2
+}; /* a flag; TERM and KILL after a grace; KILL at once */
 
-enum task_state { TASK_WAITING = 1, TASK_BACKOFF, TASK_READY, TASK_PLACED, TASK_ABANDONED, TASK_SETTLED };
+enum task_state {
+    TASK_WAITING = 1,
+    TASK_BACKOFF,
+    TASK_READY,
+    TASK_PLACED,
+    TASK_ABANDONED,
+    TASK_SETTLED
+};
 
 struct task_extra { /* what most tasks do not have */
     struct task *task;
@@ -235,14 +253,14 @@ struct task_extra { /* what most tasks do not have */
 struct task {
     struct list link; /* class queue, job->waiting */
     struct class_ *class_;
-    struct object *first; /* its returns are consecutive in the owner's table */
+    struct object *first;  /* its returns are consecutive in the owner's table */
     struct worker *worker; /* PLACED, ABANDONED */
     union {
         uint8_t small[24];
         uint8_t *data;
     } payload;
     uint32_t payload_size;
-    uint32_t submitted_ms; /* since the core's start */
+    uint32_t submitted_ms;    /* since the core's start */
     struct task_extra *extra; /* NULL: none */
     uint32_t needs_missing;
     uint32_t charge;
@@ -256,37 +274,45 @@ struct task {
 
 /* ---- workers ---- */
 
-enum worker_state { WORKER_STARTING = 1, WORKER_IDLE, WORKER_LEASED, WORKER_BLOCKED, WORKER_LEAVING, WORKER_DEAD };
+enum worker_state {
+    WORKER_STARTING = 1,
+    WORKER_IDLE,
+    WORKER_LEASED,
+    WORKER_BLOCKED,
+    WORKER_LEAVING,
+    WORKER_DEAD
+};
 
 struct worker {
-    struct list link;       /* core->workers */
+    struct list link; /* core->workers */
     struct list job_link;
     struct list place_link; /* job->idle or pool->leased */
     uint32_t number;
     uint8_t state;
     struct job *job;
-    struct pool *pool;      /* whose shape is taken: STARTING, LEASED, BLOCKED */
-    struct client *client;  /* once it connected */
+    struct pool *pool;     /* whose shape is taken: STARTING, LEASED, BLOCKED */
+    struct client *client; /* once it connected */
     int32_t pid;
     struct task *slots[LOCAL_CLAIMS];
-    uint8_t order[LOCAL_CLAIMS]; /* indexes in the order of their offers; `placed` of them, from order_first, a ring */
+    uint8_t order[LOCAL_CLAIMS]; /* indexes in the order of their offers; `placed` of them, from
+                                    order_first, a ring */
     uint8_t order_first;
     uint32_t generation;
-    uint32_t placed;        /* slots in use */
-    uint32_t taking_back;   /* TAKE_BACKs without an answer */
-    uint64_t free_slots[2]; /* bit set */
-    uint64_t mark_ns;       /* since when the first in order runs, as far as we know */
-    uint32_t reported;      /* results in this step */
+    uint32_t placed;           /* slots in use */
+    uint32_t taking_back;      /* TAKE_BACKs without an answer */
+    uint64_t free_slots[2];    /* bit set */
+    uint64_t mark_ns;          /* since when the first in order runs, as far as we know */
+    uint32_t reported;         /* results in this step */
     struct class_ *last_class; /* of the last of them; only within the step */
-    uint64_t blocked_units; /* CPU given back while blocked */
+    uint64_t blocked_units;    /* CPU given back while blocked */
     uint64_t started_unix_ms, done;
-    bool stopping;          /* TERM or KILL was sent */
-    bool ever_ran;          /* sent its OPEN */
+    bool stopping;           /* TERM or KILL was sent */
+    bool ever_ran;           /* sent its OPEN */
     struct list report_link; /* in core->reported: results, or nothing left to do, in this step */
     struct core_timer timer; /* idle limit; TERM then KILL after a deadline */
-    uint8_t *known;         /* bit set of class numbers that it was told */
+    uint8_t *known;          /* bit set of class numbers that it was told */
     size_t known_bits;
-    struct failure *why;    /* given to its claimed task at the exit, if set */
+    struct failure *why; /* given to its claimed task at the exit, if set */
 };
 
 struct history_row {
@@ -349,11 +375,13 @@ struct raylet_core {
     struct list levels;
     uint32_t queued_classes; /* with ready tasks */
     uint64_t used_clock_ns;  /* the most virtual time of a pool that got a lease */
-    struct list woken;   /* tasks whose needs are settled, by link */
-    struct list reported; /* workers to look at before placing: results came, or they have nothing to do */
+    struct list woken;       /* tasks whose needs are settled, by link */
+    struct list
+        reported; /* workers to look at before placing: results came, or they have nothing to do */
     struct list touched; /* clients with something to send */
     struct core_timer reserve_timer, long_timer;
-    bool ask_feasible; /* a shape waits to be asked about */
+    bool more_work;           /* a work list is not yet done */
+    bool ask_feasible;        /* a shape waits to be asked about */
     struct class_ *reserving; /* waits longest for resources: what becomes free is kept for it */
 
     uint64_t credit_each, credit_all, outstanding_all;
@@ -380,7 +408,8 @@ struct raylet_effect *core_effect(struct raylet_core *c, enum raylet_effect_kind
 /* A zeroed message of this type in the arena, as an effect SEND to `client`. */
 struct local_msg *core_send(struct raylet_core *c, uint32_t client, enum local_type type);
 struct cluster_msg *core_send_head(struct raylet_core *c, enum cluster_type type);
-/* The node's CPU of a slot etc. are in the modules; here only who: NULL if it never was or is gone. */
+/* The node's CPU of a slot etc. are in the modules; here only who: NULL if it never was or is gone.
+ */
 struct client *core_client(struct raylet_core *c, uint32_t number);
 struct worker *core_worker(struct raylet_core *c, uint32_t number);
 const char *core_intern(struct raylet_core *c, const char *text);
@@ -389,12 +418,14 @@ uint64_t core_unix_ms(const struct raylet_core *c); /* now */
 void core_touch(struct raylet_core *c, struct client *client);
 void core_credit_back(struct raylet_core *c, struct client *client, uint64_t bytes);
 /* Counted, logged once by the shell, and the client is closed with this sentence. */
-void core_protocol_error(struct raylet_core *c, struct client *client, const char *format, ...) PRINTF(3, 4);
+void core_protocol_error(struct raylet_core *c, struct client *client, const char *format, ...)
+    PRINTF(3, 4);
 
 struct object_id core_object_id(const struct raylet_core *c, const struct object *o);
 
 struct object_error *error_new(const struct failure *f);
-struct object_error *error_make(const struct raylet_core *c, int code, const char *task, const char *format, ...) PRINTF(4, 5);
+struct object_error *error_make(const struct raylet_core *c, int code, const char *task,
+                                const char *format, ...) PRINTF(4, 5);
 struct object_error *error_ref(struct object_error *e);
 /* As a task sees it that needed the failed value: depth one more. A new reference. */
 struct object_error *error_deeper(struct object_error *e);

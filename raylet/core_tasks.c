@@ -19,7 +19,8 @@ static bool may_enter(uint8_t from, uint8_t to)
         [TASK_WAITING] = 1u << TASK_READY | 1u << TASK_SETTLED,
         [TASK_BACKOFF] = 1u << TASK_READY | 1u << TASK_SETTLED,
         [TASK_READY] = 1u << TASK_PLACED | 1u << TASK_SETTLED,
-        [TASK_PLACED] = 1u << TASK_READY | 1u << TASK_BACKOFF | 1u << TASK_ABANDONED | 1u << TASK_SETTLED,
+        [TASK_PLACED] =
+            1u << TASK_READY | 1u << TASK_BACKOFF | 1u << TASK_ABANDONED | 1u << TASK_SETTLED,
         [TASK_ABANDONED] = 1u << TASK_SETTLED,
         [TASK_SETTLED] = 0,
     };
@@ -47,7 +48,8 @@ static void enter(struct raylet_core *c, struct task *t, uint8_t state)
 
 const char *task_state_name(uint8_t state)
 {
-    static const char *const names[] = {"new",    "waiting", "waiting", "ready", "running", "cancelled", "done"};
+    static const char *const names[] = {"new",     "waiting",   "waiting", "ready",
+                                        "running", "cancelled", "done"};
     return names[state];
 }
 
@@ -213,8 +215,8 @@ static void fail_with(struct raylet_core *c, struct task *t, int code, const cha
 /* ---- submit ---- */
 
 /* The returns of a task that is refused: they exist, in error. */
-static void refuse(struct raylet_core *c, struct client *client, const struct local_submit *m, struct object_error *e,
-                   uint32_t charge)
+static void refuse(struct raylet_core *c, struct client *client, const struct local_submit *m,
+                   struct object_error *e, uint32_t charge)
 {
     core_credit_back(c, client, charge);
     for (uint32_t i = 0; i < m->returns; i++) {
@@ -225,16 +227,19 @@ static void refuse(struct raylet_core *c, struct client *client, const struct lo
     client->job->failed++;
 }
 
-static struct object_error *credit_error(struct raylet_core *c, struct client *client, const char *function)
+static struct object_error *credit_error(struct raylet_core *c, struct client *client,
+                                         const char *function)
 {
     if (client->outstanding_bytes > c->credit_each + CREDIT_SLACK) {
         return error_make(c, CODE_FULL, function,
-                          "this process has %llu MiB of tasks and values outstanding, its limit; release results or wait",
+                          "this process has %llu MiB of tasks and values outstanding, its limit; "
+                          "release results or wait",
                           (unsigned long long)(client->outstanding_bytes >> 20));
     }
     if (c->credit_all != 0 && c->outstanding_all > c->credit_all) {
         return error_make(c, CODE_FULL, function,
-                          "the node's programs have %llu MiB of tasks and values outstanding, its limit; release results or wait",
+                          "the node's programs have %llu MiB of tasks and values outstanding, its "
+                          "limit; release results or wait",
                           (unsigned long long)(c->outstanding_all >> 20));
     }
     return NULL;
@@ -251,8 +256,9 @@ static struct task *parent_of(struct client *client, const struct local_submit *
 }
 
 /* Holds what it needs and was given. An error if one is not there, not this job's, or failed. */
-static struct object_error *take_objects(struct raylet_core *c, struct task *t, const struct client *client,
-                                         const struct object_id *ids, size_t count, bool needs)
+static struct object_error *take_objects(struct raylet_core *c, struct task *t,
+                                         const struct client *client, const struct object_id *ids,
+                                         size_t count, bool needs)
 {
     struct task_extra *x = extra_of(t);
     struct object **list = xmalloc(count * sizeof(struct object *));
@@ -267,7 +273,8 @@ static struct object_error *take_objects(struct raylet_core *c, struct task *t, 
         struct object *o = object_find(c, ids[i]);
         if (o == NULL || o->owner->job != client->job) {
             char text[ID_TEXT_SIZE];
-            return error_make(c, CODE_NOT_FOUND, task_function(t), "its argument %s is not held by this program: it was released",
+            return error_make(c, CODE_NOT_FOUND, task_function(t),
+                              "its argument %s is not held by this program: it was released",
                               object_id_format(ids[i], text));
         }
         object_hold(o);
@@ -295,7 +302,8 @@ static struct object_error *failed_need(struct task *t)
     return NULL;
 }
 
-static void set_deadline(struct raylet_core *c, struct task *t, uint64_t timeout_ns, const struct task *parent)
+static void set_deadline(struct raylet_core *c, struct task *t, uint64_t timeout_ns,
+                         const struct task *parent)
 {
     uint64_t at = timeout_ns == 0 ? 0 : ns_add(c->now_ns, timeout_ns);
 
@@ -320,8 +328,8 @@ static void fill_payload(struct task *t, struct bytes payload)
     }
 }
 
-static struct task *task_new(struct raylet_core *c, struct client *client, const struct local_submit *m,
-                             struct class_ *k, uint32_t charge)
+static struct task *task_new(struct raylet_core *c, struct client *client,
+                             const struct local_submit *m, struct class_ *k, uint32_t charge)
 {
     struct task *t = slab_alloc(&c->task_slab);
 
@@ -368,8 +376,9 @@ static void become_ready(struct raylet_core *c, struct task *t)
     class_enqueue(c, t);
 }
 
-static struct object_error *refusal(struct raylet_core *c, struct client *client, const char *function,
-                                    const struct task *parent, const struct local_submit *m)
+static struct object_error *refusal(struct raylet_core *c, struct client *client,
+                                    const char *function, const struct task *parent,
+                                    const struct local_submit *m)
 {
     if (client->job->state == JOB_ENDING) {
         return error_make(c, CODE_CANCELLED, function, "its program has ended");
@@ -378,13 +387,14 @@ static struct object_error *refusal(struct raylet_core *c, struct client *client
         return error_make(c, CODE_CANCELLED, function, "the task that submitted it was cancelled");
     }
     if (c->leaving && client->role == ROLE_DRIVER) {
-        return error_make(c, CODE_CANCELLED, function, "this node is leaving the cluster and takes no new tasks");
+        return error_make(c, CODE_CANCELLED, function,
+                          "this node is leaving the cluster and takes no new tasks");
     }
     return credit_error(c, client, function);
 }
 
-static void prepare(struct raylet_core *c, struct task *t, struct client *client, const struct local_submit *m,
-                    struct task *parent)
+static void prepare(struct raylet_core *c, struct task *t, struct client *client,
+                    const struct local_submit *m, struct task *parent)
 {
     struct object_error *e = NULL;
 
@@ -419,7 +429,8 @@ static void prepare(struct raylet_core *c, struct task *t, struct client *client
     }
 }
 
-void task_submit(struct raylet_core *c, struct client *client, const struct local_submit *m, struct bytes payload)
+void task_submit(struct raylet_core *c, struct client *client, const struct local_submit *m,
+                 struct bytes payload)
 {
     uint32_t charge = (uint32_t)payload.size + SUBMIT_CHARGE_BYTES;
     struct task *parent = parent_of(client, m);
@@ -507,14 +518,16 @@ void task_run(struct raylet_core *c, struct task *t)
     m->run.time_left_ns = time_left_ns(c, t);
     m->run.need_sizes = NULL;
     m->run.need_count = 0;
-    m->payload = bytes_of(t->payload_size <= sizeof t->payload.small ? t->payload.small : t->payload.data, t->payload_size);
+    m->payload =
+        bytes_of(t->payload_size <= sizeof t->payload.small ? t->payload.small : t->payload.data,
+                 t->payload_size);
     if (t->extra != NULL && t->extra->need_count > 0) {
         add_values(c, t, m);
     }
 }
 
-static void settle_return(struct raylet_core *c, struct task *t, struct object *o, const struct local_return *r,
-                          struct bytes value)
+static void settle_return(struct raylet_core *c, struct task *t, struct object *o,
+                          const struct local_return *r, struct bytes value)
 {
     struct object_error *e = NULL;
     struct object *target;
@@ -532,20 +545,24 @@ static void settle_return(struct raylet_core *c, struct task *t, struct object *
             object_follow(c, o, target);
             return;
         }
-        e = error_make(c, CODE_NOT_FOUND, task_function(t), "it returned a reference that was released");
+        e = error_make(c, CODE_NOT_FOUND, task_function(t),
+                       "it returned a reference that was released");
         break;
     case RETURN_TOO_LARGE:
-        e = error_make(c, CODE_TOO_LARGE, task_function(t), "a value is at most %u bytes; return %u or fewer, or several values",
+        e = error_make(c, CODE_TOO_LARGE, task_function(t),
+                       "a value is at most %u bytes; return %u or fewer, or several values",
                        VALUE_MAX, VALUE_MAX);
         break;
     default:
-        e = error_make(c, CODE_SIGNATURE, task_function(t), "it ended without setting this return: call drt_return for each");
+        e = error_make(c, CODE_SIGNATURE, task_function(t),
+                       "it ended without setting this return: call drt_return for each");
     }
     object_settle_error(c, o, e);
     error_unref(e);
 }
 
-static void settle_values(struct raylet_core *c, struct task *t, const struct local_result *m, struct bytes payload)
+static void settle_values(struct raylet_core *c, struct task *t, const struct local_result *m,
+                          struct bytes payload)
 {
     static const struct local_return unset = {.state = RETURN_UNSET};
     struct client *owner = t->first->owner;
@@ -584,7 +601,8 @@ static void try_again(struct raylet_core *c, struct task *t)
 
 static void body_failed(struct raylet_core *c, struct task *t, const struct local_result *m)
 {
-    if ((t->flags & SUBMIT_RETRY_ON_ERROR) && t->attempt < t->max_attempts && t->class_->job->state == JOB_LIVE) {
+    if ((t->flags & SUBMIT_RETRY_ON_ERROR) && t->attempt < t->max_attempts &&
+        t->class_->job->state == JOB_LIVE) {
         t->worker = NULL;
         try_again(c, t);
         return;
@@ -597,7 +615,8 @@ static void body_failed(struct raylet_core *c, struct task *t, const struct loca
     task_free(c, t);
 }
 
-void task_result(struct raylet_core *c, struct task *t, const struct local_result *m, struct bytes payload)
+void task_result(struct raylet_core *c, struct task *t, const struct local_result *m,
+                 struct bytes payload)
 {
     if (t->state == TASK_ABANDONED) {
         task_free(c, t);
@@ -710,5 +729,6 @@ void task_timer(struct raylet_core *c, struct core_timer *timer)
     x = container_of(timer, struct task_extra, deadline_timer);
     x->task->stop = STOP_SOON;
     cancel_children(c, x->task, CANCEL_RECURSIVE, "the time of the task that submitted it ran out");
-    fail_with(c, x->task, CODE_DEADLINE, "it ran past its timeout, which counts from submit and spans all attempts");
+    fail_with(c, x->task, CODE_DEADLINE,
+              "it ran past its timeout, which counts from submit and spans all attempts");
 }

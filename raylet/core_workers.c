@@ -10,9 +10,10 @@
 #include <stdio.h>
 #include <sys/wait.h>
 
-#define STARTS_TRIED     3u /* processes in a row that end before they serve: the program cannot run */
-#define TERM_AFTER_NS    NS_PER_S
-#define KILL_AFTER_NS    (2 * NS_PER_S)
+#define STARTS_TRIED 3u /* processes in a row that end before they serve: the program cannot run   \
+                         */
+#define TERM_AFTER_NS NS_PER_S
+#define KILL_AFTER_NS (2 * NS_PER_S)
 
 void worker_started(struct raylet_core *c, const struct raylet_event *e)
 {
@@ -42,7 +43,8 @@ static void fail_job_tasks(struct raylet_core *c, struct job *job, struct object
     }
 }
 
-static void start_failed(struct raylet_core *c, struct job *job, const struct failure *f, bool for_good)
+static void start_failed(struct raylet_core *c, struct job *job, const struct failure *f,
+                         bool for_good)
 {
     if (++job->failed_starts < STARTS_TRIED && !for_good) {
         return;
@@ -50,7 +52,8 @@ static void start_failed(struct raylet_core *c, struct job *job, const struct fa
     if (job->program_error == NULL) {
         job->program_error = error_new(f);
         job->program_error->failure.code = CODE_PROGRAM;
-        text_copy(job->program_error->failure.node, sizeof job->program_error->failure.node, c->node_name);
+        text_copy(job->program_error->failure.node, sizeof job->program_error->failure.node,
+                  c->node_name);
     }
     fail_job_tasks(c, job, job->program_error);
 }
@@ -86,24 +89,28 @@ void worker_refused(struct raylet_core *c, const struct raylet_event *e)
     }
 }
 
-static void describe_end(const struct raylet_core *c, const struct worker *w, int status, struct failure *f)
+static void describe_end(const struct raylet_core *c, const struct worker *w, int status,
+                         struct failure *f)
 {
     if (w->why != NULL) {
         *f = *w->why;
     } else if (WIFSIGNALED(status)) {
-        failure_set(f, CODE_CRASHED, "its worker died of signal %d (%s); its output: drt logs --worker %u", WTERMSIG(status),
-                    strsignal(WTERMSIG(status)), w->number);
+        failure_set(f, CODE_CRASHED,
+                    "its worker died of signal %d (%s); its output: drt logs --worker %u",
+                    WTERMSIG(status), strsignal(WTERMSIG(status)), w->number);
         f->signal = WTERMSIG(status);
     } else {
-        failure_set(f, CODE_EXITED, "its worker called exit(%d); its output: drt logs --worker %u", WEXITSTATUS(status),
-                    w->number);
+        failure_set(f, CODE_EXITED, "its worker called exit(%d); its output: drt logs --worker %u",
+                    WEXITSTATUS(status), w->number);
         f->exit_code = WEXITSTATUS(status);
     }
     text_copy(f->node, sizeof f->node, c->node_name);
 }
 
-/* Its tasks: what it had begun is charged, the rest goes back free; the last first, so that their order stays. */
-static void return_tasks(struct raylet_core *c, struct worker *w, const uint64_t claimed[2], const struct failure *f)
+/* Its tasks: what it had begun is charged, the rest goes back free; the last first, so that their
+ * order stays. */
+static void return_tasks(struct raylet_core *c, struct worker *w, const uint64_t claimed[2],
+                         const struct failure *f)
 {
     while (w->placed > 0) {
         uint32_t index = w->order[(w->order_first + w->placed - 1) % LOCAL_CLAIMS];
@@ -159,7 +166,8 @@ bool worker_opened(struct raylet_core *c, struct client *client, uint64_t number
     return true;
 }
 
-void worker_result(struct raylet_core *c, struct worker *w, const struct local_result *m, struct bytes payload)
+void worker_result(struct raylet_core *c, struct worker *w, const struct local_result *m,
+                   struct bytes payload)
 {
     struct task *t = worker_task(w, m->slot);
 

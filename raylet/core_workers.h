@@ -1,5 +1,6 @@
 /*
- * What workers tell: that they started, results, that a body waits, how they ended; and how they are stopped.
+ * What workers tell: that they started, results, that a body waits, how they ended; and how they
+ * are stopped.
  */
 #ifndef RAYLET_CORE_WORKERS_H
 #define RAYLET_CORE_WORKERS_H
@@ -13,7 +14,8 @@ bool worker_opened(struct raylet_core *c, struct client *client, uint64_t number
 void worker_exited(struct raylet_core *c, const struct raylet_event *e);
 void worker_taken_back(struct raylet_core *c, const struct raylet_event *e);
 
-void worker_result(struct raylet_core *c, struct worker *w, const struct local_result *m, struct bytes payload);
+void worker_result(struct raylet_core *c, struct worker *w, const struct local_result *m,
+                   struct bytes payload);
 void worker_blocked(struct raylet_core *c, struct worker *w, bool blocked);
 
 void worker_kill(struct raylet_core *c, struct worker *w, int signal);
