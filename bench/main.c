@@ -361,41 +361,68 @@ static void parse(int argc, char **argv, struct options *o)
     }
 }
 
+static void list(const struct options *o)
+{
+    for (size_t t = 0; t < ARRAY_SIZE(tables); t++) {
+        for (const struct row *row = tables[t]; row->name != NULL; row++) {
+            if (fits(o, row)) {
+                printf("%s\n", row->name);
+            }
+        }
+    }
+}
+
+/* False if a row is wanted that needs programs which are not there. */
+static bool can_run(const struct options *o)
+{
+    int found = private_cluster_find(&bench.cluster);
+
+    for (size_t t = 0; found < 0 && t < ARRAY_SIZE(tables); t++) {
+        for (const struct row *row = tables[t]; row->name != NULL; row++) {
+            if (fits(o, row) && !row->is_bare) {
+                fprintf(stderr, "drt-bench: %s\n", bench.cluster.why);
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static bool run_all(const struct options *o)
+{
+    bool ok = true;
+
+    if (!o->json) {
+        printf("%-50s%16s%10s%10s%8s\n", "ROW", "PER SECOND", "P50 us", "P99 us", "FLOORS");
+    }
+    for (size_t t = 0; t < ARRAY_SIZE(tables); t++) {
+        for (const struct row *row = tables[t]; row->name != NULL; row++) {
+            if (wanted(o, row)) {
+                run_row(o, row);
+                ok &= results[result_count - 1].rc == 0;
+            }
+        }
+    }
+    if (o->json) {
+        print_json();
+    }
+    return ok;
+}
+
 int main(int argc, char **argv)
 {
     struct options options;
-    bool failed = false;
 
     parse(argc, argv, &options);
+    if (options.list) {
+        list(&options);
+        return 0;
+    }
     bench.tiny = options.tiny;
     bench.seconds = options.seconds;
     bench.cpus = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
     atexit(clean_up);
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
-    int found = private_cluster_find(&bench.cluster);
-    if (!options.json && !options.list) {
-        printf("%-50s%16s%10s%10s%8s\n", "ROW", "PER SECOND", "P50 us", "P99 us", "FLOORS");
-    }
-    for (size_t t = 0; t < ARRAY_SIZE(tables); t++) {
-        for (const struct row *row = tables[t]; row->name != NULL; row++) {
-            if (!wanted(&options, row)) {
-                continue;
-            }
-            if (options.list) {
-                printf("%s\n", row->name);
-                continue;
-            }
-            if (found < 0 && !row->is_bare) {
-                fprintf(stderr, "drt-bench: %s\n", bench.cluster.why);
-                return 1;
-            }
-            run_row(&options, row);
-            failed |= results[result_count - 1].rc != 0;
-        }
-    }
-    if (options.json && !options.list) {
-        print_json();
-    }
-    return failed;
+    return !can_run(&options) || !run_all(&options);
 }
