@@ -10,8 +10,9 @@
 #include <stdio.h>
 #include <sys/wait.h>
 
-#define STARTS_TRIED 3u /* processes in a row that end before they serve: the program cannot run   \
-                         */
+#define STARTS_TRIED                                                                               \
+    3u /* processes in a row that end before they serve: the program cannot run                    \
+        */
 #define TERM_AFTER_NS NS_PER_S
 #define KILL_AFTER_NS (2 * NS_PER_S)
 
