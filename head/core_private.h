@@ -14,7 +14,7 @@
 
 #include <uthash.h>
 
-#define HEAD_DEAF_NS      (2 * HEAD_LEASE_NS) /* a node that hears no answer for this long gets none */
+#define HEAD_DEAF_NS      (2 * HEAD_LEASE_NS) /* a node that hears nothing so long gets no more */
 #define HEAD_LABELS_MAX   1024u
 #define HEAD_TEXT_MAX     255u
 #define HEAD_ROWS_NODES   32u /* in one message: below MESSAGE_META_MAX whatever the texts are */

@@ -3,7 +3,7 @@
 #include "raylet/core_classes.h"
 #include "raylet/core_tasks.h"
 
-#define LONG_NS          (5 * NS_PER_MS) /* a body that runs longer holds up those prefilled behind it */
+#define LONG_NS          (5 * NS_PER_MS) /* a longer body holds up those prefilled behind it */
 #define RESERVE_AFTER_NS NS_PER_S
 #define SLICE_NS         (200 * NS_PER_US) /* how far ahead a pool may be of one that waits */
 #define BLOCKED_MAX      256u           /* blocked workers; above it CPUs go to descendants only */
