@@ -53,8 +53,8 @@ static inline void buffer_append(struct buffer *b, const void *data, size_t size
 
 void buffer_append_text(struct buffer *b, const char *text); /* without the terminator */
 void buffer_printf(struct buffer *b, const char *format, ...) PRINTF(2, 3);
-const char *buffer_text(
-    struct buffer *b); /* terminated (the terminator is not counted); valid until the next change */
+/* Terminated (the terminator is not counted); valid until the next change. */
+const char *buffer_text(struct buffer *b);
 
 /* Bytes that live until arena_reset: what one turn decodes. */
 struct arena_block {

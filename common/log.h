@@ -1,6 +1,7 @@
 /*
- * The log of a daemon: one line each on standard error, "time level place: message" when it is no
- * terminal. A daemon sets its name once. Thread-safe (one write call for each line).
+ * The log of a daemon: one line each on standard error, "time level program: message", on a
+ * terminal "program: message". A daemon sets its name once. Thread-safe (one write call for each
+ * line).
  */
 #ifndef COMMON_LOG_H
 #define COMMON_LOG_H
@@ -9,8 +10,9 @@
 
 enum log_level { LOG_LEVEL_ERROR = 0, LOG_LEVEL_WARN = 1, LOG_LEVEL_INFO = 2, LOG_LEVEL_DEBUG = 3 };
 
-void log_init(const char *program,
-              enum log_level most); /* DRT_LOG=debug|info|warn|error overrides */
+/* Before there are threads. DRT_LOG=debug|info|warn|error overrides `most`. */
+void log_init(const char *program, enum log_level most);
+/* Cut at 2 KiB; what is not printable becomes '?', so that one line stays one. Keeps errno. */
 void log_line(enum log_level level, const char *format, ...) PRINTF(2, 3);
 
 #define log_error(...) log_line(LOG_LEVEL_ERROR, __VA_ARGS__)

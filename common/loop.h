@@ -27,15 +27,15 @@ void loop_free(struct loop *loop);          /* NULL is fine; asserts that no sou
 int loop_add(struct loop *loop, struct loop_source *source, int fd, uint32_t epoll_events,
              void (*fn)(struct loop_source *, uint32_t), void *arg) MUST_CHECK;
 int loop_change(struct loop_source *source, uint32_t epoll_events) MUST_CHECK;
-void loop_remove(
-    struct loop_source *source); /* fine if it was never added (zeroed) or already removed */
-void loop_source_again(
-    struct loop_source *source); /* call fn (with 0) in the next turn without waiting */
+/* Fine if it was never added (zeroed) or already removed. */
+void loop_remove(struct loop_source *source);
+/* Call fn (with 0) in the next turn without waiting. */
+void loop_source_again(struct loop_source *source);
 
 /* One turn: waits at most timeout_ns (0: not at all; NS_FOREVER), then runs what is due. Returns
  * how many callbacks ran, or -errno. */
 int loop_turn(struct loop *loop, uint64_t timeout_ns) MUST_CHECK;
-void loop_wake(
-    struct loop *loop); /* any thread, signal handlers too: the next loop_turn returns at once */
+/* Any thread, signal handlers too: the next loop_turn returns at once. */
+void loop_wake(struct loop *loop);
 
 #endif

@@ -18,10 +18,13 @@ struct offload_work {
 
 /* `name` (at most 15 bytes) is the thread's. All signals are blocked on it. -errno. */
 int offload_new(struct offload **ret, struct loop *loop, const char *name) MUST_CHECK;
-void offload_free(struct offload *o); /* finishes what was given, calls its `done`s, joins */
+/* Finishes what was given, also what a `done` gives meanwhile; calls every `done`; joins. NULL is
+ * fine. */
+void offload_free(struct offload *o);
+/* On the loop's thread, also within a `done`. Never blocks. */
 void offload_submit(struct offload *o, struct offload_work *work);
 /* The works given since the thread last looked arrive as one batch where `run_batch` is set: group
- * commit. */
+ * commit. It leaves `next` as it is. Set it before the first submit. */
 void offload_set_batch(struct offload *o, void (*run_batch)(struct offload_work *first, void *arg),
                        void *arg);
 

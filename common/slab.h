@@ -18,16 +18,15 @@ struct slab_pool {
     size_t slabs;        /* mapped now */
     struct list partial; /* slabs with a free record */
     struct list full;
-    uint32_t
-        spare; /* empty slabs kept (at most 4), so that a record that comes and goes costs no map */
-    struct list empty;
+    struct list empty;            /* kept, so that a record that comes and goes costs no map */
+    uint32_t spare;               /* how many of those: at most 4 */
     uint8_t *region, *region_end; /* mapped, not yet cut into slabs */
 };
 
 void slab_pool_init(struct slab_pool *p, size_t record_size);
 void slab_pool_fini(struct slab_pool *p); /* asserts that no record is out */
-void slab_pool_drop(
-    struct slab_pool *p); /* the same, whatever is out: for the end of a process's core */
+/* The same, whatever is out: for the end of a process's core. */
+void slab_pool_drop(struct slab_pool *p);
 void *slab_alloc(struct slab_pool *p);             /* unset contents, never NULL */
 void slab_free(struct slab_pool *p, void *record); /* NULL is fine */
 
