@@ -516,6 +516,7 @@ void task_run(struct raylet_core *c, struct task *t)
     m->run.returns = t->returns;
     m->run.task = core_object_id(c, t->first);
     m->run.time_left_ns = time_left_ns(c, t);
+    m->run.args_size = 0; /* the whole payload */
     m->run.need_sizes = NULL;
     m->run.need_count = 0;
     m->payload =
