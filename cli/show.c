@@ -47,6 +47,25 @@ int find_last_job(struct ask *a, uint64_t *ret, struct failure *f)
     return r;
 }
 
+/* The id of the newest task, which several nodes may know of. */
+static int find_last_task(struct ask *a, char ret[ID_TEXT_SIZE], struct failure *f)
+{
+    const struct wish wish = {.thing = "last", .limit = 1};
+    struct state_query query = query_of(&wish, STATE_TASKS);
+    struct answer answer;
+    answer_init(&answer);
+    int r = ask_rows(a, &query, 1, &answer, f);
+    sort_tasks(&answer);
+    if (r == EXIT_DONE && answer.task_count == 0) {
+        failure_set(f, CODE_NOT_FOUND, "no task has run yet in \"%s\".", a->place.cluster);
+        r = EXIT_FAILED;
+    } else if (r == EXIT_DONE) {
+        object_id_format(answer.tasks[0].id, ret);
+    }
+    answer_fini(&answer);
+    return r;
+}
+
 /* Cuts what is more than was asked for; daemons answer for several nodes at once. */
 static void trim(struct answer *a, uint32_t limit)
 {
@@ -57,6 +76,26 @@ static void trim(struct answer *a, uint32_t limit)
         a->job_count = MIN_OF(a->job_count, limit);
         a->node_count = MIN_OF(a->node_count, limit);
     }
+}
+
+static size_t count_rows(const struct answer *a)
+{
+    return a->node_count + a->job_count + a->task_count + a->line_count;
+}
+
+/* What the answer lacks: a failure, or the one thing that was asked for. */
+static int check_answer(const struct wish *wish, const struct answer *a, struct failure *f)
+{
+    if (a->failure.code != 0) {
+        *f = a->failure;
+        return exit_of_failure(f);
+    }
+    if (*text_or(wish->thing, "") != '\0' && count_rows(a) == 0) {
+        failure_set(f, CODE_NOT_FOUND, "there is no \"%.60s\" here, or it is long over.",
+                    wish->thing);
+        return EXIT_FAILED;
+    }
+    return EXIT_DONE;
 }
 
 static int render(const struct show *show, const struct wish *wish, const struct view *view,
@@ -86,6 +125,7 @@ static int show_once(const struct show *show, const struct view *view, struct fa
     struct place place;
     struct ask ask = {.socket = -1};
     struct wish wish = show->wish;
+    char task[ID_TEXT_SIZE];
     struct state_query queries[VIEW_QUERIES_MAX] = {0};
     struct answer answers[VIEW_QUERIES_MAX];
 
@@ -93,6 +133,13 @@ static int show_once(const struct show *show, const struct view *view, struct fa
     r = r == EXIT_DONE ? ask_open(&place, NULL, &ask, f) : r;
     if (r == EXIT_DONE && show->last_job) {
         r = find_last_job(&ask, &wish.job, f);
+    }
+    bool last = strcmp(text_or(wish.thing, ""), "last") == 0;
+    if (r == EXIT_DONE && last && view == &explain_view) {
+        r = find_last_task(&ask, task, f);
+        wish.thing = task;
+    } else if (last) {
+        wish.limit = 1;
     }
     if (r != EXIT_DONE) {
         ask_close(&ask);
@@ -103,16 +150,17 @@ static int show_once(const struct show *show, const struct view *view, struct fa
         answer_init(&answers[i]);
     }
     r = ask_rows(&ask, queries, count, answers, f);
-    if (r == EXIT_DONE && answers[0].failure.code != 0) {
-        *f = answers[0].failure;
-        r = exit_of_failure(f);
-    }
     if (r == EXIT_DONE) {
         for (size_t i = 0; i < count; i++) {
             trim(&answers[i], i == 0 ? wish.limit : 0);
         }
         answers[0].cluster = text_or(answers[0].cluster, place.cluster);
-        r = render(show, &wish, view, answers);
+        r = check_answer(&wish, &answers[0], f);
+        /* Where one node of several does not answer, the others' rows are worth showing. */
+        if (r == EXIT_DONE || count_rows(&answers[0]) != 0) {
+            int shown = render(show, &wish, view, answers);
+            r = r == EXIT_DONE ? shown : r;
+        }
     }
     for (size_t i = count; i > 0; i--) {
         answer_fini(&answers[i - 1]);

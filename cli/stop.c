@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "common/files.h"
@@ -47,30 +46,6 @@ static pid_t read_pid(const char *path)
     }
     text[strspn(text, "0123456789")] = '\0';
     return text_parse_u64(text, INT32_MAX, &pid) == 0 ? (pid_t)pid : 0;
-}
-
-/* The process that took the flock of `path`, as the kernel lists it; 0: none. */
-static pid_t read_lock_holder(const char *path)
-{
-    struct stat st;
-    char wanted[64], line[256];
-    pid_t found = 0;
-    FILE *locks = stat(path, &st) == 0 ? fopen("/proc/locks", "re") : NULL;
-    if (locks == NULL) {
-        return 0;
-    }
-    snprintf(wanted, sizeof wanted, "%02x:%02x:%" PRIu64, major(st.st_dev), minor(st.st_dev),
-             (uint64_t)st.st_ino);
-    while (found == 0 && fgets(line, sizeof line, locks) != NULL) {
-        char kind[16], inode[64];
-        int pid;
-        if (sscanf(line, "%*s %15s %*s %*s %d %63s", kind, &pid, inode) == 3 &&
-            strcmp(kind, "FLOCK") == 0 && strcmp(inode, wanted) == 0) {
-            found = pid;
-        }
-    }
-    fclose(locks);
-    return found;
 }
 
 /* When a process began, in ms since 1970; 0: unknown. */
@@ -121,22 +96,67 @@ static bool is_older_than_file(pid_t pid, const char *path)
            start_ms / 1000 <= (uint64_t)st.st_mtim.tv_sec + 2;
 }
 
-/* Finds the process behind a lock that is held, and a descriptor that means it and no other. */
+/* Whether a process has the file open. */
+static bool has_open(pid_t pid, const struct stat *file)
+{
+    char path[PLACE_PATH_MAX];
+    bool found = false;
+    snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
+    DIR *fds = opendir(path);
+    for (struct dirent *e; fds != NULL && !found && (e = readdir(fds)) != NULL;) {
+        struct stat st;
+        found = fstatat(dirfd(fds), e->d_name, &st, 0) == 0 && st.st_dev == file->st_dev &&
+                st.st_ino == file->st_ino;
+    }
+    if (fds != NULL) {
+        closedir(fds);
+    }
+    return found;
+}
+
+/* The daemon that has its lock file open, where its pid file tells nothing; 0: none. */
+static pid_t find_lock_holder(const struct daemon *d)
+{
+    struct stat st;
+    pid_t found = 0;
+    DIR *processes = stat(d->lock, &st) == 0 ? opendir("/proc") : NULL;
+    for (struct dirent *e; processes != NULL && found == 0 && (e = readdir(processes)) != NULL;) {
+        uint64_t pid;
+        if (text_parse_u64(e->d_name, INT32_MAX, &pid) == 0 && is_daemon((pid_t)pid, d->program) &&
+            has_open((pid_t)pid, &st)) {
+            found = (pid_t)pid;
+        }
+    }
+    if (processes != NULL) {
+        closedir(processes);
+    }
+    return found;
+}
+
+/* A descriptor that means this process and no other, while it holds the lock; -1. */
+static int take_process(const struct daemon *d, pid_t pid, bool by_file)
+{
+    int fd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+    bool same = fd >= 0 && is_daemon(pid, d->program) &&
+                (!by_file || is_older_than_file(pid, d->pid_file)) && files_is_locked(d->lock);
+    if (fd >= 0 && !same) {
+        close(fd);
+        fd = -1;
+    }
+    return fd;
+}
+
+/* Finds the process behind a lock that is held. */
 static void find_process(struct daemon *d)
 {
-    pid_t candidates[] = {read_pid(d->pid_file), read_lock_holder(d->lock)};
-    d->pidfd = -1;
-    for (size_t i = 0; i < ARRAY_SIZE(candidates) && d->pidfd < 0; i++) {
-        pid_t pid = candidates[i];
-        int fd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
-        bool same = fd >= 0 && is_daemon(pid, d->program) &&
-                    (i != 0 || is_older_than_file(pid, d->pid_file));
-        if (same && files_is_locked(d->lock)) {
-            d->pid = pid;
-            d->pidfd = fd;
-        } else if (fd >= 0) {
-            close(fd);
-        }
+    d->pid = read_pid(d->pid_file);
+    d->pidfd = take_process(d, d->pid, true);
+    if (d->pidfd < 0) {
+        d->pid = find_lock_holder(d);
+        d->pidfd = take_process(d, d->pid, false);
+    }
+    if (d->pidfd < 0) {
+        d->pid = 0;
     }
 }
 

@@ -5,6 +5,7 @@
 #include <cmocka.h>
 
 #include "cli/options.h"
+#include "common/files.h"
 
 static int parse(const char *line, struct args *ret, struct buffer *out)
 {
@@ -83,6 +84,20 @@ static void completions_know_all_verbs(void **state)
     buffer_fini(&out);
 }
 
+static void the_manual_page_has_this_table(void **state)
+{
+    struct buffer page = {0}, table = {0};
+    assert_int_equal(files_read(MANUAL_PAGE, 1 << 20, &page), 0);
+    args_manual(&cli_program, &table);
+    /* Between DESCRIPTION and EXIT STATUS of docs/man/drt.1 stands what args_manual writes. */
+    if (strstr(buffer_text(&page), buffer_text(&table)) == NULL) {
+        fprintf(stderr, "%s lacks this:\n%s", MANUAL_PAGE, buffer_text(&table));
+        fail();
+    }
+    buffer_fini(&page);
+    buffer_fini(&table);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -90,6 +105,7 @@ int main(void)
         cmocka_unit_test(a_misspelled_verb_gets_a_suggestion),
         cmocka_unit_test(options_are_read),
         cmocka_unit_test(completions_know_all_verbs),
+        cmocka_unit_test(the_manual_page_has_this_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,166 @@
+"""What goes wrong, on purpose: workers, the raylet, the head and drivers are killed."""
+
+import os
+import re
+import signal
+
+from conftest import is_alive, until
+
+
+def test_how_tasks_end(cluster):
+    cluster.up()
+    out = cluster.run(cluster.program("ends"), check=0).stdout.splitlines()
+    assert out == [
+        "crash: DRT_E_CRASHED task end signal 11 exit 0 app 0 attempts 2",
+        "kill: DRT_E_CRASHED task end signal 9 exit 0 app 0 attempts 1",
+        "exit: DRT_E_EXITED task end signal 0 exit 7 app 0 attempts 1",
+        "fail: DRT_E_FAILED task end signal 0 exit 0 app 42 attempts 1",
+        "retried: survived",
+        "once: DRT_E_CRASHED task end signal 9 exit 0 app 0 attempts 1",
+    ]
+
+
+def test_killed_workers_cost_an_attempt_only(cluster, held):
+    cluster.up()
+    h = held(2)
+    pids = [h.pid_of(0), h.pid_of(1)]
+    assert len(set(pids)) == 2
+    h.forget(0)
+    os.kill(pids[0], signal.SIGKILL)
+    again = h.pid_of(0)
+    assert again != pids[0] and is_alive(pids[1])
+    h.let_go()
+    assert h.end() == "0 done in attempt 2\n1 done in attempt 1\n"
+
+
+def test_workers_killed_many_times(cluster, held):
+    """Each attempt's worker is killed; after four the error tells the whole story."""
+    cluster.up()
+    h = held(1)
+    for attempt in range(4):
+        pid = h.pid_of(0)
+        h.forget(0)
+        os.kill(pid, signal.SIGKILL)
+    out = h.end()
+    assert out.startswith("0 DRT_E_CRASHED signal 9 exit 0 attempts 4: "), out
+    assert h.child.returncode == 1
+
+
+def test_a_workers_children_end_with_it(cluster, held):
+    cluster.up()
+    h = held(1)
+    pid = h.pid_of(0)
+    group = os.getpgid(pid)
+    assert group != os.getpgid(cluster.node_pid())
+    assert group != os.getpgid(h.child.pid)
+    h.let_go()
+    assert "0 done" in h.end()
+    until("the worker ends with its job", lambda: not is_alive(pid))
+
+
+def test_the_raylet_is_killed(cluster, held):
+    cluster.up()
+    h = held(2)
+    pids = [h.pid_of(0), h.pid_of(1)]
+    node = cluster.node_pid()
+    os.kill(node, signal.SIGKILL)
+    out = h.end()
+    assert out.count("DRT_E_DISCONNECTED") == 2, out
+    assert h.child.returncode == 1
+    until("its workers end", lambda: not any(is_alive(pid) for pid in pids), 5)
+    until("the head notices", lambda: cluster.ask("nodes", "n1")[0]["state"] == "lost", 15)
+    until("its job is lost", lambda: cluster.ask("jobs", "last")[0]["state"] in ("lost", "failed"))
+    out = cluster.drt("status").stdout
+    assert "1 lost" in out
+
+    cluster.join("n1")
+    alive = until("it is back", lambda: cluster.ask("nodes", "--state", "alive"))
+    assert len(alive) == 1 and alive[0]["number"] == 2 and alive[0]["tasks_running"] == 0
+    assert "right" in cluster.run(cluster.program("many"), 100, check=0).stdout
+
+
+def test_the_head_is_killed_and_restarted(cluster, held):
+    cluster.up()
+    h = held(2)
+    pids = [h.pid_of(0), h.pid_of(1)]
+    job = cluster.ask("jobs", "last")[0]["job"]
+    number = cluster.ask("nodes")[0]["number"]
+    os.kill(cluster.head_pid(), signal.SIGKILL)
+
+    until("a raylet answers", lambda: cluster.ask("status")["head"] is None)
+    out = cluster.drt("status").stdout
+    assert "head does not answer" in out and "drt-head start" in out
+    h.let_go(0)
+    until("tasks go on without a head", lambda: len(cluster.ask("tasks", "--state", "done")) == 1)
+
+    cluster.start_head()
+    until("the node is back", lambda: [n["state"] for n in cluster.ask("nodes")] == ["alive"])
+    assert cluster.ask("nodes")[0]["number"] == number
+    rows = cluster.ask("jobs")
+    assert [(row["job"], row["state"]) for row in rows] == [(job, "running")]
+    h.let_go()
+    assert h.end() == "0 done in attempt 1\n1 done in attempt 1\n"
+    
+    until("the job is done", lambda: cluster.ask("jobs", "last")[0]["state"] == "done")
+    assert "right" in cluster.run(cluster.program("many"), 100, check=0).stdout
+    assert cluster.ask("jobs", "last")[0]["job"] > job
+
+
+def test_without_a_head_new_jobs_wait_for_it(cluster):
+    cluster.up()
+    os.kill(cluster.head_pid(), signal.SIGKILL)
+    until("the head is gone", lambda: cluster.ask("status")["head"] is None)
+    child = cluster.start(cluster.program("many"), 100)
+    cluster.start_head()
+    out, err = child.communicate(timeout=30)
+    assert child.returncode == 0 and out.startswith("right"), err
+
+
+def test_a_driver_is_killed(cluster, held):
+    cluster.up()
+    h = held(4)
+    pids = [h.pid_of(0), h.pid_of(1)]
+    h.child.kill()
+    until("its workers end", lambda: not any(is_alive(pid) for pid in pids), 10)
+    job = until("its job has failed", lambda: [j for j in cluster.ask("jobs")
+                                               if j["state"] == "failed"])[0]
+    assert job["ended"] is not None
+    until("its resources are back", lambda: cluster.ask("nodes")[0]["cpus_available"] == 2)
+    assert cluster.ask("tasks", "--state", "running") == []
+    assert "right" in cluster.run(cluster.program("many"), 100, check=0).stdout
+
+
+def test_two_drivers_have_jobs_and_workers_of_their_own(cluster, held):
+    cluster.up(cpus=4)
+    a, b = held(2), held(2)
+    pids_a, pids_b = {a.pid_of(0), a.pid_of(1)}, {b.pid_of(0), b.pid_of(1)}
+    assert not pids_a & pids_b
+    jobs = cluster.ask("jobs", "--state", "running")
+    assert len({job["job"] for job in jobs}) == 2
+    for job in jobs:
+        assert {t["job"] for t in cluster.ask("tasks", "--job", job["job"])} == {job["job"]}
+        assert len(cluster.ask("tasks", "--job", job["job"])) == 2
+    a.let_go()
+    assert a.end().count("done in attempt 1") == 2
+    assert all(is_alive(pid) for pid in pids_b)
+    until("workers of the first end", lambda: not any(is_alive(pid) for pid in pids_a))
+    b.let_go()
+    assert b.end().count("done in attempt 1") == 2
+
+
+def test_a_program_that_crashes_at_start(cluster):
+    cluster.up()
+    out = cluster.run(cluster.program("breaks"), check=0).stdout
+    assert re.match(r"DRT_E_PROGRAM: .+", out), out
+    assert "no database here" in out or "signal 6" in out, out
+
+
+def test_a_node_leaves(cluster):
+    cluster.up()
+    cluster.join("n2")
+    r = cluster.run(cluster.path("drt-node"), "leave", "--name", "n2", check=0)
+    assert "n2" in r.stdout
+    until("it has left", lambda: [n["name"] for n in cluster.ask("nodes", "--state", "alive")] ==
+          ["n1"])
+    assert cluster.ask("nodes", "n2")[0]["state"] == "left"
+    assert "n2" not in cluster.drt("status").stdout

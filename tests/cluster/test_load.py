@@ -1,0 +1,44 @@
+"""Much, large, deep and impossible work."""
+
+import re
+
+
+def test_a_hundred_thousand_tasks(cluster):
+    cluster.up()
+    out = cluster.run(cluster.program("many"), 100000, check=0).stdout
+    assert out.startswith("right ")
+    job = cluster.ask("jobs", "last")[0]
+    assert job["tasks_done"] == 100000 and job["tasks_failed"] == 0
+
+
+def test_a_hundred_nested_levels(cluster):
+    cluster.up()
+    assert cluster.run(cluster.program("nest"), 100, check=0).stdout == "depth 100\n"
+    node = cluster.ask("nodes")[0]
+    assert node["tasks_running"] == 0 or node["tasks_running"] <= 1
+
+
+def test_values_that_are_too_large(cluster):
+    cluster.up()
+    out = cluster.run(cluster.program("limits"), "large", check=0).stdout.splitlines()
+    codes = dict(re.match(r"(\w+): (\w+)", line).groups() for line in out)
+    assert codes == {"fits": "DRT_OK", "argument": "DRT_E_TOO_LARGE", "object": "DRT_E_TOO_LARGE",
+                     "result": "DRT_E_TOO_LARGE", "after": "DRT_OK"}
+    for line in out:
+        assert "DRT_OK" in line or re.search(r"TOO_LARGE .*\.", line), line
+
+
+def test_a_full_queue(cluster):
+    cluster.start_head()
+    cluster.join("n1", "--memory", "256M")
+    out = cluster.run(cluster.program("limits"), "full", check=0).stdout
+    found = re.search(r"full after (\d+) MiB: DRT_E_FULL .+\.\nagain: DRT_OK", out)
+    assert found, out
+    assert 8 <= int(found.group(1)) <= 256
+
+
+def test_what_no_node_has(cluster):
+    cluster.up()
+    out = cluster.run(cluster.program("limits"), "impossible", check=0).stdout.splitlines()
+    assert re.match(r"resource: DRT_E_IMPOSSIBLE .*unicorn", out[0]), out
+    assert re.match(r"cpus: DRT_E_IMPOSSIBLE .*CPU", out[1]), out
