@@ -1,7 +1,7 @@
 #include "cli/options.h"
 
 #define PLACE_OPTIONS                                                                              \
-    {"cluster", 'c', ARGS_TEXT, "NAME", "the cluster under ~/.drt to look at", 0},                 \
+    {"cluster", 'C', ARGS_TEXT, "NAME", "the cluster under ~/.drt; else DRT_CLUSTER", 0},          \
     {                                                                                              \
         "dir", 0, ARGS_TEXT, "DIR", "its directory, wherever that is", 0                           \
     }
