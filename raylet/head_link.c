@@ -1,0 +1,376 @@
+#include "raylet/head_link.h"
+
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/list.h"
+#include "common/log.h"
+#include "common/text.h"
+
+/* A message that found no room in the session. */
+struct waiting {
+    struct list link;
+    size_t size;
+    _Alignas(16) uint8_t data[];
+};
+
+struct head_link {
+    struct events *events;
+    void (*on_down)(void *arg, enum link_down why);
+    void *arg;
+    struct link *head; /* to the head */
+    struct link *port; /* our own message port */
+    uint16_t port_number;
+    uint32_t supersedes;
+    bool up;
+    char host[256], address[KEYS_ADDRESS_SIZE];
+    struct keys_pair port_key;
+    struct list backlog;
+    size_t backlog_bytes;
+    struct buffer scratch;
+    struct log_limit limit;
+};
+
+/* ---- what the link tells ---- */
+
+static void drop_backlog(struct head_link *h)
+{
+    for (struct list *node = list_pop(&h->backlog); node != NULL; node = list_pop(&h->backlog)) {
+        free(list_entry(node, struct waiting, link));
+    }
+    h->backlog_bytes = 0;
+}
+
+static void head_up(void *arg, uint64_t peer, const struct link_identity *identity)
+{
+    struct head_link *h = arg;
+    if (h->up) { /* a new session replaces one whose end nobody told */
+        events_add(h->events, EVENT_HEAD_DOWN);
+    }
+    h->up = true;
+    drop_backlog(h);
+    events_add(h->events, EVENT_HEAD_UP);
+}
+
+static void head_message(void *arg, uint64_t peer, struct bytes message, bool datagram)
+{
+    struct head_link *h = arg;
+    struct arena *arena = &h->events->arena;
+    const char *why = "it cannot be read";
+    struct cluster_msg *m = arena_alloc(arena, sizeof *m);
+    struct bytes copy = bytes_of(arena_copy(arena, message.data, message.size), message.size);
+    if (cluster_decode(copy, arena, m, &why) != 0) {
+        log_limited(&h->limit, LOG_LEVEL_WARN, "a message of the head was dropped: %s", why);
+        return;
+    }
+    events_add(h->events, EVENT_HEAD_MESSAGE)->head = m;
+}
+
+static void head_down(void *arg, uint64_t peer, enum link_down why)
+{
+    struct head_link *h = arg;
+    if (h->up || why == LINK_REFUSED) {
+        events_add(h->events, EVENT_HEAD_DOWN)->refused = why == LINK_REFUSED;
+    }
+    h->up = false;
+    drop_backlog(h);
+    h->on_down(h->arg, why);
+}
+
+static void head_room(void *arg, uint64_t peer)
+{
+    struct head_link *h = arg;
+    for (struct list *node = list_first(&h->backlog); node != NULL;
+         node = list_first(&h->backlog)) {
+        struct waiting *w = list_entry(node, struct waiting, link);
+        if (link_send(h->head, LINK_ONLY_PEER, bytes_of(w->data, w->size)) != 0) {
+            return; /* told again */
+        }
+        h->backlog_bytes -= w->size;
+        list_unlink(&w->link);
+        free(w);
+    }
+}
+
+/* ---- our own port: raylets do not speak to each other, the head only knocks ---- */
+
+static void stranger_up(void *arg, uint64_t peer, const struct link_identity *identity)
+{
+}
+
+static void stranger_message(void *arg, uint64_t peer, struct bytes message, bool datagram)
+{
+    struct head_link *h = arg;
+    log_limited(&h->limit, LOG_LEVEL_WARN, "a message on the node's port was dropped");
+    link_drop(h->port, peer);
+}
+
+static void stranger_room(void *arg, uint64_t peer)
+{
+}
+
+static void stranger_down(void *arg, uint64_t peer, enum link_down why)
+{
+}
+
+/* ---- sending ---- */
+
+static void send_bytes(struct head_link *h, struct bytes message)
+{
+    int r = list_is_empty(&h->backlog) ? link_send(h->head, LINK_ONLY_PEER, message) : -EAGAIN;
+    if (r == 0 || r == -ENOTCONN) {
+        return; /* not up: the core learns of it, and says what matters again in its JOIN */
+    }
+    if (r != -EAGAIN) {
+        log_limited(&h->limit, LOG_LEVEL_ERROR, "a message to the head was lost: %s", strerror(-r));
+        return;
+    }
+    if (h->backlog_bytes + message.size > HEAD_LINK_BACKLOG_MAX) {
+        log_limited(&h->limit, LOG_LEVEL_ERROR,
+                    "the head does not take our messages: beginning anew");
+        drop_backlog(h);
+        link_drop(h->head, LINK_ONLY_PEER);
+        return;
+    }
+    struct waiting *w = xmalloc(sizeof *w + message.size);
+    list_init(&w->link);
+    w->size = message.size;
+    memcpy(w->data, message.data, message.size);
+    list_append(&h->backlog, &w->link);
+    h->backlog_bytes += message.size;
+}
+
+static struct bytes encode(struct head_link *h, const struct cluster_msg *m)
+{
+    size_t size = cluster_size(m);
+    buffer_clear(&h->scratch);
+    cluster_encode(m, buffer_extend(&h->scratch, size));
+    return bytes_of(h->scratch.data, size);
+}
+
+static const char *given_or(const char *given, const char *ours)
+{
+    return given != NULL && given[0] != '\0' ? given : ours;
+}
+
+void head_link_send(struct head_link *h, const struct cluster_msg *m)
+{
+    struct cluster_msg full;
+    if (m->type == CLUSTER_JOIN) {
+        full = *m;
+        struct cluster_join *join = &full.join;
+        join->host = given_or(join->host, h->host);
+        join->address = given_or(join->address, h->address);
+        join->version = given_or(join->version, DRT_VERSION);
+        join->public_key = given_or(join->public_key, h->port_key.public_key);
+        join->pid = join->pid != 0 ? join->pid : (uint32_t)getpid();
+        if (join->number == 0 && join->supersedes == 0) {
+            join->supersedes = h->supersedes;
+        }
+        m = &full;
+    }
+    send_bytes(h, encode(h, m));
+}
+
+void head_link_datagram(struct head_link *h, const struct cluster_msg *m)
+{
+    int r = link_datagram(h->head, LINK_ONLY_PEER, encode(h, m));
+    if (r != 0 && r != -ENOTCONN) {
+        log_debug("a datagram to the head was lost: %s", strerror(-r));
+    }
+}
+
+void head_link_set_number(struct head_link *h, uint32_t number)
+{
+    link_set_number(h->head, number);
+    link_set_number(h->port, number);
+}
+
+uint16_t head_link_port(const struct head_link *h)
+{
+    return h->port_number;
+}
+
+const char *head_link_address(const struct head_link *h)
+{
+    return h->address;
+}
+
+uint64_t head_link_next_ns(const struct head_link *h)
+{
+    return MIN_OF(link_next_ns(h->head), link_next_ns(h->port));
+}
+
+void head_link_tick(struct head_link *h, uint64_t now_ns)
+{
+    if (now_ns >= link_next_ns(h->head)) {
+        link_tick(h->head, now_ns);
+    }
+    if (now_ns >= link_next_ns(h->port)) {
+        link_tick(h->port, now_ns);
+    }
+}
+
+/* ---- beginning ---- */
+
+/* The address from which the head at `address` is reached: the default route's, most often. */
+static void find_own_host(const char *address, char ret[256])
+{
+    char host[256];
+    uint16_t port = 0;
+    (void)text_copy(ret, 256, "127.0.0.1");
+    if (keys_address_parse(address, 1, host, &port) != 0) {
+        return;
+    }
+    char service[8];
+    struct addrinfo hints = {.ai_socktype = SOCK_DGRAM}, *found = NULL;
+    snprintf(service, sizeof service, "%u", port);
+    if (getaddrinfo(host, service, &hints, &found) != 0) {
+        return;
+    }
+    struct sockaddr_storage own;
+    socklen_t size = sizeof own;
+    CLEANUP_FD int fd = socket(found->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    /* Connecting a datagram socket sends nothing: it only picks the route. */
+    if (fd >= 0 && connect(fd, found->ai_addr, found->ai_addrlen) == 0 &&
+        getsockname(fd, (struct sockaddr *)&own, &size) == 0) {
+        char text[256];
+        if (getnameinfo((struct sockaddr *)&own, size, text, sizeof text, NULL, 0,
+                        NI_NUMERICHOST) == 0) {
+            (void)text_copy(ret, 256, text);
+        }
+    }
+    freeaddrinfo(found);
+}
+
+static bool is_wildcard(const char *bind)
+{
+    return bind == NULL || strcmp(bind, "*") == 0 || strcmp(bind, "0.0.0.0") == 0 ||
+           strcmp(bind, "::") == 0;
+}
+
+static void name_ourselves(struct head_link *h, const struct head_link_config *config)
+{
+    char host[256];
+    if (gethostname(h->host, sizeof h->host - 1) < 0) {
+        (void)text_copy(h->host, sizeof h->host, "unknown");
+    }
+    if (is_wildcard(config->bind)) {
+        find_own_host(config->addresses[0], host);
+    } else {
+        (void)text_copy(host, sizeof host, config->bind);
+    }
+    bool v6 = strchr(host, ':') != NULL;
+    snprintf(h->address, sizeof h->address, v6 ? "[%s]:%u" : "%s:%u", host, h->port_number);
+}
+
+static int open_port(struct head_link *h, const struct head_link_config *config, struct failure *f)
+{
+    struct link_server_config server = {
+        .loop = config->loop,
+        .bind = config->bind,
+        .port = config->port,
+        .exact = config->exact,
+        .key = h->port_key,
+        .events = {.on_up = stranger_up,
+                   .on_message = stranger_message,
+                   .on_room = stranger_room,
+                   .on_down = stranger_down,
+                   .arg = h},
+    };
+    memcpy(server.access.node_public, config->keys->own.public_key, KEYS_TEXT_SIZE);
+    int r = link_server_new(&server, &h->port, &h->port_number);
+    const char *where = config->bind != NULL ? config->bind : "all interfaces";
+    switch (r) {
+    case 0:
+        return 0;
+    case -EADDRINUSE:
+        return failure_set(f, CODE_FAILED,
+                           "Port %u is taken on %s. Choose another one with --port.", config->port,
+                           where);
+    case -EADDRNOTAVAIL:
+        return failure_set(f, CODE_FAILED,
+                           "%s is no address of this machine. Give --bind one that is.", where);
+    case -EACCES:
+        return failure_set(
+            f, CODE_FAILED,
+            "The message port did not refuse a wrong key in the self-check, so it is "
+            "not opened. Is libzmq built without CURVE?");
+    default:
+        return failure_set(f, CODE_FAILED, "The message port %u on %s cannot be opened: %s.",
+                           config->port, where, strerror(-r));
+    }
+}
+
+static int open_head(struct head_link *h, const struct head_link_config *config, struct failure *f)
+{
+    struct link_client_config client = {
+        .loop = config->loop,
+        .addresses = config->addresses,
+        .address_count = config->address_count,
+        .key = config->keys->own,
+        .events = {.on_up = head_up,
+                   .on_message = head_message,
+                   .on_room = head_room,
+                   .on_down = head_down,
+                   .arg = h},
+    };
+    memcpy(client.server_public, config->keys->server_public, KEYS_TEXT_SIZE);
+    int r = link_client_new(&client, &h->head);
+    if (r == -ENOENT || r == -EINVAL) {
+        return failure_set(f, CODE_DISCONNECTED,
+                           "The head's address %s %s. Give it as host:port, as 'drt-head start' "
+                           "printed it.",
+                           config->addresses[0],
+                           r == -ENOENT ? "is a name that nobody knows" : "is none");
+    }
+    if (r != 0) {
+        return failure_set(f, CODE_FAILED, "Cannot begin to connect to %s: %s.",
+                           config->addresses[0], strerror(-r));
+    }
+    return 0;
+}
+
+int head_link_new(const struct head_link_config *config, struct head_link **ret, struct failure *f)
+{
+    struct head_link *h = xcalloc(1, sizeof *h);
+    ASSERT(config->address_count != 0);
+    h->events = config->events;
+    h->on_down = config->on_down;
+    h->arg = config->arg;
+    h->supersedes = config->supersedes;
+    list_init(&h->backlog);
+    int r = keys_pair_new(&h->port_key);
+    if (r != 0) {
+        r = failure_set(f, CODE_FAILED, "Cannot make a key: %s.", strerror(-r));
+    }
+    if (r == 0) {
+        r = open_port(h, config, f);
+    }
+    if (r == 0) {
+        name_ourselves(h, config);
+        r = open_head(h, config, f);
+    }
+    if (r != 0) {
+        head_link_free(h);
+        return r;
+    }
+    *ret = h;
+    return 0;
+}
+
+void head_link_free(struct head_link *h)
+{
+    if (h == NULL) {
+        return;
+    }
+    link_free(h->head);
+    link_free(h->port);
+    drop_backlog(h);
+    buffer_fini(&h->scratch);
+    free(h);
+}

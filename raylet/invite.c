@@ -1,0 +1,187 @@
+#include "raylet/invite.h"
+
+#include <dirent.h>
+#include <ifaddrs.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "common/files.h"
+#include "common/text.h"
+
+#define HEAD_PORT 7420u
+
+static void take_address(struct invite *i, const char *host, uint16_t port)
+{
+    char *to = i->addresses[i->address_count++];
+    snprintf(to, KEYS_ADDRESS_SIZE, strchr(host, ':') != NULL ? "[%s]:%u" : "%s:%u", host, port);
+}
+
+static bool same_host(const struct sockaddr *a, const char *text)
+{
+    char own[NI_MAXHOST];
+    socklen_t size =
+        a->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+    return (a->sa_family == AF_INET || a->sa_family == AF_INET6) &&
+           getnameinfo(a, size, own, sizeof own, NULL, 0, NI_NUMERICHOST) == 0 &&
+           strcmp(own, text) == 0;
+}
+
+/* Whether a numeric address is one of this machine's. */
+static bool is_own_address(const char *text)
+{
+    struct ifaddrs *all = NULL;
+    bool found = strncmp(text, "127.", 4) == 0 || strcmp(text, "::1") == 0;
+    if (!found && getifaddrs(&all) == 0) {
+        for (struct ifaddrs *at = all; at != NULL && !found; at = at->ifa_next) {
+            found = at->ifa_addr != NULL && same_host(at->ifa_addr, text);
+        }
+        freeifaddrs(all);
+    }
+    return found;
+}
+
+static bool is_this_machine(const char *host)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found = NULL;
+    bool own = false;
+    if (getaddrinfo(host, NULL, &hints, &found) != 0) {
+        return false;
+    }
+    for (struct addrinfo *at = found; at != NULL && !own; at = at->ai_next) {
+        char text[NI_MAXHOST];
+        own = getnameinfo(at->ai_addr, at->ai_addrlen, text, sizeof text, NULL, 0,
+                          NI_NUMERICHOST) == 0 &&
+              is_own_address(text);
+    }
+    freeaddrinfo(found);
+    return own;
+}
+
+static bool listens_at(const struct keys_member *keys, uint16_t port)
+{
+    for (size_t i = 0; i < keys->address_count; i++) {
+        char host[256];
+        uint16_t at = 0;
+        if (keys_address_parse(keys->addresses[i], HEAD_PORT, host, &at) == 0 && at == port) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* One directory beneath ~/.drt: true if its head lives, or lived, at this port; `*live` tells
+ * which. */
+static bool try_directory(const char *dir, uint16_t port, struct invite *ret, bool *live)
+{
+    struct invite i = {0};
+    struct failure ignored;
+    char lock[PLACE_PATH_MAX];
+    if (place_for_start(dir, NULL, &i.place, &ignored) != 0 ||
+        keys_load_role(&i.place, PEER_NODE, &i.keys, &ignored) != 0 || !listens_at(&i.keys, port)) {
+        return false;
+    }
+    *live = place_path(&i.place, "head.lock", lock) == 0 && files_is_locked(lock);
+    *ret = i;
+    return true;
+}
+
+/* The cluster whose head is at this port of this machine. */
+static bool search_home(uint16_t port, struct invite *ret)
+{
+    const char *home = getenv("HOME");
+    char path[PLACE_PATH_MAX];
+    bool found = false;
+    if (home == NULL || snprintf(path, sizeof path, "%s/.drt", home) >= PLACE_PATH_MAX) {
+        return false;
+    }
+    DIR *dir = opendir(path);
+    if (dir == NULL) {
+        return false;
+    }
+    for (struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir)) {
+        char one[PLACE_PATH_MAX + NAME_MAX + 2];
+        struct invite candidate;
+        bool live = false;
+        snprintf(one, sizeof one, "%s/%s", path, entry->d_name);
+        if (entry->d_name[0] == '.' || !try_directory(one, port, &candidate, &live)) {
+            continue;
+        }
+        *ret = candidate;
+        found = true;
+        if (live) {
+            break; /* surely this one; else the last that was seen */
+        }
+    }
+    closedir(dir);
+    return found;
+}
+
+static bool is_set(const char *variable)
+{
+    const char *value = getenv(variable);
+    return value != NULL && value[0] != '\0';
+}
+
+static int without_key(const struct invite_wish *wish, struct failure *f)
+{
+    return failure_set(
+        f, CODE_REFUSED,
+        "No key for %s: no cluster of this machine has its head there. Copy join.key "
+        "from the head's directory and give it with --join-file.",
+        wish->address);
+}
+
+static int find_keys(const struct invite_wish *wish, const char *host, uint16_t port,
+                     struct invite *i, struct failure *f)
+{
+    int r;
+    if (wish->join_file != NULL) {
+        r = keys_load_member(wish->join_file, PEER_NODE, &i->keys, f);
+        if (r != 0) {
+            return r;
+        }
+        bool chosen = wish->dir != NULL || wish->cluster != NULL || is_set("DRT_DIR");
+        return place_for_start(wish->dir, chosen ? wish->cluster : i->keys.cluster, &i->place, f);
+    }
+    if (wish->dir != NULL || wish->cluster != NULL || is_set("DRT_DIR") || is_set("DRT_CLUSTER")) {
+        r = place_for_start(wish->dir, wish->cluster, &i->place, f);
+        return r != 0 ? r : keys_load_role(&i->place, PEER_NODE, &i->keys, f);
+    }
+    if (host == NULL) {
+        r = place_find(NULL, NULL, &i->place, f);
+        return r != 0 ? r : keys_load_role(&i->place, PEER_NODE, &i->keys, f);
+    }
+    return is_this_machine(host) && search_home(port, i) ? 0 : without_key(wish, f);
+}
+
+int invite_find(const struct invite_wish *wish, struct invite *ret, struct failure *f)
+{
+    struct invite i = {0};
+    char host[256];
+    uint16_t port = 0;
+    if (wish->address != NULL && keys_address_parse(wish->address, HEAD_PORT, host, &port) != 0) {
+        return failure_set(f, CODE_SIGNATURE,
+                           "\"%.120s\" is no address. Give the head's as host:port, as 'drt-head "
+                           "start' printed it.",
+                           wish->address);
+    }
+    int r = find_keys(wish, wish->address != NULL ? host : NULL, port, &i, f);
+    if (r != 0) {
+        return r;
+    }
+    if (wish->address != NULL) {
+        take_address(&i, host, port);
+    } else {
+        memcpy(i.addresses, i.keys.addresses, sizeof i.addresses);
+        i.address_count = i.keys.address_count;
+    }
+    if (i.address_count == 0) {
+        return failure_set(f, CODE_SIGNATURE,
+                           "The key of \"%s\" names no address of its head. Give it: drt-node join "
+                           "<host:port>.",
+                           i.keys.cluster);
+    }
+    *ret = i;
+    return 0;
+}

@@ -1,0 +1,26 @@
+/*
+ * Which cluster a node joins, and with which key: from the command line, the cluster directories of
+ * this machine, or a join file. Blocking (files, name look-up).
+ */
+#ifndef RAYLET_INVITE_H
+#define RAYLET_INVITE_H
+
+#include "proto/keys.h"
+
+struct invite_wish {
+    const char *address;   /* "host:port" of the head; NULL: as the key says */
+    const char *join_file; /* NULL: this machine's own */
+    const char *dir, *cluster;
+};
+
+struct invite {
+    struct place place; /* where the node's directory will be */
+    struct keys_member keys;
+    char addresses[KEYS_ADDRESSES_MAX][KEYS_ADDRESS_SIZE];
+    size_t address_count;
+};
+
+/* 0, or a code with a sentence that says what to do. */
+int invite_find(const struct invite_wish *wish, struct invite *ret, struct failure *f) MUST_CHECK;
+
+#endif

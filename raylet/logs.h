@@ -1,0 +1,49 @@
+/*
+ * What workers write to their standard output and error: pipes that the loop reads, and for each
+ * stream two files of LOGS_FILE_BYTES in turn ("worker-7.out", and "worker-7.out.1" before it).
+ * Positions are of the stream, not of a file. A worker that writes faster than the files take it
+ * waits. Files of workers that ended are kept, the last LOGS_ENDED_MAX of them and at most
+ * LOGS_ENDED_BYTES. On the loop's thread.
+ */
+#ifndef RAYLET_LOGS_H
+#define RAYLET_LOGS_H
+
+#include "common/bytes.h"
+#include "common/loop.h"
+#include "common/place.h"
+
+#define LOGS_FILE_BYTES  (16u << 20)
+#define LOGS_ENDED_MAX   256u
+#define LOGS_ENDED_BYTES (UINT64_C(1) << 30)
+#define LOGS_READ_MAX    (256u << 10) /* of one logs_read */
+
+struct logs;
+
+enum log_stream_kind { LOGS_OUT = 1, LOGS_ERR = 2 };
+
+struct logs *logs_new(struct loop *loop, const char *dir);   /* `dir` exists */
+void logs_free(struct logs *logs);                           /* files stay; NULL is fine */
+void logs_set_file_bytes(struct logs *logs, uint64_t bytes); /* for tests */
+
+/* Pipes for a new worker: ret_ends[0] for its standard output, [1] for its error; the caller closes
+ * them. -errno */
+int logs_open(struct logs *logs, uint32_t worker, int ret_ends[2]) MUST_CHECK;
+/* Its processes are gone: takes what is still in the pipes, closes. */
+void logs_ended(struct logs *logs, uint32_t worker);
+
+/* The last line that is not empty of its standard error, cleaned for a terminal; "" if there is
+ * none. */
+void logs_last_line(struct logs *logs, uint32_t worker, char ret[256]);
+
+struct logs_piece {
+    uint64_t
+        offset; /* of the first byte of what was read: later than asked where older ones are gone */
+    uint64_t end; /* of the stream now */
+    bool closed;  /* nothing will follow */
+};
+/* Appends a piece of at most `max` bytes from `offset` (UINT64_MAX: the last `max` bytes). 0;
+ * CODE_NOT_FOUND: no such worker, or its files are gone; -errno. Reads a file (of this machine). */
+int logs_read(struct logs *logs, uint32_t worker, uint32_t stream, uint64_t offset, uint64_t max,
+              struct buffer *ret_data, struct logs_piece *ret) MUST_CHECK;
+
+#endif

@@ -1,0 +1,333 @@
+/*
+ * drt-node: joins this machine to a cluster and leaves again. What it does is in shell.c; this is
+ * the command line.
+ */
+#include <ctype.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "common/args.h"
+#include "common/log.h"
+#include "common/text.h"
+#include "raylet/daemon.h"
+#include "raylet/head_link.h"
+#include "raylet/invite.h"
+#include "raylet/launcher.h"
+#include "raylet/leave.h"
+#include "raylet/offer.h"
+#include "raylet/shell.h"
+
+enum { VERB_JOIN = 1, VERB_LEAVE = 2 };
+
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_NO_CLUSTER = 3, EXIT_REFUSED = 4 };
+
+#define PARENT_PIPE                                                                                \
+    "--parent-pipe" /* for programs that start a node of their own; not in --help                  \
+                     */
+
+static const struct args_option join_options[] = {
+    {"name", 'n', ARGS_TEXT, "NAME", "of the node; else the host's name", 0},
+    {"num-cpus", 'c', ARGS_DOUBLE, "N", "CPUs to offer; else what is found", 0},
+    {"memory", 'm', ARGS_SIZE, "SIZE", "memory to offer, as in 16GiB; else what is found", 0},
+    {"resources", 'r', ARGS_TEXT, "JSON", "further resources, as in '{\"disk\": 2}'", 0},
+    {"labels", 'l', ARGS_TEXT, "K=V,...", "labels, as in disk=ssd,zone=b", 0},
+    {"join-file", 'j', ARGS_TEXT, "FILE", "the cluster's join.key, when the head is elsewhere", 0},
+    {"bind", 'b', ARGS_TEXT, "ADDRESS", "listen on this address only; else on all", 0},
+    {"port", 'p', ARGS_U64, "PORT", "message port; else 7421 or the next free one; 0: any", 65535},
+    {"dir", 'd', ARGS_TEXT, "DIR", "the cluster's directory; else DRT_DIR or ~/.drt/<cluster>", 0},
+    {"cluster", 'C', ARGS_TEXT, "NAME", "the cluster; else DRT_CLUSTER", 0},
+    {"foreground", 'f', ARGS_FLAG, NULL, "stay in the foreground, log to standard error", 0},
+    {0},
+};
+
+static const struct args_option leave_options[] = {
+    {"name", 'n', ARGS_TEXT, "NAME", "of the node; else DRT_NODE or the only one here", 0},
+    {"dir", 'd', ARGS_TEXT, "DIR", "the cluster's directory; else DRT_DIR or ~/.drt/<cluster>", 0},
+    {"cluster", 'C', ARGS_TEXT, "NAME", "the cluster; else DRT_CLUSTER", 0},
+    {0},
+};
+
+static const struct args_verb verbs[] = {
+    {"join",
+     "[<host:port>]",
+     "Join this machine to the cluster whose head is at host:port",
+     {"drt-node join 10.0.0.5:7420",
+      "drt-node join 10.0.0.5:7420 --join-file join.key --name box-2 --num-cpus 4"},
+     join_options,
+     0,
+     1,
+     VERB_JOIN},
+    {"leave",
+     "",
+     "Leave the cluster: takes no new work, lets running tasks end, and ends",
+     {"drt-node leave", "drt-node leave --name box-2"},
+     leave_options,
+     0,
+     0,
+     VERB_LEAVE},
+    {0},
+};
+
+static const struct args_program program = {
+    "drt-node", "the node of a drt cluster: runs tasks on this machine", verbs};
+
+static int exit_status_of(int code)
+{
+    switch (code) {
+    case CODE_OK:
+        return EXIT_DONE;
+    case CODE_SIGNATURE:
+        return EXIT_USAGE;
+    case CODE_NOT_FOUND:
+    case CODE_DISCONNECTED:
+    case CODE_UNREACHABLE:
+        return EXIT_NO_CLUSTER;
+    case CODE_REFUSED:
+        return EXIT_REFUSED;
+    default:
+        return EXIT_FAILED;
+    }
+}
+
+/* "drt-node: cannot reach ...": a sentence after a colon begins small. */
+static void format_error(const struct failure *f, char ret[700])
+{
+    snprintf(ret, 700, "drt-node: %s\n", f->message);
+    char *first = ret + strlen("drt-node: ");
+    if (isupper((unsigned char)first[0]) && (islower((unsigned char)first[1]) || first[1] == ' ')) {
+        first[0] = (char)tolower((unsigned char)first[0]);
+    }
+}
+
+static int complain(const struct failure *f)
+{
+    char text[700];
+    format_error(f, text);
+    fputs(text, stderr);
+    return exit_status_of(f->code);
+}
+
+/* ---- join ---- */
+
+struct join {
+    struct invite invite;
+    struct offer offer;
+    struct node_dir dir;
+    char name[64];
+    const char *bind;
+    uint16_t port;
+    bool exact_port, foreground;
+    int parent_pipe, report; /* -1: none */
+};
+
+/* What the user hears once the head took us in. */
+static void tell_joined(void *arg, uint32_t number, const char *cluster)
+{
+    struct join *j = arg;
+    char text[512], what[128];
+    offer_describe(&j->offer, what);
+    snprintf(text, sizeof text, "Node \"%s\" joined \"%s\" as number %u: %s.\n", j->name, cluster,
+             number, what);
+    if (j->foreground) {
+        fputs(text, stdout);
+        fflush(stdout);
+    } else {
+        daemon_report(&j->report, EXIT_DONE, text);
+    }
+}
+
+static int host_name(char ret[64], struct failure *f)
+{
+    char host[256] = "";
+    if (gethostname(host, sizeof host - 1) == 0) {
+        host[strcspn(host, ".")] = '\0';
+    }
+    if (!place_name_ok(host) || !text_copy(ret, 64, host)) {
+        return failure_set(f, CODE_SIGNATURE,
+                           "This host's name cannot be a node's name. Choose one with --name.");
+    }
+    return 0;
+}
+
+static int read_options(const struct args *a, struct join *j, struct failure *f)
+{
+    const struct args_value *cpus = args_get(a, "num-cpus"), *memory = args_get(a, "memory");
+    const struct args_value *port = args_get(a, "port");
+    struct offer_wish wish = {.has_cpus = cpus->given,
+                              .cpus = cpus->real,
+                              .has_memory = memory->given,
+                              .memory_bytes = memory->number,
+                              .resources = args_get(a, "resources")->text,
+                              .labels = args_get(a, "labels")->text};
+    struct invite_wish invite = {.address = a->thing_count != 0 ? a->things[0] : NULL,
+                                 .join_file = args_get(a, "join-file")->text,
+                                 .dir = args_get(a, "dir")->text,
+                                 .cluster = args_get(a, "cluster")->text};
+    const char *name = args_get(a, "name")->text;
+    j->bind = args_get(a, "bind")->text;
+    j->port = port->given ? (uint16_t)port->number : HEAD_LINK_PORT;
+    j->exact_port = port->given && port->number != 0;
+    j->foreground = args_get(a, "foreground")->given;
+    if (name != NULL && !place_name_ok(name)) {
+        return failure_set(f, CODE_SIGNATURE,
+                           "\"%.80s\" is no name for a node: 1 to 63 letters, digits, '.', '_' and "
+                           "'-', beginning with a letter, a digit or '_'.",
+                           name);
+    }
+    int r = name != NULL ? (text_copy(j->name, sizeof j->name, name) ? 0 : CODE_SIGNATURE)
+                         : host_name(j->name, f);
+    if (r == 0) {
+        r = invite_find(&invite, &j->invite, f);
+    }
+    return r == 0 ? offer_make(&wish, &j->offer, f) : r;
+}
+
+static int run_node(struct join *j, bool port_given, struct failure *f)
+{
+    char log_path[PLACE_PATH_MAX];
+    const char *addresses[KEYS_ADDRESSES_MAX];
+    int r = node_dir_open(&j->invite.place, j->name, &j->dir, f);
+    if (r != 0) {
+        return r;
+    }
+    if (!j->foreground) {
+        r = node_dir_path(&j->dir, "node.log", log_path);
+        r = r == 0 ? daemon_redirect(log_path) : r;
+        if (r != 0) {
+            node_dir_close(&j->dir);
+            return failure_set(f, CODE_FAILED, "Cannot write the log in %s: %s.", j->dir.path,
+                               strerror(-r));
+        }
+    }
+    for (size_t i = 0; i < j->invite.address_count; i++) {
+        addresses[i] = j->invite.addresses[i];
+    }
+    bool again = !port_given && j->dir.former_port != 0;
+    struct shell_config config = {
+        .dir = &j->dir,
+        .keys = &j->invite.keys,
+        .addresses = addresses,
+        .address_count = j->invite.address_count,
+        .bind = j->bind,
+        .port = again ? j->dir.former_port : j->port,
+        .exact_port = j->exact_port,
+        .amounts = j->offer.amounts,
+        .amount_count = j->offer.count,
+        .labels = j->offer.labels,
+        .memory_bytes = j->offer.memory_bytes,
+        .parent_pipe = j->parent_pipe,
+        .log_to_file = !j->foreground,
+        .on_joined = tell_joined,
+        .arg = j,
+    };
+    r = shell_run(&config, f);
+    node_dir_close(&j->dir);
+    return r;
+}
+
+static int join_cluster(const struct args *a, int parent_pipe)
+{
+    struct join j = {.parent_pipe = parent_pipe, .report = -1, .dir = {.lock = -1}};
+    struct failure f = {0};
+    char text[700];
+    int r = read_options(a, &j, &f);
+    if (r != 0) {
+        offer_fini(&j.offer);
+        return complain(&f);
+    }
+    malloc_trim(0); /* finding the machine took memory that a raylet never needs again */
+    if (!j.foreground) {
+        r = daemon_begin(parent_pipe, &j.report);
+        if (r != 0) {
+            failure_set(&f, CODE_FAILED, "Cannot go into the background: %s.", strerror(-r));
+            offer_fini(&j.offer);
+            return complain(&f);
+        }
+    }
+    r = run_node(&j, args_get(a, "port")->given, &f);
+    if (r != 0) {
+        format_error(&f, text);
+        daemon_report(&j.report, exit_status_of(r), text);
+        if (j.foreground) {
+            fputs(text, stderr);
+        }
+    }
+    close_fd(&j.report);
+    offer_fini(&j.offer);
+    return exit_status_of(r);
+}
+
+/* ---- leave ---- */
+
+static int leave(const struct args *a)
+{
+    struct place place;
+    struct failure f = {0};
+    char name[64];
+    int r = place_find(args_get(a, "dir")->text, args_get(a, "cluster")->text, &place, &f);
+    if (r == 0) {
+        r = leave_cluster(&place, args_get(a, "name")->text, name, &f);
+    }
+    if (r != 0) {
+        return complain(&f);
+    }
+    printf("Node \"%s\" left \"%s\".\n", name, place.cluster);
+    return EXIT_DONE;
+}
+
+/* Takes "--parent-pipe FD" out of the command line. False: it is broken. */
+static bool take_parent_pipe(int *argc, char **argv, int *ret_fd)
+{
+    for (int i = 1; i < *argc; i++) {
+        uint64_t fd;
+        if (strcmp(argv[i], PARENT_PIPE) != 0) {
+            continue;
+        }
+        if (i + 1 >= *argc || text_parse_u64(argv[i + 1], 1 << 20, &fd) != 0 || fd < 3) {
+            return false;
+        }
+        *ret_fd = (int)fd;
+        memmove(&argv[i], &argv[i + 2], (size_t)(*argc - i - 1) * sizeof *argv);
+        *argc -= 2;
+        return true;
+    }
+    return true;
+}
+
+/* Descriptors 0 to 2 are there, so that nothing else of ours gets their numbers. */
+static void open_standard(void)
+{
+    FILE *null;
+    do {
+        null = fopen("/dev/null", "r+");
+    } while (null != NULL && fileno(null) <= 2);
+    if (null != NULL) {
+        fclose(null);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    struct buffer out = {0};
+    struct args a;
+    int parent_pipe = -1;
+    if (argc >= 2 && strcmp(argv[1], LAUNCHER_FLAG) == 0) {
+        launcher_main(argc, argv);
+    }
+    open_standard();
+    if (!take_parent_pipe(&argc, argv, &parent_pipe)) {
+        fputs("drt-node: " PARENT_PIPE " takes the number of a descriptor.\n", stderr);
+        return EXIT_USAGE;
+    }
+    log_init("drt-node", LOG_LEVEL_INFO);
+    int r = args_parse(&program, argc, argv, &a, &out);
+    if (r != ARGS_RUN) {
+        fputs(buffer_text(&out), r == ARGS_SHOW ? stdout : stderr);
+        buffer_fini(&out);
+        return r == ARGS_SHOW ? EXIT_DONE : EXIT_USAGE;
+    }
+    r = a.verb->tag == VERB_JOIN ? join_cluster(&a, parent_pipe) : leave(&a);
+    buffer_fini(&out);
+    return r;
+}

@@ -1,0 +1,649 @@
+#include "raylet/shell.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/patience.h"
+#include "raylet/clients.h"
+#include "raylet/head_link.h"
+#include "raylet/log_query.h"
+#include "raylet/programs.h"
+#include "raylet/workers.h"
+
+#define TURNS_PER_LOOK   32u /* turns between two looks at the loop while rings are busy */
+#define LOOK_NS          (100 * NS_PER_US)
+#define STEPS_PER_TURN   4u
+#define JOIN_NS          (15 * NS_PER_S) /* from the start to the head's answer */
+#define UNREACHABLE_NS   (5 * NS_PER_S)
+#define OTHER_ADDRESS_NS (1 * NS_PER_S) /* for the head's further addresses after one refused */
+#define LEAVE_NS         (2 * NS_PER_S)
+#define END_WORKERS_NS   (2 * NS_PER_S)
+#define LOG_BYTES        (16 << 20)
+#define LOG_LOOK_NS      (60 * NS_PER_S)
+#define FILES_PER_CLIENT                                                                           \
+    8u /* descriptors: socket, memfd, two bells; a worker's pidfd, pipes, logs */
+#define FILES_OURS   128u
+#define CLIENTS_MAX  4096u
+#define MEMORY_SHARE 4u /* clients' values may take this part of the node's memory */
+
+struct shell {
+    const struct shell_config *config;
+    struct loop *loop;
+    struct offload *offload;
+    struct events events, stepped; /* gathered now; given to the core last */
+    struct raylet_core *core;
+    struct clients *clients;
+    struct workers *workers;
+    struct logs *logs;
+    struct programs *programs;
+    struct head_link *head;
+    struct loop_source signal_source, parent_source;
+    int signal_fd;
+    struct patience patience;
+    struct buffer scratch;
+    unsigned turns;         /* since the last look at the loop */
+    uint64_t look_at_ns;    /* the next one */
+    uint64_t give_up_at_ns; /* until the head has answered our JOIN */
+    uint64_t leave_at_ns;   /* told to go: at the latest then */
+    uint64_t log_at_ns;
+    struct failure cause; /* why there is no head, until we are joined */
+    bool joined, leaving, done;
+    struct failure end; /* why it ended; code 0: as asked */
+    uint32_t clients_max;
+    uint64_t files_soft; /* the limit that workers get */
+};
+
+/* ---- the end ---- */
+
+static void end_with(struct shell *s, const struct failure *f)
+{
+    if (!s->done) {
+        s->done = true;
+        s->end = f != NULL ? *f : (struct failure){0};
+    }
+}
+
+static void leave(struct shell *s, const char *why)
+{
+    if (s->leaving || !s->joined) {
+        end_with(s, NULL); /* the second time, or nothing is here yet */
+        return;
+    }
+    log_info("leaving: %s", why);
+    s->leaving = true;
+    s->leave_at_ns = clock_now_ns() + LEAVE_NS;
+    events_add(&s->events, EVENT_LEAVE)->limit_ns = 0;
+}
+
+static void signal_ready(struct loop_source *source, uint32_t epoll_events)
+{
+    struct shell *s = source->arg;
+    struct signalfd_siginfo info;
+    while (read(s->signal_fd, &info, sizeof info) == sizeof info) {
+        switch (info.ssi_signo) {
+        case SIGCHLD:
+            workers_sweep(s->workers);
+            break;
+        case SIGTERM:
+        case SIGINT:
+            leave(s, "told by a signal");
+            break;
+        default: /* SIGHUP: the terminal went away, we stay */
+            break;
+        }
+    }
+}
+
+static void parent_ready(struct loop_source *source, uint32_t epoll_events)
+{
+    struct shell *s = source->arg;
+    char bytes[64];
+    ssize_t n = read(source->fd, bytes, sizeof bytes);
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+        loop_remove(source);
+        leave(s, "the program that started this node has ended");
+    }
+}
+
+/* ---- joining ---- */
+
+static void head_is_down(void *arg, enum link_down why)
+{
+    struct shell *s = arg;
+    const char *address = s->config->addresses[0];
+    uint64_t now_ns = clock_now_ns(), more_ns = 0;
+    if (s->joined) {
+        log_warn("the head %s %s", address,
+                 why == LINK_REFUSED       ? "does not run: going on without it"
+                 : why == LINK_ENDED       ? "ended the session"
+                 : why == LINK_SILENT      ? "is silent"
+                 : why == LINK_KEY_REFUSED ? "refuses our key"
+                                           : "cannot be reached");
+        return;
+    }
+    switch (why) {
+    case LINK_KEY_REFUSED:
+        failure_set(&s->cause, CODE_REFUSED,
+                    "%s refused this key (it is for cluster \"%s\"). Copy join.key from the head's "
+                    "directory.",
+                    address, s->config->keys->cluster);
+        break;
+    case LINK_UNREACHABLE:
+    case LINK_SILENT:
+        failure_set(
+            &s->cause, CODE_DISCONNECTED,
+            "Cannot reach the head at %s: nothing answers there. Check the address, and that "
+            "no firewall is between.",
+            address);
+        more_ns = UNREACHABLE_NS;
+        break;
+    default:
+        failure_set(&s->cause, CODE_DISCONNECTED,
+                    "Cannot reach the head at %s: nobody listens there. Start it with 'drt-head "
+                    "start', or give the address that it printed.",
+                    address);
+        break;
+    }
+    if (s->config->address_count > 1) {
+        more_ns = MAX_OF(more_ns, OTHER_ADDRESS_NS);
+    }
+    s->give_up_at_ns = MIN_OF(s->give_up_at_ns, ns_add(now_ns, more_ns));
+}
+
+static void was_joined(struct shell *s, const struct cluster_joined *m)
+{
+    int r = node_dir_set_number(s->config->dir, m->number);
+    if (r != 0) {
+        log_warn("the node's number cannot be written: %s", strerror(-r));
+    }
+    head_link_set_number(s->head, m->number);
+    if (!s->joined) {
+        s->joined = true;
+        log_info("joined \"%s\" as number %u, on %s", m->cluster, m->number,
+                 head_link_address(s->head));
+        s->config->on_joined(s->config->arg, m->number, m->cluster);
+    }
+}
+
+/* What passes through us and concerns the process, not the core. */
+static void look_at_head_messages(struct shell *s, const struct events *events)
+{
+    for (size_t i = 0; i < events->count; i++) {
+        const struct raylet_event *event = &events->items[i];
+        if (event->kind == EVENT_HEAD_MESSAGE && event->head->type == CLUSTER_JOINED) {
+            was_joined(s, &event->head->joined);
+        }
+    }
+}
+
+/* ---- effects ---- */
+
+static bool program_loaded(void *arg, uint32_t client, uint32_t program, const struct failure *f)
+{
+    struct shell *s = arg;
+    if (!clients_is_open(s->clients, client)) {
+        return false;
+    }
+    struct raylet_event *event = events_add(&s->events, EVENT_PROGRAM);
+    event->client = client;
+    event->program = program;
+    event->ok = f == NULL;
+    event->failure = events_failure(&s->events, f);
+    return true;
+}
+
+/* The core dropped a program; unless an event that it has not seen says that it is wanted again. */
+static void drop_program(struct shell *s, uint32_t program)
+{
+    for (size_t i = 0; i < s->events.count; i++) {
+        const struct raylet_event *event = &s->events.items[i];
+        if (event->kind == EVENT_PROGRAM && event->program == program) {
+            return;
+        }
+    }
+    programs_drop(s->programs, program);
+}
+
+static void spawn(struct shell *s, const struct raylet_effect *e)
+{
+    static const struct local_open nothing = {.umask = 077};
+    const struct local_open *open = e->open != NULL ? e->open : &nothing;
+    struct failure f = {0};
+    int fd = programs_open(s->programs, e->program, &f);
+    if (fd < 0) {
+        struct raylet_event *event = events_add(&s->events, EVENT_WORKER_REFUSED);
+        event->worker = e->worker;
+        event->failure = events_failure(&s->events, &f);
+        return;
+    }
+    const char *name = open->program_name;
+    workers_spawn(s->workers, &(struct workers_start){
+                                  .worker = e->worker,
+                                  .program_fd = fd,
+                                  .name = name != NULL && name[0] != '\0' ? name : "program",
+                                  .cwd = open->cwd != NULL ? open->cwd : "",
+                                  .env = open->env,
+                                  .umask = open->umask,
+                              });
+}
+
+static void answer_log_query(struct shell *s, const struct raylet_effect *e)
+{
+    const struct state_query *query = e->local != NULL  ? &e->local->query.query
+                                      : e->head != NULL ? &e->head->query.query
+                                                        : NULL;
+    struct state_reply reply;
+    ASSERT(query != NULL);
+    buffer_clear(&s->scratch);
+    log_query_answer(s->logs, query, &s->scratch, &reply);
+    if (e->client != 0) {
+        struct local_msg m = {.type = LOCAL_REPLY};
+        m.reply.request = e->local->query.request;
+        m.reply.reply = reply;
+        clients_send(s->clients, e->client, &m);
+    } else {
+        struct cluster_msg m = {.type = CLUSTER_REPLY};
+        m.reply.request = e->head_request;
+        m.reply.reply = reply;
+        head_link_send(s->head, &m);
+    }
+}
+
+static void take_back(struct shell *s, const struct raylet_effect *e)
+{
+    bool ok = clients_take_back(s->clients, e->client, e->slot);
+    struct raylet_event *event = events_add(&s->events, EVENT_TAKEN_BACK);
+    event->worker = e->worker;
+    event->client = e->client;
+    event->slot = e->slot;
+    event->ok = ok;
+}
+
+static NOINLINE void carry_out_rare(struct shell *s, const struct raylet_effect *e)
+{
+    switch (e->kind) {
+    case EFFECT_CLOSE:
+        clients_close(s->clients, e->client);
+        break;
+    case EFFECT_CANCEL_FLAG:
+        clients_flag_cancel(s->clients, e->client, e->slot);
+        break;
+    case EFFECT_LOAD_PROGRAM:
+        programs_load(s->programs, e->client, clients_take_program(s->clients, e->client));
+        break;
+    case EFFECT_PROGRAM_DROP:
+        drop_program(s, e->program);
+        break;
+    case EFFECT_SPAWN:
+        spawn(s, e);
+        break;
+    case EFFECT_KILL:
+        workers_kill(s->workers, e->worker, e->signal);
+        break;
+    case EFFECT_HEAD:
+        head_link_send(s->head, e->head);
+        break;
+    case EFFECT_HEAD_DATAGRAM:
+        head_link_datagram(s->head, e->head);
+        break;
+    case EFFECT_READ_LOG:
+        answer_log_query(s, e);
+        break;
+    case EFFECT_FENCE:
+        log_warn("the lease is lost: the head counts this node as gone");
+        break;
+    case EFFECT_QUIT:
+        end_with(s, e->failure);
+        break;
+    default:
+        ASSERT(!"an effect that the shell does not know");
+    }
+}
+
+static void carry_out(struct shell *s, const struct raylet_effects *effects)
+{
+    for (size_t i = 0; i < effects->count; i++) {
+        const struct raylet_effect *e = &effects->items[i];
+        switch (e->kind) {
+        case EFFECT_SEND:
+            clients_send(s->clients, e->client, e->local);
+            break;
+        case EFFECT_CREDIT:
+            clients_credit(s->clients, e->client, e->bytes);
+            break;
+        case EFFECT_TAKE_BACK:
+            take_back(s, e);
+            break;
+        default:
+            carry_out_rare(s, e);
+            break;
+        }
+    }
+}
+
+/* ---- turns ---- */
+
+/* Gives the core all that has come; what carrying out adds at once (claims taken back) goes into
+ * further steps. */
+static void step(struct shell *s, uint64_t now_ns)
+{
+    uint64_t boot_ns = clock_boot_ns();
+    unsigned steps = 0;
+    do {
+        struct events turn = s->events;
+        struct raylet_effects effects = {0};
+        s->events = s->stepped;
+        look_at_head_messages(s, &turn);
+        raylet_core_step(s->core, now_ns, boot_ns, turn.items, turn.count, &effects);
+        carry_out(s, &effects);
+        events_clear(&turn);
+        s->stepped = turn;
+    } while (s->events.count != 0 && ++steps < STEPS_PER_TURN);
+}
+
+/* The log turned: the one before is kept. */
+static void turn_log(struct shell *s, uint64_t now_ns)
+{
+    struct stat st;
+    char path[PLACE_PATH_MAX], old[PLACE_PATH_MAX];
+    s->log_at_ns = now_ns + LOG_LOOK_NS;
+    if (!s->config->log_to_file || fstat(STDERR_FILENO, &st) < 0 || st.st_size < LOG_BYTES ||
+        node_dir_path(s->config->dir, "node.log", path) != 0 ||
+        node_dir_path(s->config->dir, "node.log.1", old) != 0 || rename(path, old) < 0) {
+        return;
+    }
+    CLEANUP_FD int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd >= 0) {
+        (void)dup2(fd, STDERR_FILENO);
+        (void)dup2(fd, STDOUT_FILENO);
+    }
+}
+
+static void run_deadlines(struct shell *s, uint64_t now_ns)
+{
+    workers_tick(s->workers, now_ns);
+    head_link_tick(s->head, now_ns);
+    if (now_ns >= s->log_at_ns) {
+        turn_log(s, now_ns);
+    }
+    if (s->leaving && now_ns >= s->leave_at_ns) {
+        end_with(s, NULL);
+    }
+    if (!s->joined && now_ns >= s->give_up_at_ns) {
+        if (s->cause.code == 0) {
+            failure_set(&s->cause, CODE_DISCONNECTED, "The head at %s did not answer within 15 s.",
+                        s->config->addresses[0]);
+        }
+        end_with(s, &s->cause);
+    }
+}
+
+static uint64_t next_ns(const struct shell *s)
+{
+    uint64_t ns = raylet_core_next_ns(s->core);
+    ns = MIN_OF(ns, head_link_next_ns(s->head));
+    ns = MIN_OF(ns, workers_next_ns(s->workers));
+    ns = MIN_OF(ns, clients_next_ns(s->clients));
+    if (s->leaving) {
+        ns = MIN_OF(ns, s->leave_at_ns);
+    }
+    return s->joined ? ns : MIN_OF(ns, s->give_up_at_ns);
+}
+
+/* A look at sockets, processes and the head, waiting at most `timeout_ns`. */
+static void look(struct shell *s, uint64_t timeout_ns)
+{
+    int r = loop_turn(s->loop, timeout_ns);
+    if (r < 0) {
+        struct failure f;
+        failure_set(&f, CODE_FAILED, "The loop failed: %s.", strerror(-r));
+        end_with(s, &f);
+    }
+    uint64_t now_ns = clock_now_ns();
+    s->turns = 0;
+    s->look_at_ns = now_ns + LOOK_NS;
+    run_deadlines(s, now_ns);
+}
+
+/* Nothing is to be done: polls the hot rings for a while, then sleeps. */
+static void wait_for_more(struct shell *s)
+{
+    if (clients_any_hot(s->clients)) {
+        if (patience_poll(&s->patience, clients_has_input, s->clients)) {
+            return;
+        }
+        if (!clients_arm(s->clients)) {
+            return;
+        }
+    }
+    uint64_t due_ns = next_ns(s), now_ns = clock_now_ns();
+    look(s, due_ns == NS_FOREVER ? NS_FOREVER : due_ns > now_ns ? due_ns - now_ns : 0);
+}
+
+static void turn(struct shell *s)
+{
+    uint64_t now_ns = clock_now_ns();
+    if (++s->turns >= TURNS_PER_LOOK || now_ns >= s->look_at_ns) {
+        look(s, 0);
+    }
+    (void)clients_receive(s->clients, now_ns);
+    if (s->events.count == 0 && !raylet_core_has_work(s->core) &&
+        now_ns < raylet_core_next_ns(s->core)) {
+        clients_flush(s->clients, now_ns);
+        if (s->events.count == 0) { /* flushing may end clients */
+            wait_for_more(s);
+        }
+        return;
+    }
+    step(s, now_ns);
+    clients_flush(s->clients, now_ns);
+}
+
+/* ---- beginning and end ---- */
+
+/* As many descriptors as the system lets us have; workers get the limit that we were given. */
+static void raise_files(struct shell *s)
+{
+    struct rlimit limit;
+    uint64_t files = 1024;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        s->files_soft = limit.rlim_cur;
+        limit.rlim_cur = MIN_OF(limit.rlim_max, (rlim_t)(CLIENTS_MAX * FILES_PER_CLIENT * 2));
+        files = setrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : s->files_soft;
+    }
+    uint64_t clients = files > FILES_OURS ? (files - FILES_OURS) / FILES_PER_CLIENT : 1;
+    s->clients_max = (uint32_t)MIN_OF(MAX_OF(clients, UINT64_C(8)), (uint64_t)CLIENTS_MAX);
+}
+
+static int watch_signals(struct shell *s)
+{
+    sigset_t wanted;
+    sigemptyset(&wanted);
+    sigaddset(&wanted, SIGTERM);
+    sigaddset(&wanted, SIGINT);
+    sigaddset(&wanted, SIGHUP);
+    sigaddset(&wanted, SIGCHLD);
+    if (sigprocmask(SIG_BLOCK, &wanted, NULL) < 0 || signal(SIGPIPE, SIG_IGN) == SIG_ERR) {
+        return -errno;
+    }
+    s->signal_fd = signalfd(-1, &wanted, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (s->signal_fd < 0) {
+        return -errno;
+    }
+    return loop_add(s->loop, &s->signal_source, s->signal_fd, EPOLLIN, signal_ready, s);
+}
+
+static int watch_parent(struct shell *s)
+{
+    int fd = s->config->parent_pipe;
+    if (fd < 0) {
+        return 0;
+    }
+    int r = fcntl(fd, F_SETFL, O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ? -errno : 0;
+    return r != 0 ? r : loop_add(s->loop, &s->parent_source, fd, EPOLLIN, parent_ready, s);
+}
+
+static void new_core(struct shell *s)
+{
+    const struct shell_config *c = s->config;
+    uint64_t seed = 0;
+    FILE *file = fopen("/dev/urandom", "re");
+    if (file == NULL || fread(&seed, sizeof seed, 1, file) != 1) {
+        seed = clock_now_ns();
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+    s->core = raylet_core_new(&(struct raylet_config){
+        .node_name = c->dir->name,
+        .cluster = c->keys->cluster,
+        .amounts = c->amounts,
+        .amount_count = c->amount_count,
+        .labels = c->labels,
+        .seed = seed,
+        .memory_credit_bytes = c->memory_bytes / MEMORY_SHARE,
+        .now_ns = clock_now_ns(),
+        .boot_ns = clock_boot_ns(),
+        .unix_ms = clock_unix_ms(),
+    });
+}
+
+/* The parts that need only this machine. */
+static int open_local(struct shell *s)
+{
+    char logs[PLACE_PATH_MAX], programs[PLACE_PATH_MAX], sock[PLACE_PATH_MAX];
+    struct node_dir *dir = s->config->dir;
+    int r = node_dir_path(dir, "logs", logs);
+    if (r == 0) {
+        r = node_dir_path(dir, "programs", programs);
+    }
+    if (r == 0) {
+        r = node_dir_path(dir, "sock", sock);
+    }
+    if (r == 0) {
+        r = node_dir_set_pid(dir);
+    }
+    if (r == 0) {
+        r = offload_new(&s->offload, s->loop, "drt-offload");
+    }
+    if (r != 0) {
+        return r;
+    }
+    s->logs = logs_new(s->loop, logs);
+    s->programs = programs_new(s->offload, programs,
+                               &(struct programs_owner){.on_loaded = program_loaded, .arg = s});
+    s->workers = workers_new(&(struct workers_config){
+        .loop = s->loop,
+        .events = &s->events,
+        .logs = s->logs,
+        .node_dir = dir->path,
+        .files_max = s->files_soft,
+    });
+    s->clients = clients_new(s->loop, &s->events,
+                             &(struct clients_owner){.on_worker_silent = workers_on_silent,
+                                                     .on_worker_greeted = workers_on_greeted,
+                                                     .arg = s->workers},
+                             s->clients_max);
+    workers_set_clients(s->workers, s->clients);
+    return clients_listen(s->clients, sock);
+}
+
+static int begin(struct shell *s, struct failure *f)
+{
+    raise_files(s);
+    int r = loop_new(&s->loop);
+    if (r == 0) {
+        r = watch_signals(s);
+    }
+    if (r == 0) {
+        r = watch_parent(s);
+    }
+    if (r == 0) {
+        r = open_local(s);
+    }
+    if (r != 0) {
+        return failure_set(f, CODE_FAILED, "The node cannot begin in %s: %s.", s->config->dir->path,
+                           strerror(-r));
+    }
+    if (s->config->dir->unclean) {
+        size_t ended = workers_end_strays(s->config->dir->path);
+        log_warn("the raylet before did not end in order; %zu processes of it were ended", ended);
+    }
+    const struct shell_config *c = s->config;
+    struct head_link_config link = {
+        .loop = s->loop,
+        .events = &s->events,
+        .keys = c->keys,
+        .addresses = c->addresses,
+        .address_count = c->address_count,
+        .bind = c->bind,
+        .port = c->port,
+        .exact = c->exact_port,
+        .supersedes = c->dir->former_number,
+        .on_down = head_is_down,
+        .arg = s,
+    };
+    r = head_link_new(&link, &s->head, f);
+    if (r != 0) {
+        return r;
+    }
+    r = node_dir_set_port(c->dir, head_link_port(s->head));
+    if (r != 0) {
+        log_warn("the node's port cannot be written: %s", strerror(-r));
+    }
+    new_core(s);
+    s->give_up_at_ns = clock_now_ns() + JOIN_NS;
+    return 0;
+}
+
+static void end(struct shell *s)
+{
+    if (s->clients != NULL) {
+        clients_unlisten(s->clients);
+        clients_flush(s->clients, clock_now_ns());
+    }
+    if (s->workers != NULL) {
+        workers_end(s->workers, END_WORKERS_NS);
+    }
+    head_link_free(s->head);
+    offload_free(s->offload); /* what it was given is done, and told, before its takers go */
+    clients_free(s->clients);
+    workers_free(s->workers);
+    programs_free(s->programs);
+    logs_free(s->logs);
+    raylet_core_free(s->core);
+    loop_remove(&s->parent_source);
+    loop_remove(&s->signal_source);
+    close_fd(&s->signal_fd);
+    loop_free(s->loop);
+    events_fini(&s->events);
+    events_fini(&s->stepped);
+    buffer_fini(&s->scratch);
+}
+
+int shell_run(const struct shell_config *config, struct failure *f)
+{
+    struct shell *s = xcalloc(1, sizeof *s);
+    s->config = config;
+    s->signal_fd = -1;
+    int r = begin(s, f);
+    if (r == 0) {
+        while (!s->done) {
+            turn(s);
+        }
+        log_info("ending%s%s", s->end.code != 0 ? ": " : "", s->end.message);
+        r = s->end.code;
+        *f = s->end;
+    }
+    end(s);
+    free(s);
+    return r;
+}

@@ -1,0 +1,441 @@
+#include "raylet/workers.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/numbers.h"
+#include "raylet/descent.h"
+#include "raylet/launcher.h"
+
+#define CHILDREN_SEEN_MAX 4096u
+
+struct worker {
+    struct workers *workers;
+    uint32_t number, client;
+    pid_t pid;
+    int pidfd, status_fd; /* status_fd: -1 once it is known whether the program runs */
+    bool refused;         /* EVENT_WORKER_REFUSED was the last word of it */
+    uint64_t kill_at_ns;  /* its channel is over: it has until then to end; NS_FOREVER: no */
+    struct loop_source exit_source, status_source;
+    struct list link;
+};
+
+struct workers {
+    struct workers_config config;
+    struct clients *clients;
+    struct numbers table;
+    struct list all;
+    bool ending; /* no more events */
+};
+
+static struct worker *find(struct workers *w, uint32_t worker)
+{
+    return numbers_get(&w->table, worker);
+}
+
+static void signal_group(const struct worker *k, int signal)
+{
+    /* The leader's own number serves until it is reaped, which only we do. */
+    if (kill(-k->pid, signal) < 0 && errno == ESRCH) {
+        (void)kill(k->pid, signal);
+    }
+}
+
+static void refuse(struct workers *w, uint32_t worker, const struct failure *f)
+{
+    log_warn("worker %u: %s", worker, f->message);
+    if (!w->ending) {
+        struct raylet_event *event = events_add(w->config.events, EVENT_WORKER_REFUSED);
+        event->worker = worker;
+        event->failure = events_failure(w->config.events, f);
+    }
+}
+
+/* Learns whether the program runs, if that is known by now. */
+static void read_outcome(struct worker *k)
+{
+    struct workers *w = k->workers;
+    struct failure f = {0};
+    int r = k->status_fd >= 0 ? launcher_outcome(k->status_fd, &f) : -EAGAIN;
+    if (r == -EAGAIN) {
+        return;
+    }
+    loop_remove(&k->status_source);
+    close_fd(&k->status_fd);
+    if (r == CODE_PROGRAM) {
+        k->refused = true;
+        refuse(w, k->number, &f);
+    } else if (!w->ending) {
+        struct raylet_event *event = events_add(w->config.events, EVENT_WORKER_STARTED);
+        event->worker = k->number;
+        event->pid = k->pid;
+    }
+}
+
+static void status_ready(struct loop_source *source, uint32_t epoll_events)
+{
+    read_outcome(source->arg);
+}
+
+/* Why a program that never opened its channel ended, in the words that it left. */
+static void explain_early_exit(struct worker *k, int wait_status, struct failure *f)
+{
+    char line[256], how[64];
+    logs_last_line(k->workers->config.logs, k->number, line);
+    if (WIFSIGNALED(wait_status)) {
+        snprintf(how, sizeof how, "signal %d ended it", WTERMSIG(wait_status));
+    } else {
+        snprintf(how, sizeof how, "it ended with exit code %d", WEXITSTATUS(wait_status));
+    }
+    if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 127 && line[0] != '\0') {
+        failure_set(f, CODE_PROGRAM, "The program does not start: %s", line);
+    } else if (line[0] != '\0') {
+        failure_set(
+            f, CODE_PROGRAM,
+            "The program does not start as a worker: %s before it called drt_init; its last "
+            "line on standard error: %s",
+            how, line);
+    } else {
+        failure_set(f, CODE_PROGRAM,
+                    "The program does not start as a worker: %s before it called drt_init. It must "
+                    "call drt_init (or drt_init_or_exit) first of all in main.",
+                    how);
+    }
+    if (WIFSIGNALED(wait_status)) {
+        f->signal = WTERMSIG(wait_status);
+    } else {
+        f->exit_code = WEXITSTATUS(wait_status);
+    }
+}
+
+static void worker_free(struct worker *k)
+{
+    loop_remove(&k->exit_source);
+    loop_remove(&k->status_source);
+    close_fd(&k->pidfd);
+    close_fd(&k->status_fd);
+    list_unlink(&k->link);
+    (void)numbers_remove(&k->workers->table, k->number);
+    free(k);
+}
+
+/* Its process is a zombie: ends its group, takes its last words, tells the core. */
+static void finish(struct worker *k)
+{
+    struct workers *w = k->workers;
+    struct failure f = {0};
+    int status = 0;
+    uint64_t claimed[2];
+    signal_group(k, SIGKILL);
+    (void)waitpid(k->pid, &status, 0);
+    logs_ended(w->config.logs, k->number);
+    read_outcome(k);
+    bool opened = clients_is_open(w->clients, k->client);
+    clients_worker_drain(w->clients, k->client, claimed);
+    opened = opened || clients_is_open(w->clients, k->client);
+    if (!k->refused && !w->ending) {
+        if (!opened) {
+            explain_early_exit(k, status, &f);
+        }
+        struct raylet_event *event = events_add(w->config.events, EVENT_WORKER_EXITED);
+        event->worker = k->number;
+        event->client = k->client;
+        event->pid = k->pid;
+        event->wait_status = status;
+        event->claimed[0] = claimed[0];
+        event->claimed[1] = claimed[1];
+        event->failure = events_failure(w->config.events, &f);
+    }
+    clients_worker_finish(w->clients, k->client);
+    log_debug("worker %u (pid %d) ended: status 0x%x", k->number, (int)k->pid, (unsigned)status);
+    worker_free(k);
+    workers_sweep(w);
+}
+
+static void exit_ready(struct loop_source *source, uint32_t epoll_events)
+{
+    finish(source->arg);
+}
+
+static int watch(struct worker *k)
+{
+    struct loop *loop = k->workers->config.loop;
+    k->pidfd = (int)syscall(SYS_pidfd_open, k->pid, 0);
+    if (k->pidfd < 0) {
+        return -errno;
+    }
+    (void)fcntl(k->pidfd, F_SETFD, FD_CLOEXEC);
+    int r = loop_add(loop, &k->exit_source, k->pidfd, EPOLLIN, exit_ready, k);
+    if (r == 0) {
+        r = loop_add(loop, &k->status_source, k->status_fd, EPOLLIN, status_ready, k);
+    }
+    return r;
+}
+
+/* Makes the process and all that is ours of it. On failure nothing is left of it but `k`. */
+static int start_process(struct worker *k, const struct workers_start *start)
+{
+    struct workers *w = k->workers;
+    int pair[2], ends[2];
+    int r = logs_open(w->config.logs, k->number, ends);
+    if (r != 0) {
+        return r;
+    }
+    CLEANUP_FD int out = ends[0];
+    CLEANUP_FD int err = ends[1];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0) {
+        return -errno;
+    }
+    CLEANUP_FD int mine = pair[0];
+    CLEANUP_FD int theirs = pair[1];
+    struct launch launch = {
+        .worker = k->number,
+        .name = start->name,
+        .cwd = start->cwd,
+        .env = start->env,
+        .umask = start->umask,
+        .node_dir = w->config.node_dir,
+        .files_max = w->config.files_max,
+        .program_fd = start->program_fd,
+        .socket_fd = theirs,
+        .out_fd = out,
+        .err_fd = err,
+    };
+    (void)fcntl(theirs, F_SETFL, 0); /* the SDK waits on it */
+    r = launcher_spawn(&launch, &k->pid, &k->status_fd);
+    if (r != 0) {
+        return r;
+    }
+    r = watch(k);
+    if (r == 0) {
+        r = clients_add_worker(w->clients, mine, k->number, k->pid, &k->client);
+        mine = -1; /* taken either way */
+    }
+    if (r != 0) {
+        signal_group(k, SIGKILL);
+        (void)waitpid(k->pid, NULL, 0);
+    }
+    return r;
+}
+
+void workers_spawn(struct workers *w, const struct workers_start *start)
+{
+    struct worker *k = xcalloc(1, sizeof *k);
+    k->workers = w;
+    k->number = start->worker;
+    k->pidfd = k->status_fd = -1;
+    k->kill_at_ns = NS_FOREVER;
+    list_init(&k->link);
+    ASSERT(find(w, start->worker) == NULL && start->worker != 0);
+    int r = start_process(k, start);
+    if (r != 0) {
+        struct failure f;
+        failure_set(&f, CODE_PROGRAM, "A worker of %s cannot be started: %s.%s", start->name,
+                    strerror(-r),
+                    r == -EAGAIN || r == -EMFILE || r == -ENOMEM
+                        ? " The limits of this machine (ulimit -u, ulimit -n, memory) are reached."
+                        : "");
+        logs_ended(w->config.logs, k->number);
+        worker_free(k);
+        refuse(w, start->worker, &f);
+        return;
+    }
+    numbers_set(&w->table, k->number, k);
+    list_append(&w->all, &k->link);
+}
+
+void workers_kill(struct workers *w, uint32_t worker, int signal)
+{
+    struct worker *k = find(w, worker);
+    if (k != NULL) {
+        signal_group(k, signal);
+    }
+}
+
+void workers_on_silent(void *arg, uint32_t worker, bool broken)
+{
+    struct worker *k = find(arg, worker);
+    if (k == NULL) {
+        return;
+    }
+    if (broken) {
+        signal_group(k, SIGKILL);
+    } else {
+        /* Most often it is about to end: its last lines of output take a moment. */
+        k->kill_at_ns = clock_now_ns() + WORKERS_SILENT_NS;
+    }
+}
+
+void workers_on_greeted(void *arg, uint32_t worker)
+{
+    struct worker *k = find(arg, worker);
+    if (k != NULL) {
+        read_outcome(k);
+    }
+}
+
+uint64_t workers_next_ns(const struct workers *w)
+{
+    uint64_t next_ns = NS_FOREVER;
+    LIST_FOREACH(node, &w->all)
+    {
+        next_ns = MIN_OF(next_ns, list_entry(node, struct worker, link)->kill_at_ns);
+    }
+    return next_ns;
+}
+
+void workers_tick(struct workers *w, uint64_t now_ns)
+{
+    LIST_FOREACH(node, &w->all)
+    {
+        struct worker *k = list_entry(node, struct worker, link);
+        if (now_ns >= k->kill_at_ns) {
+            log_warn("worker %u left its channel and does not end: killed", k->number);
+            k->kill_at_ns = NS_FOREVER;
+            signal_group(k, SIGKILL);
+        }
+    }
+}
+
+size_t workers_used(const struct workers *w)
+{
+    return w->table.used;
+}
+
+/* Whether a child that we did not start belongs to a worker that lives. */
+static bool belongs(struct workers *w, pid_t pid)
+{
+    pid_t session = getsid(pid);
+    LIST_FOREACH(node, &w->all)
+    {
+        if (list_entry(node, struct worker, link)->pid == session) {
+            return true;
+        }
+    }
+    uint64_t number = descent_variable_u64(pid, LAUNCHER_WORKER);
+    return number != 0 && number <= UINT32_MAX && find(w, (uint32_t)number) != NULL;
+}
+
+static bool is_worker(const struct workers *w, pid_t pid)
+{
+    LIST_FOREACH(node, &w->all)
+    {
+        if (list_entry(node, struct worker, link)->pid == pid) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void workers_sweep(struct workers *w)
+{
+    pid_t *children = xmalloc(CHILDREN_SEEN_MAX * sizeof *children);
+    size_t count = descent_children(children, CHILDREN_SEEN_MAX);
+    for (size_t i = 0; i < count; i++) {
+        pid_t pid = children[i];
+        if (is_worker(w, pid) || waitpid(pid, NULL, WNOHANG) == pid || belongs(w, pid)) {
+            continue;
+        }
+        /* Its own children become ours when it is gone, and SIGCHLD brings us here again. */
+        log_info("process %d was left behind by a worker: killed", (int)pid);
+        (void)kill(pid, SIGKILL);
+    }
+    free(children);
+}
+
+/* Waits until one of the workers has ended, or some stray has. */
+static void wait_for_ends(struct workers *w, uint64_t limit_ns)
+{
+    uint64_t deadline_ns = clock_now_ns() + limit_ns;
+    pid_t strays[1];
+    for (;;) {
+        LIST_FOREACH_SAFE(node, &w->all)
+        {
+            struct worker *k = list_entry(node, struct worker, link);
+            struct pollfd ended = {.fd = k->pidfd, .events = POLLIN};
+            if (poll(&ended, 1, 0) == 1) {
+                finish(k);
+            }
+        }
+        workers_sweep(w);
+        bool none = list_is_empty(&w->all) && descent_children(strays, 1) == 0;
+        if (none || clock_now_ns() >= deadline_ns) {
+            return;
+        }
+        (void)poll(NULL, 0, 1);
+    }
+}
+
+void workers_end(struct workers *w, uint64_t limit_ns)
+{
+    w->ending = true;
+    LIST_FOREACH(node, &w->all)
+    {
+        signal_group(list_entry(node, struct worker, link), SIGKILL);
+    }
+    wait_for_ends(w, limit_ns);
+    if (!list_is_empty(&w->all)) {
+        log_error("%zu workers did not end in time", w->table.used);
+    }
+}
+
+struct workers *workers_new(const struct workers_config *config)
+{
+    struct workers *w = xcalloc(1, sizeof *w);
+    w->config = *config;
+    numbers_init(&w->table);
+    list_init(&w->all);
+    if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) {
+        log_warn("cannot become the reaper of what workers start: %s", strerror(errno));
+    }
+    return w;
+}
+
+void workers_set_clients(struct workers *w, struct clients *clients)
+{
+    w->clients = clients;
+}
+
+void workers_free(struct workers *w)
+{
+    if (w == NULL) {
+        return;
+    }
+    LIST_FOREACH_SAFE(node, &w->all)
+    {
+        worker_free(list_entry(node, struct worker, link));
+    }
+    numbers_fini(&w->table);
+    free(w);
+}
+
+struct stray_search {
+    const char *node_dir;
+    size_t ended;
+};
+
+static void end_if_stray(pid_t pid, void *arg)
+{
+    struct stray_search *search = arg;
+    if (pid != getpid() && descent_has_variable(pid, LAUNCHER_WORKER_NODE, search->node_dir)) {
+        (void)kill(pid, SIGKILL);
+        search->ended++;
+    }
+}
+
+size_t workers_end_strays(const char *node_dir)
+{
+    struct stray_search search = {.node_dir = node_dir};
+    descent_each(end_if_stray, &search);
+    return search.ended;
+}
