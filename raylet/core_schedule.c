@@ -18,6 +18,7 @@ static void take(struct raylet_core *c, struct worker *w, struct pool *pool)
     pool->classes++;
     resource_set_take(&c->available, &pool->shape->asked);
     list_append(&pool->leased, &w->place_link);
+    w->charged_ns = c->now_ns;
     c->used_clock_ns = MAX_OF(c->used_clock_ns, pool->used_ns);
 }
 
@@ -108,21 +109,19 @@ void worker_report(struct raylet_core *c, struct worker *w)
 
 static void observe(struct raylet_core *c, struct worker *w)
 {
-    uint64_t took = c->now_ns - w->mark_ns;
-
     if (w->reported > 0) {
-        uint64_t each = took / w->reported;
+        uint64_t each = MAX_OF((c->now_ns - w->mark_ns) / w->reported, 1u);
         struct class_ *k = w->last_class;
-        each = each == 0 ? 1 : each;
         k->duration_ns = k->duration_ns == 0 ? each : (3 * k->duration_ns + each) / 4;
         w->reported = 0;
+        w->mark_ns = c->now_ns;
         class_unuse(c, k); /* kept by the first result of the step */
         w->last_class = NULL;
     }
     if (w->pool != NULL) {
-        w->pool->used_ns += took;
+        w->pool->used_ns += c->now_ns - w->charged_ns;
+        w->charged_ns = c->now_ns;
     }
-    w->mark_ns = c->now_ns;
 }
 
 void worker_leave(struct raylet_core *c, struct worker *w)
@@ -261,13 +260,21 @@ static bool must_yield(const struct class_ *k, uint32_t stuck_above, uint64_t le
     return stuck_above + k->level->stuck > p->stuck && least_used_ns + SLICE_NS < p->used_ns;
 }
 
-static struct worker *open_lease(struct class_ *k, uint32_t prefill)
+/* It takes more: it is not waiting for answers, being stopped, or held up by a body that runs long.
+ */
+static bool is_open(const struct raylet_core *c, const struct worker *w, uint32_t prefill)
+{
+    return w->state == WORKER_LEASED && w->client != NULL && w->placed < prefill &&
+           w->taking_back == 0 && !w->stopping &&
+           (w->placed == 0 || c->now_ns - w->mark_ns < LONG_NS);
+}
+
+static struct worker *open_lease(const struct raylet_core *c, struct class_ *k, uint32_t prefill)
 {
     LIST_FOREACH(at, &k->pool->leased)
     {
         struct worker *w = list_entry(at, struct worker, place_link);
-        if (w->state == WORKER_LEASED && w->client != NULL && w->placed < prefill &&
-            w->taking_back == 0 && !w->stopping) {
+        if (is_open(c, w, prefill)) {
             return w;
         }
     }
@@ -385,7 +392,7 @@ static bool serve(struct raylet_core *c, struct class_ *k, uint32_t stuck_above,
 
     while (left > 0 && k->queued > 0) {
         if (w == NULL || w->placed >= prefill) {
-            w = may_top_up ? open_lease(k, prefill) : NULL;
+            w = may_top_up ? open_lease(c, k, prefill) : NULL;
         }
         if (w == NULL) {
             switch (new_lease(c, k, &w)) {

@@ -302,6 +302,7 @@ struct worker {
     uint32_t taking_back;      /* TAKE_BACKs without an answer */
     uint64_t free_slots[2];    /* bit set */
     uint64_t mark_ns;          /* since when the first in order runs, as far as we know */
+    uint64_t charged_ns;       /* up to when its pool was charged for it */
     uint32_t reported;         /* results in this step */
     struct class_ *last_class; /* of the last of them; only within the step */
     uint64_t blocked_units;    /* CPU given back while blocked */

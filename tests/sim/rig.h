@@ -1,0 +1,122 @@
+/*
+ * One raylet core with fake processes around it: a head that says yes, drivers, and workers whose
+ * every move the test makes. No I/O; time is a number. The unit tests of the core read as timelines
+ * with it, and the simulation drives many moves by a seed.
+ */
+#ifndef TESTS_SIM_RIG_H
+#define TESTS_SIM_RIG_H
+
+#include "common/clock.h"
+#include "raylet/core.h"
+
+#define RIG_PROCESSES 512
+
+struct rig_run { /* a RUN that lies in a worker's ring */
+    uint32_t slot;
+    struct object_id task;
+    uint32_t attempt, returns, class_number;
+    uint64_t payload; /* its first 8 bytes */
+    uint64_t needs;   /* the sum of the first 8 bytes of its needed values */
+};
+
+enum rig_word { RIG_FREE, RIG_OFFERED, RIG_CLAIMED, RIG_TAKEN };
+
+struct rig_process {
+    bool used, alive, welcomed, refused, closed;
+    uint32_t client;              /* handle */
+    uint32_t worker;              /* number; 0: a driver or tool */
+    bool leave;                   /* was asked to */
+    uint32_t words[LOCAL_CLAIMS]; /* slot << 0 kept apart: */
+    uint8_t states[LOCAL_CLAIMS]; /* enum rig_word */
+    bool cancel[LOCAL_CLAIMS];
+    struct rig_run ring[256];
+    uint32_t ring_first, ring_count;
+    struct rig_run current; /* claimed; returns 0: none */
+    uint64_t next_number;   /* of the objects it makes */
+    uint32_t classes;
+    uint64_t credit_back;
+    uint32_t cancelled_code;
+};
+
+struct rig_value { /* what a driver was told of an object */
+    struct object_id id;
+    uint32_t answers, state, code;
+    uint64_t value;
+};
+
+struct rig {
+    struct raylet_core *core;
+    uint64_t now_ns;
+    uint32_t node;
+    bool head_up, head_answers; /* answers: false = messages to it are only counted */
+    bool check;                 /* raylet_core_check after each step */
+    uint64_t next_job;
+    uint32_t next_client;
+    uint32_t impossible; /* FEASIBLE answered with no so many times */
+    uint32_t joins, job_news, job_ends, spawns, kills, quits, program_loads, fences;
+    bool spawn_fails, start_dies; /* workers cannot be started; end before their OPEN */
+    struct rig_process processes[RIG_PROCESSES];
+    struct rig_value *values;
+    uint32_t value_count, value_room;
+    struct arena arena; /* of the events of one turn */
+    struct raylet_event events[1024];
+    uint32_t event_count;
+    struct state_reply reply; /* the last; shallow, valid until the next step */
+    char reply_line[512];
+};
+
+void rig_init(struct rig *r, int cpus, const char *custom, int custom_total);
+void rig_fini(struct rig *r);
+
+/* Steps until nothing comes of it any more (at most 1,000 turns). */
+void rig_settle(struct rig *r);
+/* Time passes, timers fire on the way, in order. */
+void rig_pass(struct rig *r, uint64_t ns);
+struct raylet_event *rig_event(struct rig *r, enum raylet_event_kind kind); /* for the next turn */
+struct local_msg *rig_say(struct rig *r, struct rig_process *p, enum local_type type);
+
+void rig_head(struct rig *r, bool up);
+struct rig_process *rig_driver(struct rig *r); /* opened; welcomed if the head answers */
+struct rig_process *rig_tool(struct rig *r);
+void rig_driver_end(struct rig *r, struct rig_process *p, bool goodbye);
+
+struct rig_class {
+    int cpus_x10000;
+    const char *custom;
+    int custom_x10000, priority;
+};
+uint32_t rig_class(struct rig *r, struct rig_process *p, const char *function,
+                   struct rig_class class_);
+
+struct rig_task {
+    uint32_t class_number, returns, max_attempts, flags, parent_slot;
+    uint64_t payload, timeout_ns, backoff_ns;
+    const struct object_id *needs;
+    size_t need_count;
+    const struct object_id *refs;
+    size_t ref_count;
+};
+struct object_id rig_submit(struct rig *r, struct rig_process *p,
+                            struct rig_task task); /* not yet stepped */
+struct object_id rig_put(struct rig *r, struct rig_process *p, uint64_t value);
+void rig_get(struct rig *r, struct rig_process *p, struct object_id id);
+void rig_release(struct rig *r, struct rig_process *p, struct object_id id);
+void rig_cancel(struct rig *r, struct rig_process *p, struct object_id id, uint32_t flags);
+void rig_query(struct rig *r, struct rig_process *p, struct state_query query);
+
+/* The first live worker that has something in its ring and no body; NULL if none. */
+struct rig_process *rig_ready_worker(struct rig *r);
+/* It claims the next that was not taken back; false: there is none. */
+bool rig_claim(struct rig *r, struct rig_process *w);
+void rig_return(struct rig *r, struct rig_process *w,
+                uint64_t value); /* all its returns: value, value + 1, ... */
+void rig_return_alias(struct rig *r, struct rig_process *w, struct object_id target);
+void rig_fail(struct rig *r, struct rig_process *w, int app_code);
+void rig_crash(struct rig *r, struct rig_process *w, int signal);
+uint32_t rig_live_workers(struct rig *r);
+/* Runs all that can run: each body returns its payload plus the sum of its needs. How many ran. */
+uint32_t rig_run_all(struct rig *r);
+
+const struct rig_value *rig_value(struct rig *r, struct object_id id); /* NULL: no answer yet */
+
+#endif
