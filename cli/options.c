@@ -3,7 +3,7 @@
 #define PLACE_OPTIONS                                                                              \
     {"cluster", 'C', ARGS_TEXT, "NAME", "the cluster under ~/.drt; else DRT_CLUSTER", 0},          \
     {                                                                                              \
-        "dir", 0, ARGS_TEXT, "DIR", "its directory, wherever that is", 0                           \
+        "dir", 'd', ARGS_TEXT, "DIR", "the cluster's directory; else DRT_DIR", 0                   \
     }
 #define SHOW_OPTIONS                                                                               \
     {"json", 0, ARGS_FLAG, NULL, "as JSON, for other programs", 0},                                \

@@ -4,34 +4,12 @@
 
 #include <cmocka.h>
 
-#include <poll.h>
-#include <signal.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cli/ask.h"
 #include "common/files.h"
-#include "proto/local.h"
+#include "tests/unit/cli/fake_daemon.h"
 #include "tests/unit/cli/fixture.h"
-
-/* What the other process does when it is asked. */
-enum manner { ANSWERS, REFUSES, DIES, TALKS_NONSENSE };
-
-struct fake {
-    char dir[64];
-    pid_t pid;
-};
-
-static void send_message(struct ring_channel *c, const struct local_msg *m)
-{
-    struct buffer packed = {0};
-    local_encode(m, buffer_extend(&packed, local_size(m)));
-    if (ring_send(c, bytes_of(packed.data, packed.size)) != 0) {
-        _exit(1);
-    }
-    buffer_fini(&packed);
-}
 
 static void answer(struct ring_channel *c, const struct local_query *query)
 {
@@ -44,108 +22,8 @@ static void answer(struct ring_channel *c, const struct local_query *query)
     if (query->query.kind == STATE_EXPLAIN) {
         failure_set(&last.reply.reply.failure, CODE_NOT_FOUND, "no such task");
     }
-    send_message(c, &first);
-    send_message(c, &last);
-}
-
-static void handle(struct ring_channel *c, const struct local_msg *m, enum manner manner)
-{
-    struct local_msg out = {.type = LOCAL_WELCOME, .welcome = {.node_name = "", .cluster = "fake"}};
-    if (m->type == LOCAL_OPEN && manner == REFUSES) {
-        out.type = LOCAL_REFUSED;
-        memset(&out.refused, 0, sizeof out.refused);
-        failure_set(&out.refused.failure, CODE_REFUSED, "not you");
-        send_message(c, &out);
-    } else if (m->type == LOCAL_OPEN) {
-        if (m->open.role != ROLE_TOOL) {
-            _exit(1);
-        }
-        send_message(c, &out);
-    } else if (m->type == LOCAL_QUERY && manner == DIES) {
-        _exit(0);
-    } else if (m->type == LOCAL_QUERY && manner == TALKS_NONSENSE) {
-        if (ring_send(c, bytes_of_text("nonsense nonsense")) != 0) {
-            _exit(1);
-        }
-    } else if (m->type == LOCAL_QUERY) {
-        answer(c, &m->query);
-    }
-}
-
-NORETURN static void serve(int listener, enum manner manner)
-{
-    struct ring_peer peer;
-    struct ring_channel c = {0};
-    struct arena arena = {0};
-    int program = -1, socket;
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    struct pollfd fd = {.fd = listener, .events = POLLIN};
-    while ((socket = ring_accept(listener, &peer)) == -EAGAIN) {
-        poll(&fd, 1, 5000);
-    }
-    fd.fd = socket;
-    int r;
-    while ((r = ring_greet(socket, &c, &program)) == -EAGAIN) {
-        poll(&fd, 1, 5000);
-    }
-    for (;;) {
-        struct bytes data;
-        struct local_msg m;
-        const char *why;
-        while (ring_receive(&c, &arena, &data) == 1) {
-            if (local_decode(data, &arena, &m, &why) != 0) {
-                _exit(1);
-            }
-            handle(&c, &m, manner);
-        }
-        if (ring_flush(&c) < 0) {
-            _exit(1);
-        }
-        struct pollfd fds[2] = {{.fd = c.doorbell_mine, .events = POLLIN},
-                                {.fd = socket, .events = POLLIN}};
-        if (ring_arm(&c) && poll(fds, 2, 5000) > 0 && fds[1].revents != 0) {
-            _exit(0);
-        }
-        ring_disarm(&c);
-    }
-}
-
-/* A directory with a listening socket at `relative` and a process behind it. */
-static void fake_start(struct fake *f, const char *relative, enum manner manner)
-{
-    char path[PLACE_PATH_MAX];
-    snprintf(path, sizeof path, "%s/%s", f->dir, relative);
-    int listener = ring_listen(path);
-    assert_true(listener >= 0);
-    f->pid = fork();
-    assert_true(f->pid >= 0);
-    if (f->pid == 0) {
-        serve(listener, manner);
-    }
-    close(listener);
-}
-
-static int setup(void **state)
-{
-    struct fake *f = xcalloc(1, sizeof *f);
-    snprintf(f->dir, sizeof f->dir, "/tmp/drt-test-ask-XXXXXX");
-    if (mkdtemp(f->dir) == NULL) {
-        return -1;
-    }
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fake *f = *state;
-    if (f->pid > 0) {
-        kill(f->pid, SIGKILL);
-        waitpid(f->pid, NULL, 0);
-    }
-    int r = files_remove_tree(f->dir);
-    free(f);
-    return r;
+    fake_send(c, &first);
+    fake_send(c, &last);
 }
 
 static int open_fake(const struct fake *f, struct ask *ask, struct failure *failure)
@@ -163,7 +41,8 @@ static void answers_of_several_questions_are_whole(void **state)
     const struct state_query queries[2] = {
         {.kind = STATE_TASKS, .id = "", .node = "", .state = "", .name = ""},
         {.kind = STATE_EXPLAIN, .id = "last", .node = "", .state = "", .name = ""}};
-    fake_start(f, "head.sock", ANSWERS);
+    f->answer = answer;
+    fake_start(f, "head.sock", FAKE_ANSWERS);
     assert_int_equal(open_fake(f, &ask, &failure), EXIT_DONE);
     assert_false(ask.from_node);
     for (int round = 0; round < 3; round++) {
@@ -194,7 +73,8 @@ static void a_node_answers_for_want_of_the_head(void **state)
     assert_int_equal(files_make_dirs(nodes, 0700), 0);
     int lock = files_lock(path);
     assert_true(lock >= 0);
-    fake_start(f, "nodes/box/sock", ANSWERS);
+    f->answer = answer;
+    fake_start(f, "nodes/box/sock", FAKE_ANSWERS);
     /* A head that was killed leaves its socket behind. */
     snprintf(path, sizeof path, "%s/head.sock", f->dir);
     close(ring_listen(path));
@@ -219,7 +99,7 @@ static void a_refusal_is_told(void **state)
     struct fake *f = *state;
     struct ask ask;
     struct failure failure = {0};
-    fake_start(f, "head.sock", REFUSES);
+    fake_start(f, "head.sock", FAKE_REFUSES);
     assert_int_equal(open_fake(f, &ask, &failure), EXIT_REFUSED);
     assert_string_equal(failure.message, "not you");
 }
@@ -233,11 +113,11 @@ static void a_daemon_that_breaks_is_told(void **state)
     const struct state_query query = {
         .kind = STATE_TASKS, .id = "", .node = "", .state = "", .name = ""};
     const struct {
-        enum manner manner;
+        enum fake_manner manner;
         int status;
         const char *says;
-    } cases[] = {{DIES, EXIT_NO_CLUSTER, "ended while"},
-                 {TALKS_NONSENSE, EXIT_FAILED, "cannot be read"}};
+    } cases[] = {{FAKE_DIES, EXIT_NO_CLUSTER, "ended while"},
+                 {FAKE_TALKS_NONSENSE, EXIT_FAILED, "cannot be read"}};
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         fake_start(f, "head.sock", cases[i].manner);
         assert_int_equal(open_fake(f, &ask, &failure), EXIT_DONE);
@@ -246,9 +126,7 @@ static void a_daemon_that_breaks_is_told(void **state)
         assert_non_null(strstr(failure.message, cases[i].says));
         answer_fini(&answer);
         ask_close(&ask);
-        kill(f->pid, SIGKILL);
-        waitpid(f->pid, NULL, 0);
-        f->pid = 0;
+        fake_stop(f);
     }
 }
 
@@ -258,11 +136,13 @@ int main(void)
     unsetenv("DRT_CLUSTER");
     unsetenv("DRT_NODE");
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(answers_of_several_questions_are_whole, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_node_answers_for_want_of_the_head, setup, teardown),
-        cmocka_unit_test_setup_teardown(nobody_answers, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_refusal_is_told, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_daemon_that_breaks_is_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(answers_of_several_questions_are_whole, fake_setup,
+                                        fake_teardown),
+        cmocka_unit_test_setup_teardown(a_node_answers_for_want_of_the_head, fake_setup,
+                                        fake_teardown),
+        cmocka_unit_test_setup_teardown(nobody_answers, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(a_refusal_is_told, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(a_daemon_that_breaks_is_told, fake_setup, fake_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,149 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include <jansson.h>
+#include <unistd.h>
+
+#include "cli/logs.h"
+#include "tests/unit/cli/fake_daemon.h"
+#include "tests/unit/cli/fixture.h"
+
+static const struct state_worker workers[] = {
+    {.number = 12, .job = 3, .node = "box-1", .state = "idle"},
+    {.number = 13, .job = 3, .node = "box-1", .state = "dead"},
+    {.number = 14, .job = 4, .node = "box-1", .state = "idle"},
+};
+
+/* "worker-12.out 000", ... : worker 12 wrote three lines of output, 13 one of each. */
+static void answer_log(const struct state_query *q, struct state_reply *ret)
+{
+    static const char out12[] = "twelve 0\ntwelve 1\ntwelve 2\n", out13[] = "thirteen\n",
+                      err13[] = "bad\xff\n";
+    const char *text = q->worker == 12  ? (q->stream == 1 ? out12 : "")
+                       : q->stream == 1 ? out13
+                                        : err13;
+    size_t size = strlen(text);
+    size_t at = MIN_OF((size_t)q->offset, size);
+    /* In pieces, so that the reader has to come again. */
+    ret->log = bytes_of(text + at, MIN_OF(size - at, (size_t)9));
+    ret->log_offset = at;
+    ret->log_end = size;
+    ret->log_closed = true;
+}
+
+static void answer(struct ring_channel *c, const struct local_query *query)
+{
+    struct local_msg m = {.type = LOCAL_REPLY, .reply = {.request = query->request}};
+    struct state_reply *r = &m.reply.reply;
+    r->last = true;
+    switch (query->query.kind) {
+    case STATE_TASKS:
+        r->tasks = strcmp(query->query.id, "1-5.9") == 0 ? &fixture_tasks[0] : &fixture_tasks[1];
+        r->task_count = 1;
+        break;
+    case STATE_JOBS:
+        r->jobs = &fixture_jobs[0];
+        r->job_count = 1;
+        break;
+    case STATE_WORKERS:
+        r->workers = workers;
+        r->worker_count = ARRAY_SIZE(workers);
+        break;
+    default:
+        answer_log(&query->query, r);
+    }
+    fake_send(c, &m);
+}
+
+/* What show_logs wrote to standard output. */
+static int captured(struct fake *f, struct logs logs, char out[1024])
+{
+    int saved = dup(STDOUT_FILENO), pipe_fds[2];
+    assert_int_equal(pipe(pipe_fds), 0);
+    f->answer = answer;
+    fake_start(f, "head.sock", FAKE_ANSWERS);
+    logs.show.dir = f->dir;
+    fflush(stdout);
+    dup2(pipe_fds[1], STDOUT_FILENO);
+    int status = show_logs(&logs);
+    dup2(saved, STDOUT_FILENO);
+    close(saved);
+    close(pipe_fds[1]);
+    ssize_t n, size = 0;
+    while ((n = read(pipe_fds[0], out + size, (size_t)(1023 - size))) > 0) {
+        size += n;
+    }
+    out[size] = '\0';
+    close(pipe_fds[0]);
+    fake_stop(f);
+    return status;
+}
+
+static void of_a_job_with_who_wrote_it(void **state)
+{
+    char out[1024];
+    static const char expected[] = "==> worker 12 on box-1, standard output <==\n"
+                                   "twelve 0\ntwelve 1\ntwelve 2\n"
+                                   "\n==> worker 13 on box-1, standard output <==\n"
+                                   "thirteen\n"
+                                   "\n==> worker 13 on box-1, standard error <==\n"
+                                   "bad\xff\n";
+    struct logs job = {.show = {.wish = {.job = 3}}, .task = ""};
+    assert_int_equal(captured(*state, job, out), EXIT_DONE);
+    assert_string_equal(out, expected);
+    struct logs newest = {.task = ""};
+    assert_int_equal(captured(*state, newest, out), EXIT_DONE);
+    assert_string_equal(out, expected);
+    job.follow = true; /* ends when all have ended */
+    assert_int_equal(captured(*state, job, out), EXIT_DONE);
+    assert_string_equal(out, expected);
+}
+
+static void of_one_task_or_worker_plainly(void **state)
+{
+    char out[1024];
+    struct logs task = {.task = "1-5.10"};
+    assert_int_equal(captured(*state, task, out), EXIT_DONE);
+    assert_string_equal(out, "twelve 0\ntwelve 1\ntwelve 2\n");
+    struct logs worker = {.task = "", .worker = 13, .stream = 1};
+    assert_int_equal(captured(*state, worker, out), EXIT_DONE);
+    assert_string_equal(out, "thirteen\n");
+}
+
+static void of_a_task_that_never_ran(void **state)
+{
+    char out[1024];
+    struct logs task = {.task = "1-5.9"};
+    assert_int_equal(captured(*state, task, out), EXIT_FAILED);
+    assert_string_equal(out, "");
+}
+
+static void as_json(void **state)
+{
+    char out[1024];
+    struct logs worker = {.show = {.json = true}, .task = "", .worker = 13};
+    assert_int_equal(captured(*state, worker, out), EXIT_DONE);
+    json_t *array = json_loads(out, 0, NULL);
+    assert_int_equal(json_array_size(array), 2);
+    json_t *err = json_array_get(array, 1);
+    assert_string_equal(json_string_value(json_object_get(err, "stream")), "stderr");
+    assert_string_equal(json_string_value(json_object_get(err, "node")), "box-1");
+    assert_int_equal(json_integer_value(json_object_get(err, "worker")), 13);
+    assert_int_equal(json_integer_value(json_object_get(err, "end_bytes")), 5);
+    assert_string_equal(json_string_value(json_object_get(err, "text")), "bad?\n");
+    json_decref(array);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(of_a_job_with_who_wrote_it, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(of_one_task_or_worker_plainly, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(of_a_task_that_never_ran, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(as_json, fake_setup, fake_teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
