@@ -92,7 +92,9 @@ static int unknown_option(struct parse *p, const char *word, size_t length)
         name[length] = '\0';
     }
     for (const struct args_option *o = p->verb->options; o->name != NULL; o++) {
-        consider(&near, name, o->name);
+        if (o->help != NULL) {
+            consider(&near, name, o->name);
+        }
     }
     consider(&near, name, "help");
     consider(&near, name, "version");

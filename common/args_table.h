@@ -20,7 +20,7 @@ struct args_option {
      * the value only where it reads as one, and never for ARGS_TEXT (there only --name=VALUE gives
      * one). */
     const char *value;
-    const char *help; /* one line */
+    const char *help; /* one line; NULL: an option that only our own programs use, never shown */
     uint64_t max;     /* U64: 0 = no limit */
 };
 

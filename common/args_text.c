@@ -6,9 +6,18 @@ static const struct args_option EVERYWHERE[] = {
     {.name = NULL},
 };
 
+/* The first one from here on that people should see. */
+static const struct args_option *shown(const struct args_option *option)
+{
+    while (option->name != NULL && option->help == NULL) {
+        option++;
+    }
+    return option;
+}
+
 static size_t options_width(const struct args_option *options, size_t width)
 {
-    for (; options->name != NULL; options++) {
+    for (options = shown(options); options->name != NULL; options = shown(options + 1)) {
         size_t own =
             strlen(options->name) + (options->value != NULL ? strlen(options->value) + 1 : 0);
         width = MAX_OF(width, own);
@@ -18,7 +27,7 @@ static size_t options_width(const struct args_option *options, size_t width)
 
 static void write_options(const struct args_option *options, size_t width, struct buffer *out)
 {
-    for (; options->name != NULL; options++) {
+    for (options = shown(options); options->name != NULL; options = shown(options + 1)) {
         if (options->letter != 0) {
             buffer_printf(out, "  -%c, ", options->letter);
         } else {
@@ -98,7 +107,8 @@ static void write_bash(const struct args_program *p, struct buffer *out)
                        " --help --version\"\n    else\n        case \"${COMP_WORDS[1]}\" in\n");
     for (const struct args_verb *verb = p->verbs; verb->name != NULL; verb++) {
         buffer_printf(out, "        %s) words=\"", verb->name);
-        for (const struct args_option *o = verb->options; o->name != NULL; o++) {
+        for (const struct args_option *o = shown(verb->options); o->name != NULL;
+             o = shown(o + 1)) {
             buffer_printf(out, "--%s ", o->name);
         }
         buffer_append_text(out, "--help --version\" ;;\n");
@@ -132,7 +142,7 @@ static void write_zsh_text(const char *text, struct buffer *out)
 
 static void write_zsh_options(const struct args_option *options, struct buffer *out)
 {
-    for (; options->name != NULL; options++) {
+    for (options = shown(options); options->name != NULL; options = shown(options + 1)) {
         bool optional = options->value != NULL && options->value[0] == '[';
         buffer_printf(out, " \\\n            '--%s%s[", options->name,
                       options->value == NULL ? ""
@@ -203,7 +213,7 @@ static void write_roff(const char *text, struct buffer *out)
 
 static void write_roff_options(const struct args_option *options, struct buffer *out)
 {
-    for (; options->name != NULL; options++) {
+    for (options = shown(options); options->name != NULL; options = shown(options + 1)) {
         buffer_append_text(out, ".TP\n\\fB");
         if (options->letter != 0) {
             buffer_printf(out, "\\-%c\\fR, \\fB", options->letter);

@@ -19,6 +19,7 @@ static const struct args_option START_OPTIONS[] = {
     {.name = "dir", .kind = ARGS_TEXT, .value = "DIR", .help = "the cluster's directory"},
     {.name = "memory", .kind = ARGS_SIZE, .value = "SIZE", .help = "memory to use"},
     {.name = "num-cpus", .kind = ARGS_DOUBLE, .value = "N", .help = "CPUs to use"},
+    {.name = "inner", .kind = ARGS_U64, .value = "FD"},
     {.name = NULL},
 };
 
@@ -277,6 +278,20 @@ static int free_out(void **state)
     return 0;
 }
 
+static void test_options_without_help_are_taken_and_never_shown(void **state)
+{
+    assert_int_equal(parse("start a:1 --inner 5"), ARGS_RUN);
+    assert_int_equal(args_get(&args, "inner")->number, 5);
+    assert_int_equal(parse("help start"), ARGS_SHOW);
+    args_completion(&PROGRAM, "bash", &out);
+    args_completion(&PROGRAM, "zsh", &out);
+    args_manual(&PROGRAM, &out);
+    assert_null(strstr(buffer_text(&out), "inner"));
+    assert_non_null(strstr(buffer_text(&out), "num-cpus"));
+    assert_int_equal(parse("start a:1 --innr 5"), ARGS_USAGE);
+    assert_null(strstr(buffer_text(&out), "inner"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -292,6 +307,7 @@ int main(void)
         cmocka_unit_test(test_help_and_version),
         cmocka_unit_test(test_bash_completes),
         cmocka_unit_test(test_zsh_and_manual_have_every_option),
+        cmocka_unit_test(test_options_without_help_are_taken_and_never_shown),
     };
     return cmocka_run_group_tests(tests, NULL, free_out);
 }
