@@ -1,0 +1,93 @@
+#include <malloc.h>
+#include <stdio.h>
+
+#include "common/args.h"
+#include "head/start.h"
+
+enum verb { VERB_START = 1, VERB_STOP, VERB_REKEY };
+
+static const struct args_option START_OPTIONS[] = {
+    {"port", 'p', ARGS_U64, "N", "listen at this port (default: 7420, or the next free one)",
+     65535},
+    {"bind", 0, ARGS_TEXT, "ADDRESS", "listen at this address only (default: all of this machine)",
+     0},
+    {"cluster", 0, ARGS_TEXT, "NAME", "the cluster's name (default: default)", 0},
+    {"dir", 0, ARGS_TEXT, "DIR", "its directory (default: ~/.drt/NAME)", 0},
+    {"foreground", 0, ARGS_FLAG, NULL, "stay, for systemd and containers", 0},
+    {"parent-pipe", 0, ARGS_U64, "FD", NULL, 1 << 20},
+    {0},
+};
+
+static const struct args_option PLACE_OPTIONS[] = {
+    {"cluster", 0, ARGS_TEXT, "NAME", "the cluster's name", 0},
+    {"dir", 0, ARGS_TEXT, "DIR", "its directory", 0},
+    {0},
+};
+
+static const struct args_verb VERBS[] = {
+    {.name = "start",
+     .things = "",
+     .help = "start the head of a cluster on this machine; it returns when it is ready",
+     .example = {"drt-head start", "drt-head start --cluster test --port 7500 --foreground"},
+     .options = START_OPTIONS,
+     .tag = VERB_START},
+    {.name = "stop",
+     .things = "",
+     .help = "stop the head; nodes keep their work and wait for it",
+     .example = {"drt-head stop", "drt-head stop --cluster test"},
+     .options = PLACE_OPTIONS,
+     .tag = VERB_STOP},
+    {.name = "rekey",
+     .things = "",
+     .help = "make new keys while the head is stopped; the old ones open nothing then",
+     .example = {"drt-head rekey", "drt-head rekey --dir /srv/drt"},
+     .options = PLACE_OPTIONS,
+     .tag = VERB_REKEY},
+    {0},
+};
+
+static const struct args_program PROGRAM = {
+    .name = "drt-head",
+    .help = "the head of a drt cluster: who is a member, which jobs exist",
+    .verbs = VERBS,
+};
+
+static int start(const struct args *a)
+{
+    const struct args_value *port = args_get(a, "port");
+    const struct args_value *pipe = args_get(a, "parent-pipe");
+    struct start_options options = {
+        .dir = args_get(a, "dir")->text,
+        .cluster = args_get(a, "cluster")->text,
+        .bind = args_get(a, "bind")->text,
+        .port_given = port->given,
+        .foreground = args_get(a, "foreground")->given,
+        .port = (uint16_t)port->number,
+        .parent_pipe = pipe->given ? (int)pipe->number : -1,
+    };
+    return start_head(&options);
+}
+
+int main(int argc, char **argv)
+{
+    struct args a;
+    struct buffer out = {0};
+    /* Few threads, little memory: one arena for all is enough, and small. */
+    (void)mallopt(M_ARENA_MAX, 1);
+    int outcome = args_parse(&PROGRAM, argc, argv, &a, &out);
+    if (outcome != ARGS_RUN) {
+        fputs(buffer_text(&out), outcome == ARGS_SHOW ? stdout : stderr);
+        buffer_fini(&out);
+        return outcome == ARGS_SHOW ? 0 : 2;
+    }
+    buffer_fini(&out);
+    switch ((enum verb)a.verb->tag) {
+    case VERB_START:
+        return start(&a);
+    case VERB_STOP:
+        return stop_head(args_get(&a, "dir")->text, args_get(&a, "cluster")->text);
+    case VERB_REKEY:
+        return rekey_head(args_get(&a, "dir")->text, args_get(&a, "cluster")->text);
+    }
+    return 2;
+}

@@ -1,0 +1,274 @@
+#include "head/start.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/files.h"
+#include "common/log.h"
+#include "common/place.h"
+#include "common/text.h"
+#include "head/address.h"
+#include "head/daemon.h"
+#include "head/running.h"
+#include "head/shell.h"
+
+struct start {
+    const struct start_options *options;
+    struct place place;
+    struct keys_head keys;
+    int lock;
+    int report; /* -1: in the foreground, or told */
+    bool ready;
+};
+
+static int fail(const struct failure *f)
+{
+    fprintf(stderr, "drt-head: %s\n", f->message);
+    return f->code == CODE_REFUSED ? 4 : f->code == CODE_NOT_FOUND ? 3 : 1;
+}
+
+/* ---- what people see ---- */
+
+/* "~/.drt/default" for what lies at home. */
+static void append_short(struct buffer *out, const char *path)
+{
+    const char *home = getenv("HOME");
+    size_t size = home != NULL ? strlen(home) : 0;
+    bool is_at_home =
+        size > 1 && strncmp(path, home, size) == 0 && (path[size] == '/' || path[size] == '\0');
+    buffer_append_text(out, is_at_home ? "~" : "");
+    buffer_append_text(out, path + (is_at_home ? size : 0));
+}
+
+static void print_screen(const struct start *s, int32_t pid, const char *address)
+{
+    struct place found;
+    struct failure ignored;
+    CLEANUP(buffer_fini) struct buffer dir = {0}, option = {0};
+    append_short(&dir, s->place.dir);
+    /* Where the plain commands would find another cluster, or none, they are shown with the
+     * directory. */
+    bool is_plain =
+        place_find(NULL, NULL, &found, &ignored) == 0 && strcmp(found.dir, s->place.dir) == 0;
+    if (!is_plain) {
+        buffer_printf(&option, " --dir %s", buffer_text(&dir));
+    }
+    printf("Cluster \"%s\" is up.\n\n", s->keys.cluster);
+    printf("  Head         %s   (pid %d, this machine)\n", address, pid);
+    printf("  Directory    %s\n\n", buffer_text(&dir));
+    printf("  Add this machine            drt-node join %s%s\n", address, buffer_text(&option));
+    printf("  Add another machine         copy %s/join.key there, then\n", buffer_text(&dir));
+    printf("                              drt-node join %s --join-file join.key\n", address);
+    printf("  Look                        drt status%s\n", buffer_text(&option));
+    printf("  Stop all on this machine    drt stop%s\n", buffer_text(&option));
+    fflush(stdout);
+}
+
+/* ---- the directory ---- */
+
+static int make_dir(const struct place *place, struct failure *f)
+{
+    struct stat st;
+    int r = files_make_dirs(place->dir, 0700);
+    if (r == 0 && stat(place->dir, &st) < 0) {
+        r = -errno;
+    }
+    if (r == 0 && st.st_uid != geteuid()) {
+        return failure_set(f, CODE_REFUSED,
+                           "%s belongs to another user. Choose another directory with --dir",
+                           place->dir);
+    }
+    if (r == 0 && (st.st_mode & 077) != 0 && chmod(place->dir, 0700) < 0) {
+        r = -errno;
+    }
+    return r == 0 ? 0
+                  : failure_set(f, CODE_FAILED, "cannot make the directory %s: %s", place->dir,
+                                strerror(-r));
+}
+
+static int take_lock(struct start *s, struct failure *f)
+{
+    struct running running;
+    char path[PLACE_PATH_MAX];
+    int r = place_path(&s->place, "head.lock", path);
+    s->lock = r != 0 ? r : files_lock(path);
+    if (s->lock >= 0) {
+        return 0;
+    }
+    if (s->lock != -EWOULDBLOCK) {
+        return failure_set(f, CODE_FAILED, "cannot lock %s: %s", path, strerror(-s->lock));
+    }
+    running_read(&s->place, &running);
+    return failure_set(f, CODE_EXISTS,
+                       "a head of cluster \"%s\" runs already (pid %d, port %u). Look with 'drt "
+                       "status', stop it with 'drt-head stop', or name another cluster with "
+                       "--cluster",
+                       s->place.cluster, running.pid, address_remembered_port(&s->place));
+}
+
+/* The cluster's name where the directory's own name is another one. */
+static int write_name(const struct start *s, struct failure *f)
+{
+    const char *slash = strrchr(s->place.dir, '/');
+    char path[PLACE_PATH_MAX], text[80];
+    if (slash != NULL && strcmp(slash + 1, s->keys.cluster) == 0) {
+        return 0;
+    }
+    int size = snprintf(text, sizeof text, "%s\n", s->keys.cluster);
+    int r = place_path(&s->place, "name", path);
+    r = r != 0 ? r : files_write_atomic(path, text, (size_t)size, 0600);
+    return r == 0 ? 0 : failure_set(f, CODE_FAILED, "cannot write %s: %s", path, strerror(-r));
+}
+
+static int take_keys(struct start *s, struct failure *f)
+{
+    int r = keys_load_head(&s->place, &s->keys, f);
+    if (r == CODE_NOT_FOUND) {
+        r = keys_create(&s->place, s->place.cluster, &s->keys, f);
+        return r != 0 ? r : write_name(s, f);
+    }
+    const char *wanted = s->options->cluster;
+    if (r == 0 && wanted != NULL && strcmp(wanted, s->keys.cluster) != 0) {
+        return failure_set(f, CODE_EXISTS,
+                           "%s holds cluster \"%s\", not \"%s\". Choose another directory, or "
+                           "leave --cluster out",
+                           s->place.dir, s->keys.cluster, wanted);
+    }
+    return r;
+}
+
+static int prepare(struct start *s, struct failure *f)
+{
+    int r = place_for_start(s->options->dir, s->options->cluster, &s->place, f);
+    r = r != 0 ? r : make_dir(&s->place, f);
+    r = r != 0 ? r : take_lock(s, f);
+    return r != 0 ? r : take_keys(s, f);
+}
+
+/* ---- running ---- */
+
+static void on_ready(void *arg, const char *address)
+{
+    struct start *s = arg;
+    s->ready = true;
+    running_write(&s->place);
+    if (s->options->foreground) {
+        print_screen(s, getpid(), address);
+        return;
+    }
+    struct daemon_report report = {.pid = getpid()};
+    (void)text_copy(report.words, sizeof report.words, address);
+    daemon_report(&s->report, &report);
+}
+
+static int run(struct start *s, struct failure *f)
+{
+    struct head_shell_config config = {
+        .place = &s->place,
+        .keys = &s->keys,
+        .bind = s->options->bind,
+        .port_given = s->options->port_given,
+        .port = s->options->port,
+        .parent_pipe = s->options->parent_pipe,
+        .on_ready = on_ready,
+        .arg = s,
+    };
+    int r = head_shell_run(&config, f);
+    if (s->ready) {
+        running_remove(&s->place);
+    }
+    return r;
+}
+
+static int run_daemon(struct start *s)
+{
+    char log[PLACE_PATH_MAX];
+    struct daemon_report report = {0};
+    struct failure f;
+    int keep[] = {s->lock, s->options->parent_pipe};
+    int r = place_path(&s->place, "head.log", log);
+    r = r != 0 ? r
+               : daemon_begin(log, keep, s->options->parent_pipe >= 0 ? 2 : 1, &s->report, &report);
+    if (r < 0) {
+        failure_set(&f, CODE_FAILED, "the head could not be started: %s. %s tells more",
+                    strerror(-r), log);
+        return fail(&f);
+    }
+    if (r == 0) {
+        log_init("drt-head", LOG_LEVEL_INFO);
+        if (run(s, &report.failure) != 0) {
+            log_error("%s", report.failure.message);
+            daemon_report(&s->report, &report);
+            return 1;
+        }
+        return 0;
+    }
+    if (report.failure.code != 0) {
+        return fail(&report.failure);
+    }
+    print_screen(s, report.pid, report.words);
+    return 0;
+}
+
+int start_head(const struct start_options *options)
+{
+    struct start s = {.options = options, .lock = -1, .report = -1};
+    struct failure f;
+    umask(077);
+    if (prepare(&s, &f) != 0) {
+        close_fd(&s.lock);
+        return fail(&f);
+    }
+    int r;
+    if (options->foreground) {
+        log_init("drt-head", LOG_LEVEL_INFO);
+        r = run(&s, &f) != 0 ? fail(&f) : 0;
+    } else {
+        r = run_daemon(&s);
+    }
+    close_fd(&s.lock);
+    return r;
+}
+
+/* ---- stop, rekey ---- */
+
+int stop_head(const char *dir, const char *cluster)
+{
+    struct place place;
+    struct failure f;
+    int r = place_find(dir, cluster, &place, &f);
+    r = r != 0 ? r : running_stop(&place, &f);
+    if (r != 0) {
+        return fail(&f);
+    }
+    printf("The head of \"%s\" is stopped. Nodes keep their work and look for it at the same "
+           "address.\n",
+           place.cluster);
+    return 0;
+}
+
+int rekey_head(const char *dir, const char *cluster)
+{
+    struct start_options options = {.dir = dir, .cluster = cluster};
+    struct start s = {.options = &options, .lock = -1};
+    struct failure f;
+    int r = place_for_start(dir, cluster, &s.place, &f);
+    if (r == 0 && access(s.place.dir, F_OK) < 0) {
+        r = failure_set(&f, CODE_NOT_FOUND, "there is no cluster in %s. 'drt-head start' makes one",
+                        s.place.dir);
+    }
+    r = r != 0 ? r : take_lock(&s, &f);
+    r = r != 0 ? r : keys_rekey(&s.place, &s.keys, &f);
+    close_fd(&s.lock);
+    if (r != 0) {
+        return fail(&f);
+    }
+    printf("Cluster \"%s\" has new keys; the old ones open nothing.\n\n"
+           "  Start it again           drt-head start\n"
+           "  Nodes elsewhere          copy join.key there again, then join again\n"
+           "  Clients elsewhere        copy client.key there again\n",
+           s.keys.cluster);
+    return 0;
+}
