@@ -398,9 +398,9 @@ static void worker_went(struct raylet_core *c, struct worker *w)
     if (w->state == WORKER_IDLE) {
         worker_enter(c, w, WORKER_LEAVING);
     }
-    worker_kill(c, w,
-                SIGKILL); /* a worker without its channel serves nothing; its exit is told apart */
-    w->stopping = false;
+    if (!w->stopping) {
+        worker_kill(c, w, SIGKILL); /* without its channel it serves nothing; its exit comes */
+    }
 }
 
 void client_down(struct raylet_core *c, const struct raylet_event *e)

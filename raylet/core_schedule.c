@@ -441,31 +441,44 @@ static uint64_t least_used(const struct raylet_core *c)
     return least;
 }
 
+static void put_before(struct list *all, struct list *those)
+{
+    while (!list_is_empty(those)) {
+        struct list *last = those->prev;
+        list_unlink(last);
+        list_prepend(all, last);
+    }
+}
+
 /* One level: its classes in turn, until each is empty or can get nothing now. */
 static void serve_level(struct raylet_core *c, struct level *l, uint32_t stuck_above,
                         uint64_t least_used_ns)
 {
-    struct list again;
+    struct list served, unserved;
 
-    list_init(&again);
-    for (uint32_t i = 0; i < CLASSES_PER_TURN && !list_is_empty(&l->turn); i++) {
+    list_init(&served);
+    list_init(&unserved);
+    for (uint32_t i = 0; i < CLASSES_PER_TURN && !list_is_empty(&l->turn);) {
         struct class_ *k = list_entry(list_first(&l->turn), struct class_, run_link);
+        uint64_t before = k->queued;
         bool more = serve(c, k, stuck_above, least_used_ns);
         if (k->queued == 0) {
-            continue; /* it left the list; the level may be gone with it */
+            k->served = false;
+            continue; /* it left the list */
         }
+        k->served = k->served || k->queued < before;
         list_unlink(&k->run_link);
-        list_append(more ? &l->turn : &again, &k->run_link);
         if (more) {
-            i--; /* as long as something is placed there is progress */
+            list_append(&l->turn, &k->run_link);
+            continue;
         }
+        list_append(k->served ? &served : &unserved, &k->run_link);
+        k->served = false;
+        i++;
     }
     /* who got nothing comes first in the next turn */
-    while (!list_is_empty(&again)) {
-        struct list *last = again.prev;
-        list_unlink(last);
-        list_prepend(&l->turn, last);
-    }
+    put_before(&l->turn, &served);
+    put_before(&l->turn, &unserved);
 }
 
 static void reserve(struct raylet_core *c)

@@ -204,6 +204,7 @@ struct class_ {
     struct list run_link; /* in its level's turn while the queue is not empty */
     struct level *level;
     uint64_t duration_ns;    /* observed, smoothed; 0: not yet known */
+    bool served;             /* something of it was placed in this turn; only within it */
     bool stuck;              /* in the last turn it found no resources */
     uint64_t stuck_since_ns; /* since when without a break; 0: not */
     UT_hash_handle hh;

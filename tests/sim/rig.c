@@ -584,8 +584,9 @@ void rig_query(struct rig *r, struct rig_process *p, struct state_query q)
 struct rig_process *rig_ready_worker(struct rig *r)
 {
     for (uint32_t i = 0; i < RIG_PROCESSES; i++) {
-        struct rig_process *p = &r->processes[i];
+        struct rig_process *p = &r->processes[(r->turn + i) % RIG_PROCESSES];
         if (p->used && p->alive && p->worker != 0 && p->current.returns == 0 && p->ring_count > 0) {
+            r->turn = (r->turn + i + 1) % RIG_PROCESSES;
             return p;
         }
     }

@@ -56,6 +56,7 @@ struct rig {
     uint32_t joins, job_news, job_ends, spawns, kills, quits, program_loads, fences;
     bool spawn_fails, start_dies; /* workers cannot be started; end before their OPEN */
     struct rig_process processes[RIG_PROCESSES];
+    uint32_t turn; /* of rig_ready_worker */
     struct rig_value *values;
     uint32_t value_count, value_room;
     struct arena arena; /* of the events of one turn */
@@ -104,7 +105,7 @@ void rig_release(struct rig *r, struct rig_process *p, struct object_id id);
 void rig_cancel(struct rig *r, struct rig_process *p, struct object_id id, uint32_t flags);
 void rig_query(struct rig *r, struct rig_process *p, struct state_query query);
 
-/* The first live worker that has something in its ring and no body; NULL if none. */
+/* The next live worker, in turn, that has something in its ring and no body; NULL if none. */
 struct rig_process *rig_ready_worker(struct rig *r);
 /* It claims the next that was not taken back; false: there is none. */
 bool rig_claim(struct rig *r, struct rig_process *w);
