@@ -6,7 +6,7 @@
 #include "cli/rows_json.h"
 #include "common/text.h"
 
-enum { PIECE_BYTES = 64 << 10, STREAMS_MAX = 2048 };
+enum { PIECE_BYTES = 64 << 10, STREAMS_MAX = 2048, ROWS_ASKED = 1000 };
 #define FOLLOW_PAUSE_NS (200 * NS_PER_MS)
 
 /* One file that a worker writes. */
@@ -78,36 +78,85 @@ static int find_task(struct reader *r, struct failure *f)
     return status;
 }
 
+static bool has_worker(const struct reader *r, uint64_t worker, const char *node)
+{
+    for (size_t i = 0; i < r->count; i++) {
+        if (r->streams[i].worker == worker && strcmp(r->streams[i].node, node) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Workers that ran a task of the job and have ended since; raylets remember the last tasks. */
+static int find_ended(struct reader *r, const struct answer *answer, uint64_t job,
+                      struct failure *f)
+{
+    int status = EXIT_DONE;
+    for (size_t i = 0; i < answer->task_count && status == EXIT_DONE; i++) {
+        const struct state_task *t = &answer->tasks[i];
+        const char *node = text_or(t->node, "");
+        if (t->job == job && t->worker != 0 && !has_worker(r, t->worker, node)) {
+            status = add_worker(r, t->worker, node, f);
+        }
+    }
+    return status;
+}
+
+static int by_worker(const void *left, const void *right)
+{
+    const struct stream *a = left, *b = right;
+    int order = strcmp(a->node, b->node);
+    if (order != 0) {
+        return order;
+    }
+    if (a->worker != b->worker) {
+        return a->worker < b->worker ? -1 : 1;
+    }
+    return a->stream < b->stream ? -1 : a->stream > b->stream;
+}
+
 /* All workers of a job, or the one that was named. */
 static int find_workers(struct reader *r, uint64_t job, struct failure *f)
 {
     struct wish wish = r->logs->show.wish;
     wish.thing = "";
     wish.job = job;
-    wish.limit = STREAMS_MAX;
-    struct state_query query = query_of(&wish, STATE_WORKERS);
-    struct answer answer;
-    answer_init(&answer);
-    int status = ask_rows(&r->ask, &query, 1, &answer, f);
-    if (status == EXIT_DONE && answer.failure.code != 0) {
-        *f = answer.failure;
+    wish.limit = ROWS_ASKED;
+    const struct state_query queries[2] = {query_of(&wish, STATE_WORKERS),
+                                           query_of(&wish, STATE_TASKS)};
+    struct answer answers[2];
+    answer_init(&answers[0]);
+    answer_init(&answers[1]);
+    int status = ask_rows(&r->ask, queries, 2, answers, f);
+    if (status == EXIT_DONE && answers[0].failure.code != 0) {
+        *f = answers[0].failure;
         status = exit_of_failure(f);
     }
-    for (size_t i = 0; i < answer.worker_count && status == EXIT_DONE; i++) {
-        const struct state_worker *w = &answer.workers[i];
+    for (size_t i = 0; i < answers[0].worker_count && status == EXIT_DONE; i++) {
+        const struct state_worker *w = &answers[0].workers[i];
         bool wanted = r->logs->worker == 0 ? w->job == job : w->number == r->logs->worker;
         if (wanted) {
             status = add_worker(r, w->number, text_or(w->node, ""), f);
         }
     }
-    if (status == EXIT_DONE && r->count == 0 && r->logs->worker != 0) {
+    if (status == EXIT_DONE && r->logs->worker == 0) {
+        status = find_ended(r, &answers[1], job, f);
+    } else if (status == EXIT_DONE && r->count == 0) {
         /* It ended; its raylet still has what it wrote. */
         status = add_worker(r, r->logs->worker, text_or(wish.node, ""), f);
-    } else if (status == EXIT_DONE && r->count == 0) {
-        failure_set(f, CODE_NOT_FOUND, "job %" PRIu64 " has no worker whose log is kept.", job);
+    }
+    if (status == EXIT_DONE && r->count == 0) {
+        failure_set(f, CODE_NOT_FOUND,
+                    "job %" PRIu64 " has no worker whose log is kept. 'drt jobs' lists the jobs.",
+                    job);
         status = EXIT_FAILED;
     }
-    answer_fini(&answer);
+    if (r->count > 1) {
+        qsort(r->streams, r->count, sizeof *r->streams, by_worker);
+    }
+    answer_fini(&answers[1]);
+    answer_fini(&answers[0]);
     return status;
 }
 

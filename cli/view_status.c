@@ -182,7 +182,7 @@ static void put_failed(const struct answer *a, const struct screen *s, struct bu
     struct table *t = table_new(columns, ARRAY_SIZE(columns));
     for (size_t i = 0; i < a->task_count && table_row_count(t) < FAILED_MAX; i++) {
         const struct state_task *k = &a->tasks[i];
-        char when[32], id[ID_TEXT_SIZE];
+        char when[32], id[ID_TEXT_SIZE], story[160];
         bool failed = strcmp(k->state, "failed") == 0;
         if (!failed || k->ended_unix_ms + HOUR_MS < s->now_unix_ms) {
             continue;
@@ -191,7 +191,7 @@ static void put_failed(const struct answer *a, const struct screen *s, struct bu
         table_cell(t, TONE_PLAIN, "%s", screen_time(s, k->ended_unix_ms, when));
         table_cell(t, TONE_PLAIN, "%s", text_or(k->name, k->function));
         table_cell(t, TONE_PLAIN, "%s", text_or(k->node, "-"));
-        table_cell(t, TONE_BAD, "%s", text_or(k->reason, code_name((int)k->code)));
+        table_cell(t, TONE_BAD, "%s", task_story(k, story));
         table_cell(t, TONE_DIM, "drt logs --task %s", object_id_format(k->id, id));
     }
     if (table_row_count(t) > 0) {

@@ -13,7 +13,7 @@ static size_t tasks_ask(const struct wish *w, struct state_query *ret)
 
 static void put_row(const struct state_task *k, const struct screen *s, struct table *t)
 {
-    char id[ID_TEXT_SIZE], text[32];
+    char id[ID_TEXT_SIZE], text[32], story[160];
     uint64_t started = k->started_unix_ms, ended = k->ended_unix_ms;
     uint64_t waited_until = started != 0 ? started : ended != 0 ? ended : s->now_unix_ms;
 
@@ -33,8 +33,7 @@ static void put_row(const struct state_task *k, const struct screen *s, struct t
     table_cell(t, TONE_PLAIN, "%s", screen_span(k->submitted_unix_ms, waited_until, text));
     table_cell(t, TONE_PLAIN, "%s",
                screen_span(started, ended != 0 ? ended : s->now_unix_ms, text));
-    const char *reason = text_or(k->reason, k->code != 0 ? code_name((int)k->code) : "");
-    table_cell(t, k->code != 0 ? TONE_BAD : TONE_PLAIN, "%s", reason);
+    table_cell(t, k->code != 0 ? TONE_BAD : TONE_PLAIN, "%s", task_story(k, story));
 }
 
 static void tasks_text(const struct wish *w, const struct answer *answers, const struct screen *s,

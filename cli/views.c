@@ -1,5 +1,8 @@
 #include "cli/views.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 struct state_query query_of(const struct wish *w, enum state_kind kind)
 {
     return (struct state_query){
@@ -76,4 +79,49 @@ void put_amount(struct table *t, const struct screen *s, const struct state_node
                                  : "MiB");
     table_cell(t, TONE_PLAIN, "%s", text);
     table_cell(t, TONE_PLAIN, "%s", screen_bar(s, total - available, total, bar));
+}
+
+static const struct {
+    int code;
+    const char *words;
+} ENDS[] = {
+    {CODE_FAILED, "the function failed"},
+    {CODE_CRASHED, "its worker crashed"},
+    {CODE_EXITED, "its worker called exit"},
+    {CODE_MEMORY, "its worker used too much memory"},
+    {CODE_DEADLINE, "it ran past its limit of time"},
+    {CODE_CANCELLED, "cancelled"},
+    {CODE_NODE_LOST, "its node was lost"},
+    {CODE_OBJECT_LOST, "an argument was lost"},
+    {CODE_PROGRAM, "its program does not start"},
+    {CODE_UNKNOWN, "whether it ran cannot be known"},
+    {CODE_UNREACHABLE, "the owner of an argument does not answer"},
+    {CODE_CYCLE, "tasks waited for each other"},
+    {CODE_OWNER_LOST, "the owner of an argument was lost"},
+    {CODE_SIGNATURE, "a result or an argument of another kind"},
+    {CODE_IMPOSSIBLE, "no node could ever run it"},
+    {CODE_FULL, "no room"},
+    {CODE_TOO_LARGE, "a value above 1 MiB"},
+};
+
+const char *task_story(const struct state_task *t, char out[160])
+{
+    const char *reason = text_or(t->reason, "");
+    if (t->code == 0 || (*reason != '\0' && strcmp(reason, code_name((int)t->code)) != 0)) {
+        snprintf(out, 160, "%s", reason);
+        return out;
+    }
+    const char *words = code_name((int)t->code);
+    for (size_t i = 0; i < ARRAY_SIZE(ENDS); i++) {
+        if (ENDS[i].code == (int)t->code) {
+            words = ENDS[i].words;
+        }
+    }
+    if (t->attempt > 1) {
+        snprintf(out, 160, "%s, attempt %" PRIu32 " of %" PRIu32, words, t->attempt,
+                 t->max_attempts);
+    } else {
+        snprintf(out, 160, "%s", words);
+    }
+    return out;
 }

@@ -42,6 +42,9 @@ void sort_jobs(struct answer *a);
  * "-" if the node has none. */
 void put_amount(struct table *t, const struct screen *s, const struct state_node *n,
                 const char *name);
+/* Why a task waits, or how it ended: its raylet's words where it has some, else what its code means
+ * and how often it was tried. "" if there is nothing to say. */
+const char *task_story(const struct state_task *t, char out[160]);
 /* Whether a node serves no more. */
 bool node_is_gone(const struct state_node *n);
 

@@ -224,6 +224,22 @@ static void explain_shows_the_raylets_lines(void **state)
                      "Task 1-5.9 \"train\" waits since 41 s.\n  It asks CPU 1.?[31m\n");
 }
 
+static void ends_are_told_in_words(void **state)
+{
+    char out[160];
+    struct state_task t = {.code = CODE_CRASHED, .attempt = 4, .max_attempts = 4, .reason = ""};
+    assert_string_equal(task_story(&t, out), "its worker crashed, attempt 4 of 4");
+    t.reason = "DRT_E_CRASHED";
+    t.attempt = 1;
+    assert_string_equal(task_story(&t, out), "its worker crashed");
+    t.reason = "crashed with signal 11";
+    assert_string_equal(task_story(&t, out), "crashed with signal 11");
+    t = (struct state_task){.reason = "behind priority 5"};
+    assert_string_equal(task_story(&t, out), "behind priority 5");
+    t.reason = NULL;
+    assert_string_equal(task_story(&t, out), "");
+}
+
 static void questions_carry_the_filters(void **state)
 {
     const struct wish wish = {.thing = "last",
@@ -270,6 +286,7 @@ int main(void)
         cmocka_unit_test(jobs_are_newest_first),
         cmocka_unit_test(nothing_to_show_is_said),
         cmocka_unit_test(explain_shows_the_raylets_lines),
+        cmocka_unit_test(ends_are_told_in_words),
         cmocka_unit_test(questions_carry_the_filters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
