@@ -1,0 +1,44 @@
+/*
+ * The ring behind the common face of transports: a server that listens at a path and holds many
+ * peers, a client of one. For who needs whole messages and no more (the head's head.sock, the
+ * contract tests); raylet and SDK use the ring itself. Everything on one thread, with a loop or
+ * without (then `turn`). After on_up messages of a peer come in order; what it sent before its end
+ * is still delivered.
+ */
+#ifndef PROTO_TRANSPORT_RING_H
+#define PROTO_TRANSPORT_RING_H
+
+#include "common/loop.h"
+#include "proto/ring.h"
+#include "proto/transport.h"
+
+#define TRANSPORT_RING_QUEUE_MAX                                                                   \
+    (4u << 20) /* bytes that wait for one peer beside its ring; beyond: -EAGAIN */
+#define TRANSPORT_RING_PEERS_MAX 256u /* who comes beyond is turned away */
+#define TRANSPORT_RING_ONLY_PEER 1u   /* the peer of a client */
+
+/* Listens at `path` (see ring_listen). `loop` may be NULL. -errno */
+int transport_ring_server_new(struct loop *loop, const char *path,
+                              const struct transport_events *events,
+                              struct transport **ret) MUST_CHECK;
+/* Connects; blocks at most timeout_ns. on_up comes with the first turn; after on_down it is of no
+ * further use. Errors as of ring_connect. */
+int transport_ring_client_new(struct loop *loop, const char *path, uint64_t timeout_ns,
+                              const struct transport_events *events,
+                              struct transport **ret) MUST_CHECK;
+/* The same of a channel that is connected already; takes channel and socket, also when it fails. */
+int transport_ring_client_adopt(struct loop *loop, struct ring_channel *channel, int socket,
+                                const struct transport_events *events,
+                                struct transport **ret) MUST_CHECK;
+
+/* What the kernel said of a server's peer. 0, -ENOTCONN */
+int transport_ring_peer(const struct transport *t, uint64_t peer, struct ring_peer *ret) MUST_CHECK;
+
+struct transport_ring_counts {
+    uint64_t peers;   /* now, greeted or not */
+    uint64_t refused; /* other users', one too many, strange greetings */
+    uint64_t broken;  /* peers that broke the layout */
+};
+void transport_ring_count(const struct transport *t, struct transport_ring_counts *ret);
+
+#endif
