@@ -124,3 +124,23 @@ int fake_teardown(void **state)
     free(f);
     return r;
 }
+
+int fake_capture(int (*fn)(void *arg), void *arg, char out[4096])
+{
+    int ends[2], saved = dup(STDOUT_FILENO);
+    int r = pipe(ends);
+    ASSERT(r == 0 && saved >= 0);
+    fflush(stdout);
+    dup2(ends[1], STDOUT_FILENO);
+    int status = fn(arg);
+    dup2(saved, STDOUT_FILENO);
+    close(saved);
+    close(ends[1]);
+    ssize_t n, size = 0;
+    while ((n = read(ends[0], out + size, (size_t)(4095 - size))) > 0) {
+        size += n;
+    }
+    out[size] = '\0';
+    close(ends[0]);
+    return status;
+}

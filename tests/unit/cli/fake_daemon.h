@@ -25,6 +25,10 @@ int fake_teardown(void **state);
 /* Listens at `relative` in the directory and serves one connection from a process of its own. */
 void fake_start(struct fake *f, const char *relative, enum fake_manner manner);
 void fake_stop(struct fake *f);
+/* Calls fn with standard output caught: its text, at most 4,095 bytes, in `out`. Returns what fn
+ * did.
+ */
+int fake_capture(int (*fn)(void *arg), void *arg, char out[4096]);
 void fake_send(struct ring_channel *c, const struct local_msg *m);
 
 #endif

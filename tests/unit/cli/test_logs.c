@@ -5,7 +5,6 @@
 #include <cmocka.h>
 
 #include <jansson.h>
-#include <unistd.h>
 
 #include "cli/logs.h"
 #include "tests/unit/cli/fake_daemon.h"
@@ -69,33 +68,25 @@ static void answer(struct ring_channel *c, const struct local_query *query)
     fake_send(c, &m);
 }
 
-/* What show_logs wrote to standard output. */
-static int captured(struct fake *f, struct logs logs, char out[1024])
+static int run(void *logs)
 {
-    int saved = dup(STDOUT_FILENO), pipe_fds[2];
-    assert_int_equal(pipe(pipe_fds), 0);
+    return show_logs(logs);
+}
+
+/* What show_logs wrote to standard output. */
+static int captured(struct fake *f, struct logs logs, char out[4096])
+{
     f->answer = answer;
     fake_start(f, "head.sock", FAKE_ANSWERS);
     logs.show.dir = f->dir;
-    fflush(stdout);
-    dup2(pipe_fds[1], STDOUT_FILENO);
-    int status = show_logs(&logs);
-    dup2(saved, STDOUT_FILENO);
-    close(saved);
-    close(pipe_fds[1]);
-    ssize_t n, size = 0;
-    while ((n = read(pipe_fds[0], out + size, (size_t)(1023 - size))) > 0) {
-        size += n;
-    }
-    out[size] = '\0';
-    close(pipe_fds[0]);
+    int status = fake_capture(run, &logs, out);
     fake_stop(f);
     return status;
 }
 
 static void of_a_job_with_who_wrote_it(void **state)
 {
-    char out[1024];
+    char out[4096];
     static const char expected[] = "==> worker 12 on box-1, standard output <==\n"
                                    "twelve 0\ntwelve 1\ntwelve 2\n"
                                    "\n==> worker 13 on box-1, standard output <==\n"
@@ -115,7 +106,7 @@ static void of_a_job_with_who_wrote_it(void **state)
 
 static void of_one_task_or_worker_plainly(void **state)
 {
-    char out[1024];
+    char out[4096];
     struct logs task = {.task = "1-5.10"};
     assert_int_equal(captured(*state, task, out), EXIT_DONE);
     assert_string_equal(out, "twelve 0\ntwelve 1\ntwelve 2\n");
@@ -126,7 +117,7 @@ static void of_one_task_or_worker_plainly(void **state)
 
 static void of_a_task_that_never_ran(void **state)
 {
-    char out[1024];
+    char out[4096];
     struct logs task = {.task = "1-5.9"};
     assert_int_equal(captured(*state, task, out), EXIT_FAILED);
     assert_string_equal(out, "");
@@ -134,7 +125,7 @@ static void of_a_task_that_never_ran(void **state)
 
 static void as_json(void **state)
 {
-    char out[1024];
+    char out[4096];
     struct logs worker = {.show = {.json = true}, .task = "", .worker = 13};
     assert_int_equal(captured(*state, worker, out), EXIT_DONE);
     json_t *array = json_loads(out, 0, NULL);
