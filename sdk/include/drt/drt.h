@@ -280,8 +280,8 @@ DRT_API struct drt_ref drt_arg_ref(struct drt_call *call, size_t index); /* held
  */
 DRT_API int drt_return(struct drt_call *call, struct drt_value value); /* result 0 */
 DRT_API int drt_return_at(struct drt_call *call, size_t index, struct drt_value value);
-/* Room to write the result in place, zeroed, 64-aligned; NULL if it is too large or index is wrong:
- * then return at once. */
+/* Room to write the result in place, zeroed, aligned as views are; NULL if it is too large or index
+ * is wrong: then return at once. */
 DRT_API void *drt_return_create(struct drt_call *call, size_t index, size_t size); /* bytes */
 #define DRT_RETURN_ARRAY(call, index, T, count)                                                    \
     DRT_CAST_(T *, drt_return_records_((call), (index), #T, DRT_FLAT_(T), (count)))

@@ -1,0 +1,24 @@
+/*
+ * Asking the raylet for objects and taking its answers. Each object is asked for once; the answer
+ * stays with the reference. A get of one asks also for those that were submitted after it, so that
+ * a loop of gets is one message for each 1,024. With the runtime's lock held.
+ */
+#ifndef SDK_ASK_H
+#define SDK_ASK_H
+
+#include "sdk/runtime.h"
+
+/* Asks for an UNASKED object and for unasked ones that follow it. 0; as link_write. */
+int ask_following(struct slot *s, uint32_t number) MUST_CHECK;
+/* Asks for those of `refs` that are unasked, and for no others. 0; as link_write. */
+int ask_all(const struct drt_ref *refs, size_t count) MUST_CHECK;
+/* Asks for the whole value of a READY object. */
+int ask_whole(struct slot *s) MUST_CHECK;
+/* For who waits for room: asks for some that nobody asked for, so that their end becomes known.
+ * False if the ends of all are known and the raylet has heard of every release. */
+bool ask_some_left(void *unused);
+
+/* What the link brought: VALUES. */
+void ask_take(const struct local_msg *m);
+
+#endif

@@ -1,0 +1,231 @@
+#include "sdk/classes.h"
+
+#include "common/resources.h"
+
+struct class_key {
+    const struct drt_entry_ *entry;
+    int32_t priority;
+    uint32_t amount_count;
+    int64_t cpu_units, memory_units;
+};
+
+struct task_class {
+    struct task_class *next; /* of one bucket */
+    struct class_key key;
+    uint32_t number;
+    struct local_amount amounts[]; /* sorted by name; names owned */
+};
+
+#define BUCKETS 64u
+
+static struct task_class *buckets[BUCKETS];
+
+int options_copy(void *dst, size_t dst_size, const void *src, size_t src_size, const char *what)
+{
+    memset(dst, 0, dst_size);
+    if (src == NULL) {
+        return 0;
+    }
+    const uint8_t *bytes = src;
+    for (size_t i = dst_size; i < src_size; i++) {
+        if (bytes[i] != 0) {
+            return error_set(-E2BIG,
+                             "%s sets an option that this libdrt does not know: it was compiled "
+                             "with a newer drt.h; install the newer library",
+                             what);
+        }
+    }
+    memcpy(dst, src, MIN_OF(dst_size, src_size));
+    return 0;
+}
+
+static int check_amount(const char *task, const char *name, double amount, int64_t *ret_units)
+{
+    if (resource_units(amount, ret_units) != 0) {
+        return error_set(-EINVAL, "%s asks for %g of %s: an amount is not negative and a number",
+                         task, amount, name);
+    }
+    return 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const struct local_amount *x = a, *y = b;
+    return strcmp(x->name, y->name);
+}
+
+static int check_custom(const char *task, const struct drt_resource *r)
+{
+    static const char *const own[] = {"CPU", "memory"};
+    for (size_t i = 0; i < ARRAY_SIZE(own); i++) {
+        if (strcmp(r->name, own[i]) == 0) {
+            return error_set(-EINVAL, "%s names %s among its resources: use the option %s", task,
+                             own[i], i == 0 ? "num_cpus" : "memory_bytes");
+        }
+    }
+    size_t n = strlen(r->name);
+    if (n == 0 || n > RESOURCE_NAME_MAX ||
+        strspn(r->name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.:/-") !=
+            n ||
+        strchr("0123456789.:/-", r->name[0]) != NULL) {
+        return error_set(-EINVAL,
+                         "%s asks for a resource \"%.80s\": a name has at most %d letters, digits "
+                         "and _.:/-, and begins with a letter",
+                         task, r->name, RESOURCE_NAME_MAX);
+    }
+    return 0;
+}
+
+/* The custom resources, checked and sorted; what is zero is left out. */
+static int read_custom(const char *task, const struct drt_resource *resources,
+                       struct local_amount *amounts, uint32_t *ret_count)
+{
+    uint32_t n = 0;
+    for (const struct drt_resource *r = resources; r != NULL && r->name != NULL; r++) {
+        int64_t units;
+        int rc = check_custom(task, r);
+        if (rc == 0) {
+            rc = check_amount(task, r->name, r->amount, &units);
+        }
+        if (rc != 0) {
+            return rc;
+        }
+        if (n == CLASS_AMOUNTS_MAX - 2) {
+            return error_set(-EINVAL, "%s asks for more than %u custom resources", task,
+                             CLASS_AMOUNTS_MAX - 2);
+        }
+        if (units != 0) {
+            amounts[n++] = (struct local_amount){r->name, units};
+        }
+    }
+    qsort(amounts, n, sizeof *amounts, by_name);
+    for (uint32_t i = 1; i < n; i++) {
+        if (strcmp(amounts[i - 1].name, amounts[i].name) == 0) {
+            return error_set(-EINVAL, "%s asks for the resource %s twice: add the amounts up", task,
+                             amounts[i].name);
+        }
+    }
+    *ret_count = n;
+    return 0;
+}
+
+static int read_key(const struct drt_entry_ *entry, const struct drt_options *o,
+                    struct class_key *ret, struct local_amount *amounts)
+{
+    const char *task = entry->name;
+    *ret = (struct class_key){.entry = entry, .priority = o->priority, .cpu_units = RESOURCE_UNIT};
+    int rc = 0;
+    if (UNLIKELY(o->num_cpus != 0)) {
+        rc = check_amount(task, "CPUs", o->num_cpus == DRT_NO_CPU ? 0 : o->num_cpus,
+                          &ret->cpu_units);
+    }
+    if (rc == 0 && UNLIKELY(o->memory_bytes != 0)) {
+        rc = check_amount(task, "bytes of memory", (double)o->memory_bytes, &ret->memory_units);
+    }
+    if (rc == 0 && UNLIKELY(o->resources != NULL)) {
+        rc = read_custom(task, o->resources, amounts, &ret->amount_count);
+    }
+    return rc;
+}
+
+static bool is_same(const struct task_class *c, const struct class_key *key,
+                    const struct local_amount *amounts)
+{
+    if (c->key.entry != key->entry || c->key.priority != key->priority ||
+        c->key.cpu_units != key->cpu_units || c->key.memory_units != key->memory_units ||
+        c->key.amount_count != key->amount_count) {
+        return false;
+    }
+    for (uint32_t i = 0; i < key->amount_count; i++) {
+        if (c->amounts[i].units != amounts[i].units ||
+            strcmp(c->amounts[i].name, amounts[i].name) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static uint32_t bucket_of(const struct class_key *key)
+{
+    uint64_t h = (uint64_t)(uintptr_t)key->entry >> 4;
+    h = h * 31 + (uint64_t)key->cpu_units;
+    h = h * 31 + (uint64_t)key->memory_units;
+    h = h * 31 + (uint32_t)key->priority;
+    return (uint32_t)(h * UINT64_C(0x9E3779B97F4A7C15) >> 58);
+}
+
+static int tell(const struct task_class *c)
+{
+    struct local_amount amounts[CLASS_AMOUNTS_MAX];
+    uint32_t n = 0;
+    if (c->key.cpu_units != 0) {
+        amounts[n++] = (struct local_amount){"CPU", c->key.cpu_units};
+    }
+    if (c->key.memory_units != 0) {
+        amounts[n++] = (struct local_amount){"memory", c->key.memory_units};
+    }
+    for (uint32_t i = 0; i < c->key.amount_count; i++) {
+        amounts[n++] = c->amounts[i];
+    }
+    const struct drt_entry_ *e = c->key.entry;
+    struct local_msg m = {
+        .type = LOCAL_CLASS,
+        .class_ = {.number = c->number,
+                   .function = e->name,
+                   .kinds = bytes_of(e->kinds, strlen((const char *)e->kinds)),
+                   .amounts = amounts,
+                   .amount_count = n,
+                   .node = "",
+                   .labels = "",
+                   .priority = c->key.priority},
+    };
+    return link_write(&runtime.link, &m);
+}
+
+static NOINLINE int make(const struct class_key *key, const struct local_amount *amounts,
+                         uint32_t bucket, uint32_t *ret)
+{
+    struct task_class *c = xcalloc(1, sizeof *c + key->amount_count * sizeof c->amounts[0]);
+    c->key = *key;
+    c->number = ++runtime.last_class;
+    for (uint32_t i = 0; i < key->amount_count; i++) {
+        c->amounts[i] = (struct local_amount){xstrdup(amounts[i].name), amounts[i].units};
+    }
+    c->next = buckets[bucket];
+    buckets[bucket] = c;
+    *ret = c->number;
+    return tell(c);
+}
+
+int class_find(const struct drt_entry_ *entry, const struct drt_options *options, uint32_t *ret)
+{
+    struct class_key key;
+    struct local_amount amounts[CLASS_AMOUNTS_MAX];
+    int rc = read_key(entry, options, &key, amounts);
+    if (rc != 0 || !runtime_is_linked()) {
+        return rc;
+    }
+    uint32_t bucket = bucket_of(&key);
+    for (const struct task_class *c = buckets[bucket]; c != NULL; c = c->next) {
+        if (is_same(c, &key, amounts)) {
+            *ret = c->number;
+            return 0;
+        }
+    }
+    return make(&key, amounts, bucket, ret);
+}
+
+void classes_forget(void)
+{
+    for (uint32_t i = 0; i < BUCKETS; i++) {
+        while (buckets[i] != NULL) {
+            struct task_class *c = buckets[i];
+            buckets[i] = c->next;
+            for (uint32_t k = 0; k < c->key.amount_count; k++) {
+                free((char *)(uintptr_t)c->amounts[k].name);
+            }
+            free(c);
+        }
+    }
+    runtime.last_class = 0;
+}

@@ -1,0 +1,419 @@
+/*
+ * Reading results and waiting for them: drt_get_*, drt_await, drt_wait, drt_cancel.
+ */
+#include "common/clock.h"
+#include "sdk/ask.h"
+#include "sdk/requests.h"
+
+static uint64_t deadline_of(struct drt_span limit)
+{
+    return limit.ns_plus_1_ == 0 ? NS_FOREVER : ns_add(clock_now_ns(), limit.ns_plus_1_ - 1);
+}
+
+struct watch {
+    struct drt_ref ref;
+    uint32_t state;
+};
+
+static bool has_moved(void *arg)
+{
+    const struct watch *w = arg;
+    uint32_t number;
+    struct slot *s = objects_find(&runtime.objects, w->ref, &number);
+    return s == NULL || objects_of(&runtime.objects, s, &number)->state != w->state;
+}
+
+/* Waits with the lock held until the object is settled; `whole`: and its value is here. */
+static int settle(struct drt_ref ref, bool whole, uint64_t deadline_ns, struct slot **ret)
+{
+    for (;;) {
+        uint32_t number;
+        struct slot *s = runtime_find(ref, &number);
+        int r = 0;
+        if (UNLIKELY(s == NULL)) {
+            return -EBADF;
+        }
+        s = objects_of(&runtime.objects, s, &number);
+        if (s->state >= OBJECT_VALUE || (object_is_settled(s) && !whole)) {
+            *ret = s;
+            return 0;
+        }
+        if (s->state == OBJECT_UNASKED) {
+            r = ask_following(s, number);
+        } else if (s->state == OBJECT_READY) {
+            r = ask_whole(s);
+        } else {
+            struct watch w = {ref, s->state};
+            r = link_wait(&runtime.link, has_moved, &w, deadline_ns, runtime_body() != NULL);
+        }
+        if (r != 0) {
+            return r;
+        }
+    }
+}
+
+/* 0 with the lock held and a value in *ret; else unlocked. */
+static int open_value(struct drt_ref ref, struct value_view *ret)
+{
+    struct slot *s;
+    int r = runtime_enter();
+    if (r != 0) {
+        return r;
+    }
+    runtime_lock();
+    r = settle(ref, true, NS_FOREVER, &s);
+    if (r == 0 && s->state == OBJECT_ERROR) {
+        r = error_set_failure(s->failure);
+    }
+    if (r == 0 && value_decode(object_value(s), ret) != 0) {
+        r = error_set(DRT_E_OBJECT_LOST, "the value is broken");
+    }
+    if (r != 0) {
+        runtime_unlock();
+    }
+    return r;
+}
+
+static int open_kind(struct drt_ref ref, int kind, struct value_view *ret)
+{
+    int r = open_value(ref, ret);
+    if (r == 0 && ret->kind != kind) {
+        runtime_unlock();
+        r = error_set(DRT_E_SIGNATURE, "the result is %s, and was read as %s: drt_kind_of tells",
+                      kind_name(ret->kind), kind_name(kind));
+    }
+    return r;
+}
+
+int drt_get_i64(struct drt_ref ref, int64_t *ret)
+{
+    struct value_view v;
+    int r = open_kind(ref, DRT_I64, &v);
+    if (r == 0) {
+        *ret = v.i;
+        runtime_unlock();
+    }
+    return r;
+}
+
+int drt_get_f64(struct drt_ref ref, double *ret)
+{
+    struct value_view v;
+    int r = open_kind(ref, DRT_F64, &v);
+    if (r == 0) {
+        *ret = v.f;
+        runtime_unlock();
+    }
+    return r;
+}
+
+int drt_get_str(struct drt_ref ref, const char **ret)
+{
+    struct value_view v;
+    int r = open_kind(ref, DRT_STR, &v);
+    if (r == 0) {
+        *ret = v.data.data;
+        runtime_unlock();
+    }
+    return r;
+}
+
+int drt_get_bytes(struct drt_ref ref, struct drt_bytes *ret)
+{
+    struct value_view v;
+    int r = open_kind(ref, DRT_BYTES, &v);
+    if (r == 0) {
+        ret->data = v.data.data;
+        ret->size = v.data.size;
+        runtime_unlock();
+    }
+    return r;
+}
+
+static int open_records(struct drt_ref ref, const char *type, size_t type_size,
+                        struct value_view *ret)
+{
+    int r = open_kind(ref, DRT_RECORDS, ret);
+    if (r == 0 && (strcmp(ret->type, type) != 0 || ret->type_size != type_size)) {
+        runtime_unlock();
+        r = error_set(DRT_E_SIGNATURE,
+                      "the result has records of \"%s\" (%u bytes each), and was read as \"%s\" "
+                      "(%zu bytes each)",
+                      ret->type, (unsigned)ret->type_size, type, type_size);
+    }
+    return r;
+}
+
+int drt_get_records_(struct drt_ref ref, const char *type, size_t type_size, const void **ret,
+                     size_t *ret_count)
+{
+    struct value_view v;
+    int r = open_records(ref, type, type_size, &v);
+    if (r == 0) {
+        *ret = v.data.data;
+        if (ret_count != NULL) {
+            *ret_count = v.data.size / type_size;
+        }
+        runtime_unlock();
+    }
+    return r;
+}
+
+int drt_get_record_(struct drt_ref ref, const char *type, size_t type_size, void *ret)
+{
+    struct value_view v;
+    int r = open_records(ref, type, type_size, &v);
+    if (r != 0) {
+        return r;
+    }
+    if (v.data.size == type_size) {
+        memcpy(ret, v.data.data, type_size);
+    } else {
+        r = error_set(DRT_E_SIGNATURE,
+                      "the result has %zu records, and was read as one: use DRT_GET_ARRAY",
+                      v.data.size / type_size);
+    }
+    runtime_unlock();
+    return r;
+}
+
+/* Unlike a get, does not move a large value here. */
+static int outcome(struct drt_ref ref, uint64_t deadline_ns, struct failure *ret_failure)
+{
+    struct slot *s;
+    int r = runtime_enter();
+    if (r != 0) {
+        error_to_failure(r, ret_failure);
+        return r;
+    }
+    runtime_lock();
+    r = settle(ref, false, deadline_ns, &s);
+    if (r != 0) {
+        error_to_failure(r, ret_failure);
+    } else if (s->state == OBJECT_ERROR) {
+        *ret_failure = *s->failure;
+        r = error_set_failure(s->failure);
+    }
+    runtime_unlock();
+    return r;
+}
+
+int drt_get_nothing(struct drt_ref ref)
+{
+    struct failure f;
+    return outcome(ref, NS_FOREVER, &f);
+}
+
+int drt_get_error_(struct drt_ref ref, struct drt_error *ret, size_t ret_size)
+{
+    struct failure f = {0};
+    struct drt_error error = {0};
+    int r = outcome(ref, NS_FOREVER, &f);
+    if (r != 0) {
+        error_from_failure(&f, &error);
+    }
+    if (ret != NULL) {
+        memset(ret, 0, ret_size);
+        memcpy(ret, &error, MIN_OF(ret_size, sizeof error));
+    }
+    return r;
+}
+
+int drt_kind_of(struct drt_ref ref)
+{
+    struct value_view v;
+    struct slot *s;
+    int kind = 0;
+    uint32_t number;
+    if (runtime_enter() != 0) {
+        return 0;
+    }
+    runtime_lock();
+    s = runtime_find(ref, &number);
+    if (s != NULL) {
+        if (runtime_is_linked()) {
+            link_take(&runtime.link);
+        }
+        s = objects_of(&runtime.objects, s, &number);
+        bool there =
+            s->state == OBJECT_READY || s->state == OBJECT_FETCH || s->state == OBJECT_VALUE;
+        if (there && settle(ref, true, NS_FOREVER, &s) == 0 && s->state == OBJECT_VALUE &&
+            value_decode(object_value(s), &v) == 0) {
+            kind = v.kind;
+        }
+    }
+    runtime_unlock();
+    return kind;
+}
+
+int drt_await(struct drt_ref ref, struct drt_span limit)
+{
+    struct slot *s;
+    int r = runtime_enter();
+    if (r == 0) {
+        runtime_lock();
+        r = settle(ref, false, deadline_of(limit), &s);
+        runtime_unlock();
+    }
+    return r;
+}
+
+/* ---- several ---- */
+
+struct several {
+    const struct drt_ref *refs;
+    size_t count, k, found, first;
+    uint64_t looked_at; /* runtime.objects.settled_count when it was counted */
+    bool broken;        /* a reference that was released */
+};
+
+static void look(struct several *w)
+{
+    w->found = 0;
+    w->looked_at = runtime.objects.settled_count;
+    for (size_t i = 0; i < w->count; i++) {
+        uint32_t number;
+        if (drt_is_none(w->refs[i])) {
+            continue;
+        }
+        struct slot *s = runtime_find(w->refs[i], &number);
+        if (s == NULL) {
+            w->broken = true;
+            return;
+        }
+        if (object_is_settled(objects_of(&runtime.objects, s, &number))) {
+            if (w->found++ == 0) {
+                w->first = i;
+            }
+            if (w->k == 1) {
+                return;
+            }
+        }
+    }
+}
+
+/* Counting costs a look at each: not before so many more can be settled. */
+static bool enough(void *arg)
+{
+    struct several *w = arg;
+    if (w->found < w->k && runtime.objects.settled_count - w->looked_at >= w->k - w->found) {
+        look(w);
+    }
+    return w->broken || w->found >= w->k;
+}
+
+static int wait_several(struct several *w, uint64_t deadline_ns)
+{
+    look(w);
+    if (w->broken) {
+        return -EBADF;
+    }
+    if (w->found >= w->k) {
+        return 0;
+    }
+    int r = ask_all(w->refs, w->count);
+    if (r == 0) {
+        r = link_wait(&runtime.link, enough, w, deadline_ns, runtime_body() != NULL);
+    }
+    return r == 0 && w->broken ? -EBADF : r;
+}
+
+static size_t count_set(const struct drt_ref *refs, size_t count)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++) {
+        n += !drt_is_none(refs[i]);
+    }
+    return n;
+}
+
+int drt_wait(const struct drt_ref *refs, size_t count, size_t k, struct drt_span limit, bool *ready,
+             size_t *ret_ready)
+{
+    int r = runtime_enter();
+    if (r != 0) {
+        return r;
+    }
+    if (k > count_set(refs, count)) {
+        return error_set(-EINVAL, "drt_wait for %zu of %zu references: there are only %zu", k,
+                         count, count_set(refs, count));
+    }
+    struct several w = {.refs = refs, .count = count, .k = k};
+    runtime_lock();
+    r = k == 0 ? 0 : wait_several(&w, deadline_of(limit));
+    size_t found = 0;
+    for (size_t i = 0; i < count && (r == 0 || r == DRT_E_TIMEOUT); i++) {
+        uint32_t number;
+        struct slot *s = objects_find(&runtime.objects, refs[i], &number);
+        bool settled = s != NULL && object_is_settled(objects_of(&runtime.objects, s, &number));
+        found += settled;
+        if (ready != NULL) {
+            ready[i] = settled;
+        }
+    }
+    if (ret_ready != NULL && (r == 0 || r == DRT_E_TIMEOUT)) {
+        *ret_ready = found;
+    }
+    runtime_unlock();
+    return r;
+}
+
+int drt_wait_any(const struct drt_ref *refs, size_t count, struct drt_span limit, size_t *ret_index)
+{
+    int r = runtime_enter();
+    if (r != 0) {
+        return r;
+    }
+    if (count_set(refs, count) == 0) {
+        return error_set(DRT_E_DONE, "all references are none: there is nothing left to wait for");
+    }
+    struct several w = {.refs = refs, .count = count, .k = 1};
+    runtime_lock();
+    r = wait_several(&w, deadline_of(limit));
+    runtime_unlock();
+    if (r == 0) {
+        *ret_index = w.first;
+    }
+    return r;
+}
+
+/* ---- cancelling ---- */
+
+int drt_cancel(struct drt_ref ref, int flags)
+{
+    uint32_t number;
+    int r = runtime_enter();
+    if (r != 0) {
+        return r;
+    }
+    if ((flags & ~(DRT_CANCEL_FORCE | DRT_CANCEL_RECURSIVE)) != 0) {
+        return error_set(-EINVAL,
+                         "drt_cancel knows the flags DRT_CANCEL_FORCE and "
+                         "DRT_CANCEL_RECURSIVE, and got %d",
+                         flags);
+    }
+    runtime_lock();
+    struct slot *s = runtime_find(ref, &number);
+    if (s == NULL) {
+        r = -EBADF;
+    } else {
+        s = objects_of(&runtime.objects, s, &number);
+        r = object_is_settled(s) ? DRT_E_DONE : 0;
+    }
+    if (r == 0) {
+        struct request request = {0};
+        struct local_msg m = {.type = LOCAL_CANCEL,
+                              .cancel = {.id = s->id, .flags = (uint32_t)flags}};
+        r = request_ask(&request, &m, NS_FOREVER);
+        if (r == 0) {
+            r = (int)request.code;
+        }
+    }
+    runtime_unlock();
+    if (r == DRT_E_DONE) {
+        error_set(r, "it was settled before it could be cancelled");
+    } else if (r == DRT_E_NOT_FOUND) {
+        error_set(r, "the raylet does not know this task any more");
+    }
+    return r;
+}

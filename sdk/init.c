@@ -1,0 +1,377 @@
+/*
+ * drt_init and drt_shutdown: finding or starting a cluster, greeting its raylet, and, in a worker
+ * process, serving.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/place.h"
+#include "common/text.h"
+#include "sdk/ask.h"
+#include "sdk/classes.h"
+#include "sdk/local_cluster.h"
+#include "sdk/requests.h"
+#include "sdk/serve.h"
+
+#define TIMEOUT_DEFAULT (10 * NS_PER_S)
+#define GOODBYE_LIMIT   (1 * NS_PER_S)
+
+extern char **environ;
+
+static pthread_mutex_t init_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* ---- what comes from the raylet ---- */
+
+static bool take(void *arg, struct arrival *a)
+{
+    (void)arg;
+    switch (a->msg.type) {
+    case LOCAL_VALUES:
+        ask_take(&a->msg);
+        return false;
+    case LOCAL_CANCELLED:
+    case LOCAL_REPLY:
+        request_take(&a->msg);
+        return false;
+    default:
+        return serve_take(a);
+    }
+}
+
+/* ---- the greeting ---- */
+
+/* The environment that workers get: all but our own, and no more than fits. */
+static void pack_environment(struct buffer *ret)
+{
+    for (char **at = environ; at != NULL && *at != NULL; at++) {
+        size_t size = strlen(*at) + 1;
+        if (strncmp(*at, "DRT_", 4) != 0 && ret->size + size <= LOCAL_ENV_MAX) {
+            buffer_append(ret, *at, size);
+        }
+    }
+}
+
+/* As the user would type it: what it was called. */
+static void program_name(char ret[LOCAL_NAME_MAX + 1])
+{
+    const char *name = program_invocation_name;
+    if (name == NULL || !text_copy(ret, LOCAL_NAME_MAX + 1, name)) {
+        text_copy(ret, LOCAL_NAME_MAX + 1, program_invocation_short_name);
+    }
+    text_clean(ret);
+}
+
+static int greet(enum local_role role, uint64_t worker, const char *job_name, uint64_t deadline_ns)
+{
+    char program[LOCAL_NAME_MAX + 1], job[LOCAL_NAME_MAX + 1], cwd[PLACE_PATH_MAX];
+    struct buffer env = {0};
+    program_name(program);
+    text_copy(job, sizeof job, job_name != NULL ? job_name : program_invocation_short_name);
+    text_clean(job);
+    if (getcwd(cwd, sizeof cwd) == NULL) {
+        text_copy(cwd, sizeof cwd, "/");
+    }
+    mode_t mask = umask(0);
+    umask(mask);
+    if (role == ROLE_DRIVER) {
+        pack_environment(&env);
+    }
+    struct local_open open = {
+        .protocol = LOCAL_PROTOCOL_VERSION,
+        .role = role,
+        .worker = worker,
+        .job_name = job,
+        .program_name = program,
+        .cwd = cwd,
+        .env = bytes_of(env.data, env.size),
+        .umask = mask,
+    };
+    int r = link_open(&runtime.link, &open, deadline_ns);
+    buffer_fini(&env);
+    return r;
+}
+
+/* ---- a worker ---- */
+
+static int worker_fd(void)
+{
+    const char *text = getenv("DRT_WORKER_FD");
+    uint64_t fd;
+    struct stat st;
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+    if (text == NULL) {
+        return -1;
+    }
+    /* Whatever inherits the variable by accident has no such socket, or one of somebody else. */
+    if (text_parse_u64(text, INT32_MAX, &fd) != 0 || fstat((int)fd, &st) != 0 ||
+        !S_ISSOCK(st.st_mode) || getsockopt((int)fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 ||
+        (peer.uid != geteuid() && peer.uid != 0)) {
+        fd = UINT64_MAX;
+    }
+    return fd == UINT64_MAX ? -1 : (int)fd;
+}
+
+static NORETURN void be_worker(int fd)
+{
+    const char *text = getenv("DRT_WORKER");
+    uint64_t number = 0;
+    if (text != NULL) {
+        (void)!text_parse_u64(text, UINT64_MAX, &number);
+    }
+    unsetenv("DRT_WORKER");
+    unsetenv("DRT_WORKER_FD");
+    (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+    runtime.link.socket = fd;
+    int r = ring_join(fd, -1, TIMEOUT_DEFAULT, &runtime.link.ring);
+    if (r == 0) {
+        r = greet(ROLE_WORKER, number, NULL, ns_add(clock_now_ns(), TIMEOUT_DEFAULT));
+    } else {
+        error_set(r, "%s", strerror(-r));
+    }
+    if (r != 0) {
+        fprintf(stderr, "%s: a worker of drt cannot reach its raylet: %s\n",
+                program_invocation_short_name, drt_last_error());
+        _exit(1);
+    }
+    atomic_store(&runtime.mode, DRT_MODE_CLUSTER);
+    serve();
+}
+
+/* ---- a driver ---- */
+
+static int connect_node(const char *dir, const char *cluster, const char *job_name,
+                        uint64_t deadline_ns)
+{
+    struct place place;
+    struct failure f = {0};
+    char node[64], path[PLACE_PATH_MAX];
+    int r = place_find(dir, cluster, &place, &f);
+    if (r == 0) {
+        r = place_find_node(&place, NULL, node, &f);
+    }
+    if (r > 0) {
+        return error_set_failure(&f);
+    }
+    if (r == 0) {
+        r = place_node_path(&place, node, "sock", path);
+    }
+    if (r < 0) {
+        return error_set(r, "cannot look for a cluster: %s", strerror(-r));
+    }
+    int program CLEANUP_FD = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    uint64_t now = clock_now_ns();
+    r = ring_connect(path, program, deadline_ns > now ? deadline_ns - now : 1, &runtime.link.ring,
+                     &runtime.link.socket);
+    if (r == -ENOENT || r == -ECONNREFUSED) {
+        return error_set(DRT_E_NOT_FOUND, "no raylet answers at %s: run drt-node join", path);
+    }
+    if (r == -ETIMEDOUT) {
+        return error_set(DRT_E_TIMEOUT, "the raylet at %s did not answer in time", path);
+    }
+    if (r != 0) {
+        return error_set(r, "cannot connect to the raylet at %s: %s", path, strerror(-r));
+    }
+    text_copy(runtime.node_name, sizeof runtime.node_name, node);
+    r = greet(ROLE_DRIVER, 0, job_name, deadline_ns);
+    if (r != 0) {
+        runtime_lock();
+        link_close(&runtime.link);
+        runtime_unlock();
+    }
+    return r;
+}
+
+static int read_mode(const struct drt_config *config, int *ret)
+{
+    const char *text = getenv("DRT_MODE");
+    *ret = config->mode;
+    if (config->mode < DRT_MODE_AUTO || config->mode > DRT_MODE_SYNC) {
+        return error_set(-EINVAL, "drt_config.mode is %d: use one of enum drt_mode",
+                         (int)config->mode);
+    }
+    if (config->mode != DRT_MODE_AUTO || text == NULL || text[0] == '\0') {
+        return 0;
+    }
+    static const char *const modes[] = {"auto", "cluster", "local", "sync"};
+    for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+        if (strcmp(text, modes[i]) == 0) {
+            *ret = (int)i;
+            return 0;
+        }
+    }
+    return error_set(-EINVAL, "DRT_MODE is \"%.40s\": it can be cluster, local, sync or auto",
+                     text);
+}
+
+static int start_local(const struct drt_config *config, uint64_t deadline_ns)
+{
+    const char *dir;
+    int r = local_cluster_start(config->num_cpus, deadline_ns, &dir);
+    if (r == 0) {
+        r = connect_node(dir, NULL, config->job_name, deadline_ns);
+        if (r != 0) {
+            local_cluster_stop();
+        }
+    }
+    return r;
+}
+
+static int start(const struct drt_config *config, int *mode)
+{
+    uint64_t span =
+        config->timeout.ns_plus_1_ == 0 ? TIMEOUT_DEFAULT : config->timeout.ns_plus_1_ - 1;
+    uint64_t deadline_ns = ns_add(clock_now_ns(), span);
+    const char *cluster = config->cluster;
+    const char *dir = cluster != NULL && strchr(cluster, '/') != NULL ? cluster : NULL;
+    if (*mode == DRT_MODE_SYNC) {
+        runtime.num_cpus = (double)sysconf(_SC_NPROCESSORS_ONLN);
+        if (gethostname(runtime.node_name, sizeof runtime.node_name - 1) != 0) {
+            text_copy(runtime.node_name, sizeof runtime.node_name, "localhost");
+        }
+        return 0;
+    }
+    if (*mode == DRT_MODE_LOCAL) {
+        return start_local(config, deadline_ns);
+    }
+    int r = connect_node(dir, dir == NULL ? cluster : NULL, config->job_name, deadline_ns);
+    bool named = cluster != NULL || getenv("DRT_CLUSTER") != NULL || getenv("DRT_DIR") != NULL;
+    if (r == DRT_E_NOT_FOUND && *mode == DRT_MODE_AUTO && !named) {
+        *mode = DRT_MODE_LOCAL;
+        return start_local(config, deadline_ns);
+    }
+    *mode = DRT_MODE_CLUSTER;
+    return r;
+}
+
+static void in_child(void)
+{
+    atomic_store(&runtime.forked, true);
+}
+
+static void prepare(void)
+{
+    static bool registered;
+    if (!registered) {
+        registered = true;
+        pthread_atfork(NULL, NULL, in_child);
+    }
+    runtime.epoch++;
+    runtime.last_number = 0;
+    runtime.asked_number = 0;
+    objects_init(&runtime.objects);
+    link_init(&runtime.link, &runtime.lock, take, NULL);
+}
+
+static int init(const struct drt_config *config)
+{
+    int mode, worker = worker_fd();
+    int r = registry_check();
+    if (worker >= 0) {
+        if (r != 0) {
+            fprintf(stderr, "%s: %s\n", program_invocation_short_name, drt_last_error());
+            _exit(1);
+        }
+        prepare();
+        be_worker(worker);
+    }
+    if (r == 0) {
+        r = read_mode(config, &mode);
+    }
+    if (r != 0) {
+        return r;
+    }
+    prepare();
+    r = start(config, &mode);
+    if (r != 0) {
+        objects_fini(&runtime.objects);
+        return r;
+    }
+    atomic_store(&runtime.mode, mode);
+    return 0;
+}
+
+int drt_init_(const struct drt_config *config, size_t config_size, int header_version)
+{
+    struct drt_config mine;
+    if (atomic_load(&runtime.forked)) {
+        return runtime_enter();
+    }
+    if (header_version / 1000 != DRT_VERSION_MAJOR) {
+        return error_set(-EINVAL,
+                         "this program was compiled for version %d of drt.h, and libdrt has "
+                         "version %d: compile it again",
+                         header_version / 1000, DRT_VERSION_MAJOR);
+    }
+    int r = options_copy(&mine, sizeof mine, config, config_size, "drt_config");
+    if (r != 0) {
+        return r;
+    }
+    pthread_mutex_lock(&init_lock);
+    if (atomic_load(&runtime.mode) != DRT_MODE_AUTO) {
+        r = error_set(-EALREADY, "drt_init was called already: call it once, first in main()");
+    } else {
+        r = init(&mine);
+    }
+    pthread_mutex_unlock(&init_lock);
+    return r;
+}
+
+/* ---- the end ---- */
+
+static bool nobody_waits(void *arg)
+{
+    const struct link *l = arg;
+    return l->followers == 0;
+}
+
+static bool all_is_read(void *arg)
+{
+    struct link *l = arg;
+    return ring_flush(&l->ring) <= 0;
+}
+
+/* Lets those go who wait in other threads, says goodbye, and closes. */
+static void close_link(void)
+{
+    struct link *l = &runtime.link;
+    struct local_msg m = {.type = LOCAL_GOODBYE};
+    uint64_t deadline_ns = ns_add(clock_now_ns(), GOODBYE_LIMIT);
+    link_interrupt(l);
+    while (l->leading && clock_now_ns() < deadline_ns) {
+        runtime_unlock();
+        sched_yield();
+        runtime_lock();
+    }
+    (void)!link_wait(l, nobody_waits, l, deadline_ns, false);
+    if (!l->broken && link_send(l, &m) == 0) {
+        (void)!link_wait(l, all_is_read, l, deadline_ns, false);
+    }
+    link_close(l);
+}
+
+void drt_shutdown(void)
+{
+    if (atomic_load(&runtime.forked) || runtime_body() != NULL) {
+        return;
+    }
+    pthread_mutex_lock(&init_lock);
+    int mode = atomic_exchange(&runtime.mode, DRT_MODE_AUTO);
+    if (mode != DRT_MODE_AUTO) {
+        runtime_lock();
+        if (mode != DRT_MODE_SYNC) {
+            close_link();
+            classes_forget();
+        }
+        objects_fini(&runtime.objects);
+        runtime_unlock();
+        if (mode == DRT_MODE_LOCAL) {
+            local_cluster_stop();
+        }
+    }
+    pthread_mutex_unlock(&init_lock);
+}

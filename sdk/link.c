@@ -1,0 +1,431 @@
+#include "sdk/link.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "sdk/errors.h"
+
+#define TAKE_MAX      256u /* messages in one turn */
+#define FREE_ARRIVALS 16u
+#define RAYLET_GONE                                                                                \
+    "the raylet of this node is gone; what it ran for this program is lost: start the program "    \
+    "again"
+
+void link_init(struct link *l, pthread_mutex_t *lock, link_take_fn *take, void *take_arg)
+{
+    pthread_condattr_t attr;
+    *l = (struct link){.lock = lock, .take = take, .take_arg = take_arg, .socket = -1};
+    atomic_store(&l->interrupt_fd, -1);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&l->changed, &attr);
+    pthread_condattr_destroy(&attr);
+}
+
+static int gone(struct link *l)
+{
+    if (!l->broken) {
+        l->broken = true;
+        pthread_cond_broadcast(&l->changed);
+    }
+    return error_set(DRT_E_DISCONNECTED, RAYLET_GONE);
+}
+
+/* ---- out ---- */
+
+static bool ring_is_empty_of_queue(void *arg)
+{
+    struct link *l = arg;
+    int r = ring_flush(&l->ring);
+    if (r < 0) {
+        gone(l);
+    }
+    return r <= 0;
+}
+
+/* Found no room: copies, and waits until the copy is in the ring. */
+static NOINLINE int write_queued(struct link *l, const struct local_msg *m, size_t size)
+{
+    if (size > MESSAGE_MAX) {
+        return error_set(DRT_E_TOO_LARGE,
+                         "a call with its arguments has %zu bytes; at most %u pass: put large "
+                         "values by themselves and pass their references",
+                         size, MESSAGE_MAX);
+    }
+    buffer_clear(&l->scratch);
+    local_encode(m, buffer_extend(&l->scratch, size));
+    int r = ring_send(&l->ring, bytes_of(l->scratch.data, size));
+    if (l->scratch.room > RING_RECORD_MAX) {
+        buffer_fini(&l->scratch);
+    }
+    if (r != 0) {
+        return gone(l);
+    }
+    return link_wait(l, ring_is_empty_of_queue, l, NS_FOREVER, false);
+}
+
+int link_write(struct link *l, const struct local_msg *m)
+{
+    if (UNLIKELY(l->broken || !l->open)) {
+        return gone(l);
+    }
+    size_t size = local_size(m);
+    void *at = ring_reserve(&l->ring, size);
+    if (UNLIKELY(at == NULL)) {
+        return write_queued(l, m, size);
+    }
+    local_encode(m, at);
+    ring_commit(&l->ring);
+    return 0;
+}
+
+void link_flush(struct link *l)
+{
+    if (l->open && !l->broken && ring_flush(&l->ring) < 0) {
+        gone(l);
+    }
+}
+
+int link_send(struct link *l, const struct local_msg *m)
+{
+    int r = link_write(l, m);
+    if (LIKELY(r == 0)) {
+        link_flush(l);
+    }
+    return r;
+}
+
+static void send_releases(struct link *l)
+{
+    struct local_msg m = {.type = LOCAL_RELEASE, .ids = {l->releases, l->release_count}};
+    l->release_count = 0;
+    if (l->open && !l->broken) {
+        (void)!link_write(l, &m); /* a raylet that is gone holds nothing */
+    }
+}
+
+void link_release(struct link *l, struct object_id id, bool now)
+{
+    l->releases[l->release_count++] = id;
+    if (l->release_count == LINK_RELEASES || now) {
+        send_releases(l);
+        link_flush(l);
+    }
+}
+
+/* ---- in ---- */
+
+void link_arrival_free(struct link *l, struct arrival *a)
+{
+    if (l->free_count == FREE_ARRIVALS) {
+        arena_fini(&a->arena);
+        free(a);
+        return;
+    }
+    arena_reset(&a->arena);
+    a->next = l->free;
+    l->free = a;
+    l->free_count++;
+}
+
+static struct arrival *arrival_new(struct link *l)
+{
+    struct arrival *a = l->free;
+    if (a == NULL) {
+        return xcalloc(1, sizeof *a);
+    }
+    l->free = a->next;
+    l->free_count--;
+    return a;
+}
+
+bool link_take(struct link *l)
+{
+    uint32_t n = 0;
+    while (n < TAKE_MAX && l->open) {
+        struct bytes data;
+        const char *why;
+        if (l->spare == NULL) {
+            l->spare = arrival_new(l);
+        }
+        struct arrival *a = l->spare;
+        int r = ring_receive(&l->ring, &a->arena, &data);
+        if (r == 0) {
+            break;
+        }
+        if (r < 0 || local_decode(data, &a->arena, &a->msg, &why) != 0) {
+            gone(l);
+            break;
+        }
+        n++;
+        if (l->take(l->take_arg, a)) {
+            l->spare = NULL;
+        } else {
+            arena_reset(&a->arena);
+        }
+    }
+    if (n > 0 && l->followers > 0) {
+        pthread_cond_broadcast(&l->changed);
+    }
+    return n > 0;
+}
+
+/* ---- waiting ---- */
+
+static bool has_input(void *arg)
+{
+    struct link *l = arg;
+    return ring_has_input(&l->ring);
+}
+
+static bool socket_ended(int socket)
+{
+    char byte;
+    ssize_t n = recv(socket, &byte, 1, MSG_DONTWAIT);
+    return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
+}
+
+/* Sleeps on the doorbell and the socket. The mutex is not held. */
+static void doze(struct link *l, uint64_t deadline_ns, bool *ret_ended)
+{
+    struct pollfd fds[2] = {{l->ring.doorbell_mine, POLLIN, 0}, {l->socket, POLLIN, 0}};
+    struct timespec limit, *at = NULL;
+    if (deadline_ns != NS_FOREVER) {
+        uint64_t now = clock_now_ns(), left = deadline_ns > now ? deadline_ns - now : 0;
+        limit.tv_sec = (time_t)(left / NS_PER_S);
+        limit.tv_nsec = (long)(left % NS_PER_S);
+        at = &limit;
+    }
+    int n = ppoll(fds, 2, at, NULL);
+    *ret_ended = n > 0 && fds[1].revents != 0 && socket_ended(l->socket);
+}
+
+/* One turn of the leader, which found nothing to take: polls a while, then sleeps. */
+static void lead(struct link *l, uint64_t deadline_ns)
+{
+    bool ended = false;
+    l->leading = true;
+    pthread_mutex_unlock(l->lock);
+    bool input = patience_poll(&l->patience, has_input, l);
+    pthread_mutex_lock(l->lock);
+    if (!input && !l->broken && ring_arm(&l->ring)) {
+        pthread_mutex_unlock(l->lock);
+        doze(l, deadline_ns, &ended);
+        pthread_mutex_lock(l->lock);
+        ring_disarm(&l->ring);
+    }
+    l->leading = false;
+    link_take(l);
+    if (ended) {
+        gone(l);
+    }
+    if (l->followers > 0) {
+        pthread_cond_broadcast(&l->changed); /* one of them leads on */
+    }
+}
+
+static void follow(struct link *l, uint64_t deadline_ns)
+{
+    l->followers++;
+    if (deadline_ns == NS_FOREVER) {
+        pthread_cond_wait(&l->changed, l->lock);
+    } else {
+        struct timespec at = {.tv_sec = (time_t)(deadline_ns / NS_PER_S),
+                              .tv_nsec = (long)(deadline_ns % NS_PER_S)};
+        pthread_cond_timedwait(&l->changed, l->lock, &at);
+    }
+    l->followers--;
+}
+
+/* Whether the body's raylet hears that it waits: in the same ring, before and after. */
+static bool tell_block(struct link *l, enum local_type type)
+{
+    struct local_msg m = {.type = type};
+    return link_send(l, &m) == 0;
+}
+
+static int wait_turns(struct link *l, bool (*done)(void *), void *arg, uint64_t deadline_ns,
+                      bool body, bool *ret_told)
+{
+    uint32_t interrupts = atomic_load(&l->interrupts);
+    while (!done(arg)) {
+        if (l->broken || !l->open) {
+            return gone(l);
+        }
+        if (atomic_load(&l->interrupts) != interrupts) {
+            return error_set(-EINTR, "interrupted by drt_interrupt");
+        }
+        if (!l->leading && link_take(l)) {
+            continue;
+        }
+        if (deadline_ns != NS_FOREVER && clock_now_ns() >= deadline_ns) {
+            return error_set(DRT_E_TIMEOUT, "the limit passed; the work goes on: ask again, or "
+                                            "cancel it");
+        }
+        if (body && !*ret_told) {
+            *ret_told = tell_block(l, LOCAL_BLOCKED);
+            continue;
+        }
+        if (l->leading) {
+            follow(l, deadline_ns);
+        } else {
+            if (l->release_count > 0) {
+                send_releases(l);
+            }
+            link_flush(l);
+            lead(l, deadline_ns);
+        }
+    }
+    return 0;
+}
+
+int link_wait(struct link *l, bool (*done)(void *), void *arg, uint64_t deadline_ns, bool body)
+{
+    bool told = false;
+    int r = wait_turns(l, done, arg, deadline_ns, body, &told);
+    if (told && !l->broken) {
+        (void)tell_block(l, LOCAL_UNBLOCKED);
+    }
+    return r;
+}
+
+/* ---- credit ---- */
+
+struct spend {
+    struct link *l;
+    uint64_t seen;
+};
+
+static bool has_credit(struct link *l, uint64_t bytes)
+{
+    uint64_t outstanding = l->spent_bytes - ring_credit_read(&l->ring);
+    return outstanding == 0 ||
+           (outstanding <= l->credit_bytes && bytes <= l->credit_bytes - outstanding);
+}
+
+static bool credit_moved(void *arg)
+{
+    struct spend *s = arg;
+    ring_credit_watch(&s->l->ring);
+    return ring_credit_read(&s->l->ring) != s->seen;
+}
+
+int link_spend(struct link *l, uint64_t bytes, bool (*work_left)(void *), void *arg, bool body)
+{
+    while (UNLIKELY(!has_credit(l, bytes))) {
+        struct spend s = {l, ring_credit_read(&l->ring)};
+        if (has_credit(l, bytes)) {
+            break;
+        }
+        if (l->release_count > 0) {
+            send_releases(l);
+        }
+        if (!work_left(arg)) {
+            return error_set(DRT_E_FULL,
+                             "this program's results and values fill its share of the node's "
+                             "memory (%llu bytes): release references that it does not need",
+                             (unsigned long long)l->credit_bytes);
+        }
+        int r = link_wait(l, credit_moved, &s, NS_FOREVER, body);
+        if (r != 0) {
+            return r;
+        }
+    }
+    l->spent_bytes += bytes;
+    return 0;
+}
+
+/* ---- opening ---- */
+
+struct greeting {
+    struct link *l;
+    bool over;
+    int result;
+};
+
+static bool take_greeting(void *arg, struct arrival *a)
+{
+    struct greeting *g = arg;
+    if (a->msg.type == LOCAL_WELCOME) {
+        const struct local_welcome *w = &a->msg.welcome;
+        g->l->node = w->node;
+        g->l->client = w->client;
+        g->l->job = w->job;
+        g->l->credit_bytes = w->credit_bytes;
+        g->over = true;
+    } else if (a->msg.type == LOCAL_REFUSED) {
+        g->over = true;
+        g->result = error_set_failure(&a->msg.refused.failure);
+    }
+    return false;
+}
+
+static bool greeting_is_over(void *arg)
+{
+    const struct greeting *g = arg;
+    return g->over;
+}
+
+int link_open(struct link *l, const struct local_open *open, uint64_t deadline_ns)
+{
+    struct greeting g = {.l = l};
+    struct local_msg m = {.type = LOCAL_OPEN, .open = *open};
+    link_take_fn *take = l->take;
+    void *take_arg = l->take_arg;
+    pthread_mutex_lock(l->lock);
+    l->open = true;
+    l->take = take_greeting;
+    l->take_arg = &g;
+    int r = link_send(l, &m);
+    if (r == 0) {
+        r = link_wait(l, greeting_is_over, &g, deadline_ns, false);
+    }
+    l->take = take;
+    l->take_arg = take_arg;
+    if (r == 0) {
+        r = g.result;
+    }
+    if (r == 0) {
+        atomic_store(&l->interrupt_fd, l->ring.doorbell_mine);
+    }
+    pthread_mutex_unlock(l->lock);
+    return r;
+}
+
+void link_close(struct link *l)
+{
+    atomic_store(&l->interrupt_fd, -1);
+    l->open = false;
+    ring_fini(&l->ring);
+    l->ring = (struct ring_channel){0};
+    close_fd(&l->socket);
+    l->socket = -1;
+    if (l->spare != NULL) {
+        arena_fini(&l->spare->arena);
+        free(l->spare);
+        l->spare = NULL;
+    }
+    while (l->free != NULL) {
+        struct arrival *next = l->free->next;
+        arena_fini(&l->free->arena);
+        free(l->free);
+        l->free = next;
+    }
+    l->free_count = 0;
+    l->release_count = 0;
+    buffer_fini(&l->scratch);
+    pthread_cond_broadcast(&l->changed);
+}
+
+void link_interrupt(struct link *l)
+{
+    int before = errno, fd = atomic_load(&l->interrupt_fd);
+    uint64_t one = 1;
+    atomic_fetch_add(&l->interrupts, 1);
+    if (fd >= 0) {
+        (void)!write(fd, &one, sizeof one);
+    }
+    errno = before;
+}

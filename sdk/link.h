@@ -1,0 +1,96 @@
+/*
+ * This process's connection to its raylet: messages out, messages in, and waiting. One mutex (the
+ * owner's) guards it all; no thread of its own. Of the threads that wait one leads: it polls and
+ * takes what comes, the others sleep on a condition until it has taken something. What a message
+ * means is the business of `take`.
+ *
+ * All functions but link_init, link_open and link_interrupt are called with the mutex held;
+ * link_wait releases it while it sleeps. When the raylet is gone, all that needs it answers
+ * DRT_E_DISCONNECTED, for good.
+ */
+#ifndef SDK_LINK_H
+#define SDK_LINK_H
+
+#include <pthread.h>
+
+#include "common/patience.h"
+#include "proto/local.h"
+#include "proto/ring.h"
+
+#define LINK_RELEASES 128u
+
+/* A message with the memory it points into. */
+struct arrival {
+    struct arrival *next;
+    struct arena arena;
+    struct local_msg msg;
+};
+
+struct link;
+/* True: the arrival is kept, and given back by link_arrival_free. Called with the mutex held; must
+ * not wait. */
+typedef bool link_take_fn(void *arg, struct arrival *arrival);
+
+struct link {
+    pthread_mutex_t *lock;
+    pthread_cond_t changed;
+    bool leading;       /* a thread polls */
+    uint32_t followers; /* threads that sleep on `changed` */
+    bool open, broken;
+    struct ring_channel ring;
+    int socket;
+    link_take_fn *take;
+    void *take_arg;
+    struct arrival *spare; /* for the next message */
+    struct arrival *free;
+    uint32_t free_count;
+    uint32_t node, client; /* as WELCOME said */
+    uint64_t job, credit_bytes, spent_bytes;
+    uint64_t next_request;
+    struct object_id releases[LINK_RELEASES];
+    size_t release_count;
+    struct buffer scratch;
+    struct patience patience;
+    _Atomic uint32_t interrupts;
+    _Atomic int interrupt_fd; /* -1: not open */
+    bool block_told;          /* BLOCKED was sent for the body */
+};
+
+void link_init(struct link *l, pthread_mutex_t *lock, link_take_fn *take, void *take_arg);
+/* Greets the raylet behind l->ring and l->socket, which are connected (ring_connect, ring_join):
+ * sends `open`, awaits WELCOME. 0; the code of REFUSED, DRT_E_TIMEOUT, DRT_E_DISCONNECTED, each
+ * with its sentence. */
+int link_open(struct link *l, const struct local_open *open, uint64_t deadline_ns) MUST_CHECK;
+void link_close(struct link *l); /* also half open; says nothing to the raylet */
+
+/* Writes one message; it is under way when this returns. 0; DRT_E_DISCONNECTED; DRT_E_TOO_LARGE;
+ * -EINTR. Waits while the ring is full. `wake` false: as link_write, left to the next link_flush.
+ */
+int link_send(struct link *l, const struct local_msg *m) MUST_CHECK;
+int link_write(struct link *l, const struct local_msg *m) MUST_CHECK;
+void link_flush(struct link *l);
+
+/* Tells the raylet that an object is not held any more, soon (128 to a message); `now`: at once. */
+void link_release(struct link *l, struct object_id id, bool now);
+
+/* Takes what has come, without waiting. True if there was something. */
+bool link_take(struct link *l);
+
+/*
+ * Waits until `done` says true (asked with the mutex held, after each turn). 0, DRT_E_TIMEOUT,
+ * DRT_E_DISCONNECTED, -EINTR (link_interrupt). A body's own thread (`body`) tells the raylet
+ * that it is blocked before it sleeps.
+ */
+int link_wait(struct link *l, bool (*done)(void *), void *arg, uint64_t deadline_ns,
+              bool body) MUST_CHECK;
+
+/* Waits until `bytes` more may be outstanding. `work_left` says whether something unfinished can
+ * still free some. 0; DRT_E_FULL and as link_wait. */
+int link_spend(struct link *l, uint64_t bytes, bool (*work_left)(void *), void *arg,
+               bool body) MUST_CHECK;
+
+void link_arrival_free(struct link *l, struct arrival *a);
+/* Async-signal-safe: who waits now gets -EINTR. */
+void link_interrupt(struct link *l);
+
+#endif

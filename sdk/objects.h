@@ -1,0 +1,109 @@
+/*
+ * The references of this process. A reference names a slot and a serial that is never used again,
+ * so one that was released is refused and never confused with another. A slot of 64 bytes holds an
+ * object's state and, up to 16 bytes, its value; a second hold of the same object (drt_share) is a
+ * slot that points at it, and an open scope is a slot, too: the ring of what was got inside.
+ * Slots stand in chunks that go back to the system when they are empty. Not thread-safe: the
+ * runtime's lock guards all of it. What users see of values (views) does not move while it is held.
+ */
+#ifndef SDK_OBJECTS_H
+#define SDK_OBJECTS_H
+
+#include "common/codes.h"
+#include "common/ids.h"
+#include "sdk/values.h"
+
+enum slot_kind { SLOT_FREE = 0, SLOT_OBJECT = 1, SLOT_SHARE = 2, SLOT_SCOPE = 3 };
+
+/* What this process knows of an object. Settled: READY and above. */
+enum object_state {
+    OBJECT_UNASKED = 0,
+    OBJECT_ASKED = 1, /* its GET is under way */
+    OBJECT_READY = 2, /* it has a value, which is not here */
+    OBJECT_FETCH = 3, /* READY, and GET_WHOLE is under way */
+    OBJECT_VALUE = 4,
+    OBJECT_ERROR = 5,
+};
+
+struct slot {
+    uint64_t serial;     /* of its reference; 0: it has none (any more) */
+    struct object_id id; /* none: only this process knows it */
+    union {
+        uint8_t small[VALUE_SMALL]; /* size <= VALUE_SMALL */
+        void *data;                 /* owned; 64-aligned */
+        struct failure *failure;    /* OBJECT_ERROR; owned */
+    };
+    uint32_t size;
+    uint32_t chain;                  /* next in the bucket of its id, or free slot */
+    uint32_t scope_next, scope_prev; /* 0: in no scope; SLOT_SCOPE: the ring's ends */
+    uint32_t holds;                  /* references to this object; SLOT_SHARE: the object's slot;
+                                      * SLOT_SCOPE: the scope around it */
+    uint8_t kind, state;
+    uint8_t foreign; /* its release is told to the raylet by the body that got it */
+    uint8_t unused;
+};
+
+_Static_assert(sizeof(struct slot) == 64, "a reference costs 64 bytes");
+
+#define CHUNK_BITS  10u
+#define CHUNK_SLOTS (1u << CHUNK_BITS)
+
+struct chunk; /* objects.c */
+
+struct objects {
+    struct chunk **chunks;
+    uint32_t chunk_count, chunk_room;
+    uint32_t open;     /* a chunk with a free slot, UINT32_MAX: none */
+    uint32_t spare;    /* empty chunks that are kept */
+    uint32_t *buckets; /* of ids; slot numbers, 0: end */
+    uint32_t mask;
+    size_t indexed;         /* objects with an id */
+    size_t used;            /* slots */
+    uint64_t settled_count; /* how many were settled since the start */
+    size_t unsettled;       /* indexed objects whose end is not known here */
+    uint64_t serial;        /* the last given out; survives objects_fini */
+};
+
+void objects_init(struct objects *o);
+void objects_fini(struct objects *o); /* frees all, whatever is held */
+
+/* A new slot with a serial of its own; SLOT_OBJECT has one hold. */
+struct slot *slot_new(struct objects *o, enum slot_kind kind, uint32_t *ret_number);
+struct slot *slot_at(const struct objects *o, uint32_t number);
+void slot_free(struct objects *o, uint32_t number);
+struct drt_ref slot_ref(const struct slot *s, uint32_t number);
+
+/* The slot of a reference that is held, NULL if it is none or was released. */
+struct slot *objects_find(const struct objects *o, struct drt_ref ref, uint32_t *ret_number);
+/* The object behind it. */
+struct slot *objects_of(const struct objects *o, struct slot *s, uint32_t *number);
+
+/* Gives an object its id; it is UNASKED. */
+void objects_index(struct objects *o, struct slot *s, uint32_t number, struct object_id id);
+struct slot *objects_find_id(const struct objects *o, struct object_id id, uint32_t *ret_number);
+
+/* Settles an object that was not; copies. */
+void object_set_value(struct objects *o, struct slot *s, struct bytes value);
+void object_set_ready(struct objects *o, struct slot *s, uint32_t size);
+void object_set_error(struct objects *o, struct slot *s, const struct failure *f);
+/* As value, which must be malloc'd 64-aligned and becomes the object's if it is large. */
+struct bytes object_value(const struct slot *s);
+
+static inline bool object_is_settled(const struct slot *s)
+{
+    return s->state >= OBJECT_READY;
+}
+
+/* Ends one reference: takes it out of its scope and, with the last hold, drops the object. True:
+ * the object is gone, and *ret_id (none if it had no id) is to be released at the raylet. */
+bool objects_release(struct objects *o, struct slot *s, uint32_t number, struct object_id *ret_id);
+struct drt_ref objects_share(struct objects *o, struct slot *s, uint32_t number,
+                             uint32_t *ret_number);
+
+/* ---- scopes: rings through slots ---- */
+
+uint32_t scope_new(struct objects *o, uint32_t around);             /* 0 around: none */
+void scope_put(struct objects *o, uint32_t scope, uint32_t number); /* scope 0: in none */
+void scope_take(struct objects *o, struct slot *s);                 /* out of the one it is in */
+
+#endif

@@ -1,0 +1,25 @@
+/*
+ * The program's table of tasks: filled by constructors before main() (and by dlopen later), looked
+ * up by function at each submit and by name at a worker's first run of a class. Readers take no
+ * lock: each change publishes a new table, and the old one stays (changes are few and small).
+ */
+#ifndef SDK_REGISTRY_H
+#define SDK_REGISTRY_H
+
+#include "common/base.h"
+#include "drt/drt.h"
+
+#define REGISTRY_NAME_MAX    255u /* as proto/local.h's limit of names */
+#define REGISTRY_KINDS_MAX   64u
+#define REGISTRY_NAME_BUFFER (REGISTRY_NAME_MAX + 65) /* "argument 12345 of <name>" */
+
+/* Checks the table: 0; DRT_E_EXISTS when two tasks have one name, -EINVAL for a name or a list of
+ * kinds that is too long; the sentence says which, and in what files. */
+int registry_check(void) MUST_CHECK;
+/* By function, else (where a library's function has a second address) by name; NULL if it is none.
+ */
+const struct drt_entry_ *registry_find(drt_task_fn *fn, const char *name);
+const struct drt_entry_ *registry_find_name(const char *name);
+size_t registry_count(void);
+
+#endif

@@ -1,0 +1,25 @@
+/*
+ * Questions to the raylet that are answered by number: CANCEL and QUERY. The asking thread waits;
+ * what comes for a question that nobody asks any more is dropped. With the runtime's lock held.
+ */
+#ifndef SDK_REQUESTS_H
+#define SDK_REQUESTS_H
+
+#include "sdk/runtime.h"
+
+struct request {
+    struct request *next; /* of those that wait */
+    uint64_t number;
+    bool over;
+    uint32_t code; /* CANCELLED */
+    /* A piece of a QUERY's answer; borrowed for the call. */
+    void (*reply)(struct request *r, const struct local_reply *reply);
+};
+
+/* Sends `m` (CANCEL or QUERY, its request number is filled in) and waits for the whole answer. 0;
+ * as link_wait. */
+int request_ask(struct request *r, struct local_msg *m, uint64_t deadline_ns) MUST_CHECK;
+/* What the link brought: CANCELLED, REPLY. */
+void request_take(const struct local_msg *m);
+
+#endif

@@ -1,0 +1,293 @@
+#include "sdk/serve.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+
+#define RETURNS_SMALL 8u
+
+struct run_class {
+    const struct drt_entry_ *entry; /* NULL: this program has no such task */
+    char *function;
+};
+
+static struct {
+    struct run_class *classes; /* by number - 1 */
+    uint32_t class_count;
+    struct arrival *first, **last; /* RUN records in their order */
+    bool leaving;
+} server = {.last = &server.first};
+
+static void take_class(const struct local_run_class *c)
+{
+    if (c->number == 0 || c->number > (1u << 24)) {
+        return;
+    }
+    if (c->number > server.class_count) {
+        server.classes = xrealloc(server.classes, c->number * sizeof *server.classes);
+        for (uint32_t i = server.class_count; i < c->number; i++) {
+            server.classes[i] = (struct run_class){0};
+        }
+        server.class_count = c->number;
+    }
+    struct run_class *mine = &server.classes[c->number - 1];
+    free(mine->function);
+    mine->function = xstrdup(c->function);
+    mine->entry = registry_find_name(c->function);
+}
+
+bool serve_take(struct arrival *a)
+{
+    switch (a->msg.type) {
+    case LOCAL_RUN_CLASS:
+        take_class(&a->msg.run_class);
+        return false;
+    case LOCAL_RUN:
+        a->next = NULL;
+        *server.last = a;
+        server.last = &a->next;
+        return true;
+    case LOCAL_LEAVE:
+        server.leaving = true;
+        return false;
+    default:
+        return false;
+    }
+}
+
+static struct arrival *next_run(void)
+{
+    struct arrival *a = server.first;
+    if (a != NULL) {
+        server.first = a->next;
+        if (server.first == NULL) {
+            server.last = &server.first;
+        }
+    }
+    return a;
+}
+
+static bool claim(uint32_t slot)
+{
+    _Atomic uint32_t *word = ring_word(&runtime.link.ring, claim_index(slot));
+    uint32_t offered = claim_word(slot, CLAIM_OFFERED);
+    return atomic_compare_exchange_strong(word, &offered, claim_word(slot, CLAIM_CLAIMED));
+}
+
+/* ---- the answer ---- */
+
+static void read_alias(const struct result *r, struct local_return *ret, struct failure *f)
+{
+    uint32_t number;
+    struct slot *s = objects_find(&runtime.objects, r->alias, &number);
+    ASSERT(s != NULL);
+    s = objects_of(&runtime.objects, s, &number);
+    if (object_id_is_none(s->id)) {
+        *f = *s->failure; /* it failed before it reached a raylet: so does this task */
+        return;
+    }
+    ret->state = RETURN_ALIAS;
+    ret->alias = s->id;
+}
+
+/* The returns, and their values one after another. `room` is for several. */
+static struct bytes gather(struct drt_call *call, struct local_return *returns, struct buffer *room,
+                           struct failure *f)
+{
+    struct bytes payload = {0};
+    size_t at = 0;
+    for (uint32_t i = 0; i < call->return_count; i++) {
+        struct result *r = &call->results[i];
+        returns[i] = (struct local_return){.state = RETURN_UNSET};
+        switch (r->state) {
+        case RESULT_VALUE: {
+            struct bytes value = result_value(r);
+            size_t begin = align_up(at, 8);
+            if (begin + value.size > MESSAGE_MAX - MESSAGE_META_MAX) {
+                returns[i].state = RETURN_TOO_LARGE;
+                break;
+            }
+            returns[i].state = RETURN_VALUE;
+            returns[i].size = (uint32_t)value.size;
+            if (call->return_count == 1) {
+                payload = value;
+                break;
+            }
+            memset(buffer_extend(room, begin - at), 0, begin - at);
+            buffer_append(room, value.data, value.size);
+            at = begin + value.size;
+            break;
+        }
+        case RESULT_ALIAS:
+            read_alias(r, &returns[i], f);
+            break;
+        case RESULT_TOO_LARGE:
+            returns[i].state = RETURN_TOO_LARGE;
+            break;
+        default:
+            break;
+        }
+    }
+    return call->return_count == 1 ? payload : bytes_of(room->data, room->size);
+}
+
+/* With the lock held. The body's references are still held: its record comes before their end. */
+static void answer(struct drt_call *call)
+{
+    struct local_return few[RETURNS_SMALL];
+    struct local_return *returns = few;
+    struct buffer room = {0};
+    struct failure f = {0};
+    struct local_msg m = {
+        .type = LOCAL_RESULT,
+        .result = {.slot = call->slot,
+                   .code = call->code,
+                   .app_code = call->app_code,
+                   .message = call->code == 0 ? "" : call->message},
+    };
+    if (call->return_count > RETURNS_SMALL) {
+        returns = xcalloc(call->return_count, sizeof *returns);
+    }
+    if (call->code == 0) {
+        m.payload = gather(call, returns, &room, &f);
+        m.result.returns = returns;
+        m.result.return_count = call->return_count;
+        if (f.code != 0) {
+            m.result.code = CODE_FAILED;
+            m.result.message = f.message;
+            m.result.return_count = 0;
+            m.payload = (struct bytes){0};
+        }
+    }
+    (void)!link_send(&runtime.link, &m); /* a raylet that is gone ends the loop */
+    buffer_fini(&room);
+    if (returns != few) {
+        free(returns);
+    }
+}
+
+static void refuse(const struct local_run *run, const char *why)
+{
+    struct local_msg m = {
+        .type = LOCAL_RESULT,
+        .result = {.slot = run->slot, .code = CODE_SIGNATURE, .message = why},
+    };
+    (void)!link_send(&runtime.link, &m);
+}
+
+/* ---- a run ---- */
+
+/* The values of its references stand behind the arguments, each 64-aligned. */
+static bool find_needs(const struct local_msg *m, const struct args_view *args, struct bytes *needs)
+{
+    size_t at = args->size;
+    for (size_t i = 0; i < m->run.need_count; i++) {
+        at = align_up(at, 64);
+        if (at > m->payload.size || m->run.need_sizes[i] > m->payload.size - at) {
+            return false;
+        }
+        needs[i] = bytes_of((const uint8_t *)m->payload.data + at, m->run.need_sizes[i]);
+        at += m->run.need_sizes[i];
+    }
+    return true;
+}
+
+static void run_body(const struct drt_entry_ *entry, const struct local_msg *m,
+                     const struct args_view *args, const struct bytes *needs)
+{
+    struct drt_call call;
+    struct body body = {.slot = claim_index(m->run.slot), .deadline_ns = NS_FOREVER};
+    call.entry = entry;
+    call.args = *args;
+    call.needs = needs;
+    call.need_count = m->run.need_count;
+    call.attempt = m->run.attempt;
+    call.return_count = m->run.returns;
+    call.claim = ring_word(&runtime.link.ring, body.slot);
+    call.deadline_ns = NS_FOREVER;
+    call.slot = m->run.slot;
+    call_run(&call, &body);
+    fflush(stdout);
+    runtime_lock();
+    answer(&call);
+    runtime_unlock();
+    call_end(&call, &body);
+}
+
+static void run(const struct local_msg *m)
+{
+    struct args_view args;
+    struct bytes few[RETURNS_SMALL], *needs = few;
+    const struct run_class *c = m->run.class_number - 1u < server.class_count
+                                    ? &server.classes[m->run.class_number - 1]
+                                    : NULL;
+    if (m->run.need_count > RETURNS_SMALL) {
+        needs = xcalloc(m->run.need_count, sizeof *needs);
+    }
+    if (c == NULL || c->entry == NULL) {
+        char why[REGISTRY_NAME_BUFFER + 64];
+        snprintf(why, sizeof why, "the program of this worker has no task \"%s\"",
+                 c == NULL ? "?" : c->function);
+        runtime_lock();
+        refuse(&m->run, why);
+        runtime_unlock();
+    } else if (args_decode(m->payload, &args) != 0 || !find_needs(m, &args, needs)) {
+        runtime_lock();
+        refuse(&m->run, "its arguments arrived broken");
+        runtime_unlock();
+    } else {
+        run_body(c->entry, m, &args, needs);
+    }
+    if (needs != few) {
+        free(needs);
+    }
+}
+
+static bool has_work(void *arg)
+{
+    (void)arg;
+    return server.first != NULL || server.leaving;
+}
+
+/* The next record that is ours; with the lock held. NULL: leave. */
+static struct arrival *await_run(void)
+{
+    for (;;) {
+        if (server.first == NULL) {
+            link_take(&runtime.link);
+        }
+        struct arrival *a = next_run();
+        if (a != NULL) {
+            if (claim(a->msg.run.slot)) {
+                return a;
+            }
+            link_arrival_free(&runtime.link, a);
+            continue;
+        }
+        if (server.leaving) {
+            return NULL;
+        }
+        int r = link_wait(&runtime.link, has_work, NULL, NS_FOREVER, false);
+        if (r == DRT_E_DISCONNECTED) {
+            _exit(1);
+        }
+    }
+}
+
+void serve(void)
+{
+    runtime_lock();
+    for (;;) {
+        struct arrival *a = await_run();
+        if (a == NULL) {
+            break;
+        }
+        runtime_unlock();
+        run(&a->msg);
+        runtime_lock();
+        link_arrival_free(&runtime.link, a);
+    }
+    runtime_unlock();
+    exit(0);
+}
