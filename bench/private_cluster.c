@@ -29,10 +29,15 @@ static int find_program(struct private_cluster *c, const char *folder, const cha
                         char ret[512])
 {
     const char *bindir = getenv("DRT_BINDIR");
-    char self[400] = "", below[64];
+    char self[400] = "", below[64], dir[400];
 
-    if (bindir != NULL && try_path(ret, bindir, "", name)) {
-        return 0;
+    while (bindir != NULL && bindir[0] != '\0') { /* "here:there" */
+        size_t length = strcspn(bindir, ":");
+        snprintf(dir, sizeof dir, "%.*s", (int)length, bindir);
+        if (try_path(ret, dir, "", name)) {
+            return 0;
+        }
+        bindir += length + (bindir[length] == ':');
     }
     if (readlink("/proc/self/exe", self, sizeof self - 1) < 0) {
         return -errno;
