@@ -1,0 +1,87 @@
+/*
+ * Messages between peers over ZeroMQ: a server (ROUTER) that many reach, a client (DEALER) that
+ * reaches one, over tcp, encrypted and authenticated with CURVE; a ZAP handler on the same thread
+ * says which key has which role. Sends never block. Connections are this file's matter alone: a
+ * client connects again for ever, with back-off and jitter, and keeps its routing id, so that the
+ * server knows it as the same peer. What was under way when a connection ended is lost: the session
+ * above mends that. Everything on one thread, with a loop or without (then `turn`).
+ */
+#ifndef PROTO_TRANSPORT_ZMQ_H
+#define PROTO_TRANSPORT_ZMQ_H
+
+#include "common/loop.h"
+#include "proto/keys.h"
+#include "proto/session.h"
+#include "proto/transport.h"
+
+/* One message; frames beyond it end the connection before memory is taken for them. */
+#define TRANSPORT_ZMQ_MESSAGE_MAX (SESSION_MESSAGE_MAX + SESSION_PACKET_EXTRA)
+#define TRANSPORT_ZMQ_QUEUE_MAX                                                                    \
+    (4u << 20) /* bytes that wait here for one peer; beyond: -EAGAIN                               \
+                */
+#define TRANSPORT_ZMQ_PEERS_MAX 1024u
+#define TRANSPORT_ZMQ_ONLY_PEER 1u /* the peer of a client */
+
+/* ZeroMQ's threads, shared by the transports that are made with it. Counted. */
+struct transport_zmq_context;
+struct transport_zmq_context *transport_zmq_context_new(void);
+void transport_zmq_context_unref(struct transport_zmq_context *context); /* NULL is fine */
+
+struct transport_zmq_server_config {
+    struct loop *loop;                     /* NULL: driven by turn */
+    struct transport_zmq_context *context; /* NULL: its own. One server for each */
+    const char *bind;                      /* numeric address; NULL, "" or "*": all */
+    uint16_t port;                         /* 0: any */
+    bool exact; /* else the next free one of the following 100 when `port` is taken */
+    struct keys_pair key;
+    struct keys_access access;
+    uint32_t peers_max; /* 0: TRANSPORT_ZMQ_PEERS_MAX; messages of others are ignored and counted */
+};
+
+/* Listens. *ret_port tells where. Call transport_zmq_self_check next. 0; -EADDRINUSE,
+ * -EADDRNOTAVAIL, -EINVAL (no address), -errno */
+int transport_zmq_server_new(const struct transport_zmq_server_config *config,
+                             const struct transport_events *events, struct transport **ret,
+                             uint16_t *ret_port) MUST_CHECK;
+/* Proves that a random key is refused at the server's own port: 0. -EACCES: it was let in;
+ * -ETIMEDOUT: no answer within 2 s; -errno. Blocks until then (some milliseconds); no message is
+ * delivered meanwhile. */
+int transport_zmq_self_check(struct transport *server) MUST_CHECK;
+
+struct transport_zmq_client_config {
+    struct loop *loop;
+    struct transport_zmq_context *context;
+    const char *const *addresses; /* "host:port", tried in turn */
+    size_t address_count;
+    char server_public[KEYS_TEXT_SIZE];
+    struct keys_pair key;
+};
+
+/* Begins to connect. Names are resolved here, once (may block). 0; -EINVAL for an address that is
+ * none; -ENOENT for names that nobody knows; -errno */
+int transport_zmq_client_new(const struct transport_zmq_client_config *config,
+                             const struct transport_events *events,
+                             struct transport **ret) MUST_CHECK;
+
+/* Why a client is not up: what on_down told last. It is told once for each change. */
+enum transport_zmq_why {
+    TRANSPORT_ZMQ_CUT = 1, /* the connection ended; another is on its way */
+    TRANSPORT_ZMQ_REFUSED, /* nobody listens there */
+    TRANSPORT_ZMQ_UNREACHABLE,
+    TRANSPORT_ZMQ_KEY_REFUSED, /* by the other side; or that is not who our key file names */
+};
+enum transport_zmq_why transport_zmq_client_why(const struct transport *client);
+/* Drops the connection of a client and makes another at once: for one that seems dead. */
+void transport_zmq_client_renew(struct transport *client);
+
+uint64_t transport_zmq_next_ns(const struct transport *t); /* when tick is wanted; NS_FOREVER */
+void transport_zmq_tick(struct transport *t, uint64_t now_ns);
+
+struct transport_zmq_counts {
+    uint64_t refused_keys; /* by the ZAP handler */
+    uint64_t ignored;      /* messages of peers beyond peers_max, and broken ones */
+    uint64_t connections;  /* client: that came up */
+};
+void transport_zmq_count(const struct transport *t, struct transport_zmq_counts *ret);
+
+#endif

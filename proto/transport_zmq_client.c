@@ -1,0 +1,462 @@
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <zmq.h>
+
+#include "common/rng.h"
+#include "common/text.h"
+#include "proto/probe.h"
+#include "proto/transport_zmq_private.h"
+
+#define ROUTING_ID_SIZE 16
+#define CONNECT_MS      2000           /* for TCP */
+#define CONNECT_NS      (7 * NS_PER_S) /* for TCP and the handshake, which ZeroMQ limits to 5 s */
+#define PROBE_NS        (1 * NS_PER_S)
+#define PAUSE_FIRST_NS  (20 * NS_PER_MS)
+#define PAUSE_MAX_NS    (500 * NS_PER_MS)
+#define RETRY_NS        (10 * NS_PER_MS)
+#define CLOSED_BEFORE_REFUSED                                                                      \
+    2 /* handshakes that the other side breaks off before we believe it means us */
+
+enum client_state { CLIENT_WAITING, CLIENT_CONNECTING, CLIENT_PROBING, CLIENT_UP };
+
+struct client {
+    struct zmq_transport t;
+    char endpoints[KEYS_ADDRESSES_MAX][64]; /* numeric */
+    union probe_address addresses[KEYS_ADDRESSES_MAX];
+    size_t address_count, current;
+    char server_public[KEYS_TEXT_SIZE];
+    struct keys_pair key;
+    uint8_t routing_id[ROUTING_ID_SIZE];
+    struct rng rng;
+
+    enum client_state state;
+    void *socket, *monitor;
+    struct zmq_watch watch, monitor_watch;
+    struct probe probe;
+    uint64_t at_ns; /* WAITING: when to try; CONNECTING: when to give up */
+    uint64_t pause_ns;
+    unsigned broken_off; /* handshakes in a row */
+    enum transport_zmq_why round,
+        told; /* worst of this round of addresses; what on_down said; 0: none */
+    bool was_up;
+    struct zmq_outbox outbox;
+    uint64_t retry_ns;
+    uint64_t epoch; /* rises with each connection */
+};
+
+static struct client *of(const struct transport *t)
+{
+    return container_of(t, struct client, t.base);
+}
+
+/* ---- connections ---- */
+
+static void close_connection(struct client *c)
+{
+    zmq_watch_stop(&c->watch);
+    zmq_watch_stop(&c->monitor_watch);
+    zmq_close_monitored(c->socket, c->monitor);
+    c->socket = c->monitor = NULL;
+    zmq_outbox_clear(&c->outbox);
+    c->retry_ns = NS_FOREVER;
+    c->epoch++;
+}
+
+static void wait_for(struct client *c, uint64_t pause_ns)
+{
+    c->state = CLIENT_WAITING;
+    c->at_ns = clock_now_ns() + pause_ns / 2 + rng_below(&c->rng, pause_ns + 1);
+}
+
+static void tell_down(struct client *c, enum transport_zmq_why why)
+{
+    if (c->told != why) {
+        c->told = why;
+        c->was_up = false;
+        c->t.base.events.on_down(c->t.base.events.arg, TRANSPORT_ZMQ_ONLY_PEER,
+                                 why == TRANSPORT_ZMQ_REFUSED);
+    }
+}
+
+/* The present address failed. At the end of a round the worst reason is told: who is refused by one
+ * address and cannot reach another knows that the process is gone. */
+static void fail(struct client *c, enum transport_zmq_why why)
+{
+    static const unsigned weight[] = {[TRANSPORT_ZMQ_CUT] = 1,
+                                      [TRANSPORT_ZMQ_UNREACHABLE] = 2,
+                                      [TRANSPORT_ZMQ_REFUSED] = 3,
+                                      [TRANSPORT_ZMQ_KEY_REFUSED] = 4};
+    close_connection(c);
+    if (weight[why] > weight[c->round]) {
+        c->round = why;
+    }
+    c->current = (c->current + 1) % c->address_count;
+    if (c->current != 0) {
+        wait_for(c, NS_PER_MS);
+        return;
+    }
+    why = c->round;
+    c->round = 0;
+    wait_for(c, c->pause_ns);
+    c->pause_ns = MIN_OF(c->pause_ns * 2, PAUSE_MAX_NS);
+    tell_down(c, why);
+}
+
+static int set_up_socket(struct client *c)
+{
+    int r = zmq_set_common(c->socket);
+    r = r == 0 ? zmq_set(c->socket, ZMQ_RECONNECT_IVL, -1) : r; /* that is done here */
+    r = r == 0 ? zmq_set(c->socket, ZMQ_CONNECT_TIMEOUT, CONNECT_MS) : r;
+    if (r == 0 && c->addresses[c->current].any.sa_family == AF_INET6) {
+        r = zmq_set(c->socket, ZMQ_IPV6, 1);
+    }
+    if (r == 0 &&
+        (zmq_setsockopt(c->socket, ZMQ_ROUTING_ID, c->routing_id, ROUTING_ID_SIZE) != 0 ||
+         zmq_setsockopt(c->socket, ZMQ_CURVE_SERVERKEY, c->server_public, KEYS_TEXT_SIZE) != 0 ||
+         zmq_setsockopt(c->socket, ZMQ_CURVE_PUBLICKEY, c->key.public_key, KEYS_TEXT_SIZE) != 0 ||
+         zmq_setsockopt(c->socket, ZMQ_CURVE_SECRETKEY, c->key.secret_key, KEYS_TEXT_SIZE) != 0)) {
+        r = -errno;
+    }
+    return r;
+}
+
+static int open_connection(struct client *c)
+{
+    c->socket = zmq_socket(c->t.context->zmq, ZMQ_DEALER);
+    if (c->socket == NULL) {
+        return -errno;
+    }
+    int r = set_up_socket(c);
+    r = r == 0 ? zmq_monitor_new(
+                     c->t.context, c->socket,
+                     ZMQ_EVENT_CLOSED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED |
+                         ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
+                         ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH,
+                     &c->monitor)
+               : r;
+    r = r == 0 ? zmq_watch_start(&c->monitor_watch, &c->t, c->monitor) : r;
+    r = r == 0 ? zmq_watch_start(&c->watch, &c->t, c->socket) : r;
+    if (r == 0 && zmq_connect(c->socket, c->endpoints[c->current]) != 0) {
+        r = -errno;
+    }
+    return r;
+}
+
+static void begin(struct client *c)
+{
+    c->state = CLIENT_CONNECTING;
+    c->at_ns = clock_now_ns() + CONNECT_NS;
+    if (open_connection(c) != 0) {
+        fail(c, TRANSPORT_ZMQ_UNREACHABLE); /* descriptors ran out, or the like: later again */
+    }
+}
+
+static void take_answer(struct client *c, enum probe_answer answer)
+{
+    if (answer == PROBE_LISTENS) {
+        wait_for(c, c->pause_ns); /* it has just come */
+    } else {
+        fail(c, answer == PROBE_REFUSED ? TRANSPORT_ZMQ_REFUSED : TRANSPORT_ZMQ_UNREACHABLE);
+    }
+}
+
+static void on_probe(struct probe *probe, enum probe_answer answer)
+{
+    take_answer(container_of(probe, struct client, probe), answer);
+}
+
+/* ZeroMQ does not tell why it could not connect. */
+static void ask_why(struct client *c)
+{
+    close_connection(c);
+    c->state = CLIENT_PROBING;
+    int r = probe_start(&c->probe, c->t.loop, &c->addresses[c->current], clock_now_ns() + PROBE_NS,
+                        on_probe);
+    if (r != 0) {
+        take_answer(c, r > 0 ? (enum probe_answer)r : PROBE_SILENT);
+    }
+}
+
+static void go_up(struct client *c)
+{
+    bool was_up = c->was_up;
+    c->state = CLIENT_UP;
+    c->pause_ns = PAUSE_FIRST_NS;
+    c->broken_off = 0;
+    c->round = 0;
+    c->t.counts.connections++;
+    if (was_up) {
+        tell_down(c, TRANSPORT_ZMQ_CUT); /* another connection: what was under way is lost */
+        if (c->state != CLIENT_UP) {
+            return;
+        }
+    }
+    c->told = 0;
+    c->was_up = true;
+    (void)zmq_send_greeting(c->socket, NULL, 0); /* fresh and empty: there is room */
+    c->t.base.events.on_up(c->t.base.events.arg, TRANSPORT_ZMQ_ONLY_PEER, PEER_NODE);
+}
+
+static void take_event(struct client *c, unsigned event)
+{
+    switch (event) {
+    case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
+        go_up(c);
+        break;
+    case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH:
+        fail(c, TRANSPORT_ZMQ_KEY_REFUSED);
+        break;
+    case ZMQ_EVENT_CLOSED:
+        ask_why(c);
+        break;
+    default:
+        if (c->state == CLIENT_UP) {
+            /* Up again within a moment, or it is known why not: then it is told. */
+            close_connection(c);
+            wait_for(c, NS_PER_MS);
+        } else if (++c->broken_off < CLOSED_BEFORE_REFUSED) {
+            close_connection(c);
+            wait_for(c, PAUSE_FIRST_NS);
+        } else {
+            fail(c, TRANSPORT_ZMQ_KEY_REFUSED);
+        }
+        break;
+    }
+}
+
+/* ---- messages ---- */
+
+static void flush(struct client *c)
+{
+    c->retry_ns = NS_FOREVER;
+    for (struct zmq_waiting *w = zmq_outbox_first(&c->outbox); w != NULL;
+         w = zmq_outbox_first(&c->outbox)) {
+        if (zmq_send(c->socket, w->data, w->size, ZMQ_DONTWAIT) < 0) {
+            c->retry_ns = clock_now_ns() + RETRY_NS;
+            break;
+        }
+        zmq_outbox_pop(&c->outbox);
+    }
+    if (zmq_outbox_has_room_again(&c->outbox)) {
+        c->t.base.events.on_room(c->t.base.events.arg, TRANSPORT_ZMQ_ONLY_PEER);
+    }
+}
+
+static bool receive_one(struct client *c)
+{
+    zmq_msg_t message;
+    zmq_msg_init(&message);
+    bool got = zmq_msg_recv(&message, c->socket, ZMQ_DONTWAIT) >= 0;
+    if (got && zmq_msg_more(&message)) {
+        zmq_skip_parts(c->socket); /* a question whether we are here */
+    } else if (got) {
+        c->t.base.events.on_message(c->t.base.events.arg, TRANSPORT_ZMQ_ONLY_PEER,
+                                    bytes_of(zmq_msg_data(&message), zmq_msg_size(&message)));
+    }
+    zmq_msg_close(&message);
+    return got;
+}
+
+static int client_process(struct zmq_transport *t)
+{
+    struct client *c = container_of(t, struct client, t);
+    unsigned event, value;
+    int count = 0;
+    /* What came before the connection ended is worth taking: so messages first, once it is up. */
+    uint64_t epoch = c->epoch;
+    while (c->epoch == epoch && c->state == CLIENT_UP && count < ZMQ_TURN_MAX && receive_one(c)) {
+        count++;
+    }
+    while (c->epoch == epoch && c->monitor != NULL &&
+           zmq_monitor_next(c->monitor, &event, &value)) {
+        take_event(c, event);
+    }
+    if (c->epoch == epoch && c->state == CLIENT_UP) {
+        flush(c);
+    }
+    if (c->socket != NULL && c->state == CLIENT_UP &&
+        (zmq_can_receive(c->socket) || zmq_can_receive(c->monitor))) {
+        zmq_watch_again(&c->watch);
+    }
+    return count;
+}
+
+static int client_send(struct transport *t, uint64_t peer, struct bytes message)
+{
+    struct client *c = of(t);
+    if (c->state != CLIENT_UP || peer != TRANSPORT_ZMQ_ONLY_PEER) {
+        return -ENOTCONN;
+    }
+    if (message.size > TRANSPORT_ZMQ_MESSAGE_MAX) {
+        return -EMSGSIZE;
+    }
+    if (list_is_empty(&c->outbox.messages)) {
+        int sent = zmq_send(c->socket, message.data, message.size, ZMQ_DONTWAIT);
+        int r = sent < 0 ? -errno : 0;
+        zmq_watch_again(&c->watch);
+        if (r != -EAGAIN) {
+            return r;
+        }
+    }
+    c->retry_ns = MIN_OF(c->retry_ns, clock_now_ns() + RETRY_NS);
+    return zmq_outbox_push(&c->outbox, message);
+}
+
+/* ---- time ---- */
+
+static uint64_t client_next_ns(const struct zmq_transport *t)
+{
+    const struct client *c = container_of(t, const struct client, t);
+    switch (c->state) {
+    case CLIENT_WAITING:
+    case CLIENT_CONNECTING:
+        return c->at_ns;
+    case CLIENT_PROBING:
+        return c->probe.deadline_ns;
+    case CLIENT_UP:
+        return c->retry_ns;
+    }
+    return NS_FOREVER;
+}
+
+static void client_tick(struct zmq_transport *t, uint64_t now_ns)
+{
+    struct client *c = container_of(t, struct client, t);
+    if (c->state == CLIENT_WAITING && c->at_ns <= now_ns) {
+        begin(c);
+    } else if (c->state == CLIENT_CONNECTING && c->at_ns <= now_ns) {
+        fail(c, TRANSPORT_ZMQ_UNREACHABLE);
+    } else if (c->state == CLIENT_PROBING) {
+        probe_tick(&c->probe, now_ns);
+    } else if (c->state == CLIENT_UP && c->retry_ns <= now_ns) {
+        flush(c);
+        zmq_watch_again(&c->watch);
+    }
+}
+
+static int client_turn(struct transport *t)
+{
+    struct client *c = of(t);
+    int r = client_process(&c->t);
+    client_tick(&c->t, clock_now_ns());
+    return r;
+}
+
+enum transport_zmq_why transport_zmq_client_why(const struct transport *client)
+{
+    return of(client)->told;
+}
+
+void transport_zmq_client_renew(struct transport *client)
+{
+    struct client *c = of(client);
+    if (c->state == CLIENT_UP) {
+        close_connection(c);
+        wait_for(c, NS_PER_MS);
+    }
+}
+
+/* ---- beginning and end ---- */
+
+/* A client has one peer, which cannot be forgotten: another connection begins. */
+static void client_drop(struct transport *t, uint64_t peer)
+{
+    struct client *c = of(t);
+    transport_zmq_client_renew(t);
+    c->was_up = false;
+}
+
+static void client_free(struct transport *t)
+{
+    if (t == NULL) {
+        return;
+    }
+    struct client *c = of(t);
+    if (c->state == CLIENT_UP) {
+        (void)zmq_set(c->socket, ZMQ_LINGER, TRANSPORT_ZMQ_LINGER_MS);
+    }
+    probe_stop(&c->probe);
+    close_connection(c);
+    transport_zmq_context_unref(c->t.context);
+    sodium_memzero(&c->key, sizeof c->key);
+    free(c);
+}
+
+static const struct transport_ops client_ops = {
+    .send = client_send, .drop = client_drop, .turn = client_turn, .free = client_free};
+
+static void add_address(struct client *c, const struct sockaddr *address, socklen_t size)
+{
+    char host[64], port[8];
+    if (c->address_count == KEYS_ADDRESSES_MAX || size > sizeof c->addresses[0] ||
+        getnameinfo(address, size, host, sizeof host, port, sizeof port,
+                    NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
+        return;
+    }
+    memcpy(&c->addresses[c->address_count], address, size);
+    snprintf(c->endpoints[c->address_count], sizeof c->endpoints[0],
+             address->sa_family == AF_INET6 ? "tcp://[%.47s]:%.5s" : "tcp://%.47s:%.5s", host,
+             port);
+    c->address_count++;
+}
+
+static int resolve(struct client *c, const char *text)
+{
+    char host[256], service[8];
+    uint16_t port;
+    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM}, *found;
+    if (keys_address_parse(text, 0, host, &port) != 0) {
+        return -EINVAL;
+    }
+    snprintf(service, sizeof service, "%u", port);
+    if (getaddrinfo(host, service, &hints, &found) != 0) {
+        return 0; /* another one may be known */
+    }
+    for (struct addrinfo *a = found; a != NULL; a = a->ai_next) {
+        add_address(c, a->ai_addr, a->ai_addrlen);
+    }
+    freeaddrinfo(found);
+    return 0;
+}
+
+int transport_zmq_client_new(const struct transport_zmq_client_config *config,
+                             const struct transport_events *events, struct transport **ret)
+{
+    struct client *c = xcalloc(1, sizeof *c);
+    uint64_t seed;
+    c->t.base = (struct transport){.ops = &client_ops, .events = *events};
+    c->t.loop = config->loop;
+    c->t.process = client_process;
+    c->t.next_ns = client_next_ns;
+    c->t.tick = client_tick;
+    c->key = config->key;
+    text_copy(c->server_public, sizeof c->server_public, config->server_public);
+    c->pause_ns = PAUSE_FIRST_NS;
+    c->retry_ns = NS_FOREVER;
+    zmq_outbox_init(&c->outbox);
+    probe_init(&c->probe);
+    int r = sodium_init() < 0 ? -EIO : 0;
+    for (size_t i = 0; i < config->address_count && r == 0; i++) {
+        r = resolve(c, config->addresses[i]);
+    }
+    r = r == 0 && c->address_count == 0 ? -ENOENT : r;
+    if (r == 0) {
+        /* Nobody can guess it, so nobody can take our place at the server. */
+        randombytes_buf(c->routing_id, sizeof c->routing_id);
+        c->routing_id[0] |= 1; /* zero at the front is ZeroMQ's own */
+        randombytes_buf(&seed, sizeof seed);
+        rng_seed(&c->rng, seed);
+        c->t.context = zmq_context_take(config->context);
+        r = c->t.context == NULL ? -errno : 0;
+    }
+    if (r != 0) {
+        client_free(&c->t.base);
+        return r;
+    }
+    c->state = CLIENT_WAITING; /* the first tick connects */
+    *ret = &c->t.base;
+    return 0;
+}

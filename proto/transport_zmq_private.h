@@ -1,0 +1,81 @@
+/*
+ * What the two ends of proto/transport_zmq.h share. Private to them.
+ */
+#ifndef PROTO_TRANSPORT_ZMQ_PRIVATE_H
+#define PROTO_TRANSPORT_ZMQ_PRIVATE_H
+
+#include "common/clock.h"
+#include "proto/transport_zmq.h"
+
+#define ZMQ_TURN_MAX            256 /* messages that one call of ours takes, before others have their turn */
+#define TRANSPORT_ZMQ_LINGER_MS 100 /* a goodbye has so long to leave */
+
+struct transport_zmq_context {
+    void *zmq;
+    unsigned references;
+    unsigned names; /* of monitors, given so far */
+};
+
+struct zmq_transport {
+    struct transport base;
+    struct loop *loop; /* may be NULL */
+    struct transport_zmq_context *context;
+    /* Moves what can be moved; how many messages came, or -errno. */
+    int (*process)(struct zmq_transport *t);
+    uint64_t (*next_ns)(const struct zmq_transport *t);
+    void (*tick)(struct zmq_transport *t, uint64_t now_ns);
+    struct transport_zmq_counts counts;
+};
+
+/* A socket of ZeroMQ in the loop. Its descriptor tells of changes only once: whoever sends or
+ * receives outside `process` calls zmq_watch_again. */
+struct zmq_watch {
+    struct loop_source source;
+};
+
+int zmq_watch_start(struct zmq_watch *w, struct zmq_transport *t, void *socket) MUST_CHECK;
+void zmq_watch_stop(struct zmq_watch *w);
+void zmq_watch_again(struct zmq_watch *w);
+
+/* Takes a reference to `shared`, or makes a new one. NULL when the system gives none. */
+struct transport_zmq_context *zmq_context_take(struct transport_zmq_context *shared);
+
+bool zmq_can_receive(void *socket);
+int zmq_set(void *socket, int option, int value); /* -errno */
+/* What every socket here has: limits, no lingering, quick notice of dead connections. */
+int zmq_set_common(void *socket) MUST_CHECK;
+
+/* Events of a socket's connections. *ret is a socket to receive them from. */
+int zmq_monitor_new(struct transport_zmq_context *context, void *socket, int events,
+                    void **ret) MUST_CHECK;
+/* The next: true, with *ret_event and *ret_value. */
+bool zmq_monitor_next(void *monitor, unsigned *ret_event, unsigned *ret_value);
+/* Both ends and the socket itself; NULL are fine. */
+void zmq_close_monitored(void *socket, void *monitor);
+
+/* A message of several parts says nothing but "here I am": a first word, and an answer to doubt. */
+#define ZMQ_GREETING "drt"
+int zmq_send_greeting(void *socket, const void *id, size_t id_size); /* id_size 0: DEALER */
+void zmq_skip_parts(void *socket);                /* the rest of a message */
+
+/* Messages that wait for one peer. */
+struct zmq_outbox {
+    struct list messages;
+    size_t bytes;
+    bool wants_room;
+};
+
+struct zmq_waiting {
+    struct list link;
+    size_t size;
+    uint8_t data[];
+};
+
+void zmq_outbox_init(struct zmq_outbox *box);
+void zmq_outbox_clear(struct zmq_outbox *box);
+int zmq_outbox_push(struct zmq_outbox *box, struct bytes message) MUST_CHECK; /* -EAGAIN */
+struct zmq_waiting *zmq_outbox_first(struct zmq_outbox *box);
+void zmq_outbox_pop(struct zmq_outbox *box);
+bool zmq_outbox_has_room_again(struct zmq_outbox *box); /* once after -EAGAIN */
+
+#endif
