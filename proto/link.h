@@ -46,16 +46,16 @@ struct link_identity {
 };
 
 struct link_events {
-    /* A session begins: nothing of a former one is left. A peer that restarts comes as a new peer.
-     */
+    /* A session begins: nothing of a former one is left. A process that was started again comes as
+     * a new peer. */
     void (*on_up)(void *arg, uint64_t peer, const struct link_identity *identity);
     /* `message` is 64-aligned and borrowed until the callback returns. A datagram may be lost or
      * doubled. */
     void (*on_message)(void *arg, uint64_t peer, struct bytes message, bool datagram);
     void (*on_room)(void *arg, uint64_t peer); /* after -EAGAIN */
-    /* Server: a peer that was up is gone, and its number of no further use. Client: told when an up
-     * session ends, and while it is not up once for each change of the reason; it tries again by
-     * itself. */
+    /* Server: a peer that was up is gone; should the same process begin another session, on_up
+     * comes again. Client: told when an up session ends, and while it is not up once for each
+     * change of the reason; it tries again by itself. */
     void (*on_down)(void *arg, uint64_t peer, enum link_down why);
     /* Server, may be NULL: the connection of a peer that is up ended; its session waits for another
      * one until silence. The moment to ask its port (link_probe). */

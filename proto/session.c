@@ -753,6 +753,36 @@ void session_tick(struct session *s, uint64_t now_ns)
     }
 }
 
+uint64_t session_heard_ns(const struct session *s)
+{
+    return s->heard_ns;
+}
+
+void session_hurry(struct session *s, uint64_t now_ns)
+{
+    ASSERT(!s->dispatching);
+    set_now(s, now_ns);
+    if (s->state == STATE_HELLO) {
+        s->hello_pause_ns = SESSION_RESEND_MIN_NS;
+        say_hello(s);
+    } else if (s->state == STATE_UP) {
+        s->resend_pause_ns = SESSION_RESEND_MIN_NS;
+        resend_from_start(s);
+        s->flight_max = SESSION_UNACKED_MAX; /* a new connection is no sign of a narrow one */
+        pump(s);
+        say(s, DRT__SESSION__KIND__ACK); /* so that the other side sees the way, too */
+    }
+}
+
+void session_lost(struct session *s, uint64_t now_ns)
+{
+    ASSERT(!s->dispatching);
+    set_now(s, now_ns);
+    if (s->state == STATE_UP) {
+        go_down(s, false);
+    }
+}
+
 uint64_t session_next_ns(const struct session *s)
 {
     if (s->state == STATE_HELLO) {

@@ -87,6 +87,11 @@ int session_receive(struct session *s, uint64_t now_ns, struct bytes packet) MUS
 void session_tick(struct session *s, uint64_t now_ns);
 uint64_t session_next_ns(const struct session *s); /* when tick is wanted; NS_FOREVER */
 bool session_is_up(const struct session *s);
+uint64_t session_heard_ns(const struct session *s); /* while up: when something valid came last */
+/* The transport has a way to the peer again: says now what would be said later. */
+void session_hurry(struct session *s, uint64_t now_ns);
+/* The owner knows that the peer's process is gone: DOWN follows if it was up (not silent). */
+void session_lost(struct session *s, uint64_t now_ns);
 /* Says Bye once (lost or not: whatever the other side still sends is answered with RESET). No event
  * for us; it never comes up again. */
 void session_end(struct session *s, uint64_t now_ns);

@@ -56,7 +56,7 @@ void zmq_close_monitored(void *socket, void *monitor);
 /* A message of several parts says nothing but "here I am": a first word, and an answer to doubt. */
 #define ZMQ_GREETING "drt"
 int zmq_send_greeting(void *socket, const void *id, size_t id_size); /* id_size 0: DEALER */
-void zmq_skip_parts(void *socket);                /* the rest of a message */
+void zmq_skip_parts(void *socket);                                   /* the rest of a message */
 
 /* Messages that wait for one peer. */
 struct zmq_outbox {

@@ -1,0 +1,625 @@
+#include "proto/link.h"
+
+#include <sodium.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/numbers.h"
+#include "common/rng.h"
+#include "common/text.h"
+#include "common/timers.h"
+#include "proto/probe.h"
+#include "proto/transport_zmq.h"
+
+#define PROBES_MAX    64
+#define PROBE_NS      (1 * NS_PER_S)
+#define UNKNOWN_NS    (30 * NS_PER_S) /* a peer that is not up after so long is forgotten */
+#define SUSPICIOUS_NS (4 * NS_PER_S)  /* a client that hears nothing tries another connection */
+
+struct peer {
+    struct link *link;
+    uint64_t number;
+    enum peer_role role;
+    struct session *session;
+    struct timer timer;
+    struct list dead_link;
+    bool up;
+    bool connected;
+    bool dead;           /* freed as soon as nobody is in its session */
+    bool renew;          /* client: another session takes its place then */
+    enum link_down why;  /* of the DOWN that comes next; 0: as the session says */
+    enum link_down told; /* client that is not up: the last reason */
+    uint64_t unknown_ns; /* server: forgotten then unless it is up */
+    uint64_t renewed_ns; /* client: the last connection that was made out of suspicion */
+};
+
+struct question {
+    struct list link;
+    struct link *owner;
+    struct probe probe;
+    uint64_t token;
+    enum probe_answer answer; /* 0: not yet */
+};
+
+struct link {
+    struct loop *loop;
+    struct transport *transport;
+    struct link_events events;
+    bool server;
+    uint32_t number;
+    uint64_t life;
+    struct rng rng;
+    struct numbers peers;
+    struct timers timers;
+    struct list dead;
+    struct list questions;
+    unsigned question_count;
+    unsigned depth; /* calls into sessions that are under way: nothing is freed meanwhile */
+    struct link_counts counts;
+    struct log_limit broken_log;
+};
+
+/* ---- peers ---- */
+
+static void arm(struct peer *p)
+{
+    uint64_t at_ns = session_next_ns(p->session);
+    if (p->link->server && !p->up) {
+        at_ns = MIN_OF(at_ns, p->unknown_ns);
+    } else if (!p->link->server && p->up) {
+        uint64_t since_ns = MAX_OF(session_heard_ns(p->session), p->renewed_ns);
+        at_ns = MIN_OF(at_ns, since_ns + SUSPICIOUS_NS);
+    }
+    if (at_ns == NS_FOREVER) {
+        timer_disarm(&p->link->timers, &p->timer);
+    } else if (!timer_is_armed(&p->timer) || p->timer.at_ns != at_ns) {
+        timer_arm(&p->link->timers, &p->timer, at_ns);
+    }
+}
+
+static void on_event(void *arg, const struct session_event *event);
+
+static int on_packet(void *arg, struct bytes packet)
+{
+    struct peer *p = arg;
+    return p->connected ? p->link->transport->ops->send(p->link->transport, p->number, packet)
+                        : -ENOTCONN;
+}
+
+static struct session *make_session(struct peer *p)
+{
+    struct link *link = p->link;
+    struct session_config config = {.self = link->number,
+                                    .self_life = link->server ? link->life : rng_next(&link->rng),
+                                    .initiator = !link->server,
+                                    .seed = rng_next(&link->rng),
+                                    .now_ns = clock_now_ns()};
+    struct session_owner owner = {.on_event = on_event, .send = on_packet, .arg = p};
+    return session_new(&config, &owner);
+}
+
+static struct peer *peer_new(struct link *link, uint64_t number, enum peer_role role)
+{
+    struct peer *p = xcalloc(1, sizeof *p);
+    p->link = link;
+    p->number = number;
+    p->role = role;
+    p->unknown_ns = clock_now_ns() + UNKNOWN_NS;
+    timer_init(&p->timer);
+    list_init(&p->dead_link);
+    p->session = make_session(p);
+    numbers_set(&link->peers, number, p);
+    link->counts.peers++;
+    return p;
+}
+
+/* Of a session that is not part of the peer any more. */
+static void count_session(struct link *link, const struct session *session)
+{
+    struct session_counts counts;
+    session_count(session, &counts);
+    link->counts.resent += counts.resent;
+}
+
+static void peer_free(struct peer *p)
+{
+    struct link *link = p->link;
+    count_session(link, p->session);
+    timer_disarm(&link->timers, &p->timer);
+    list_unlink(&p->dead_link);
+    numbers_remove(&link->peers, p->number);
+    session_free(p->session);
+    link->counts.peers--;
+    free(p);
+}
+
+static struct peer *find_peer(const struct link *link, uint64_t number)
+{
+    struct peer *p = numbers_get((struct numbers *)&link->peers, number);
+    return p != NULL && !p->dead ? p : NULL;
+}
+
+/* Marks for the end of the outermost call. */
+static void bury(struct peer *p)
+{
+    if (list_is_empty(&p->dead_link)) {
+        list_append(&p->link->dead, &p->dead_link);
+    }
+}
+
+static void enter(struct link *link)
+{
+    link->depth++;
+}
+
+static void leave(struct link *link)
+{
+    if (--link->depth > 0) {
+        return;
+    }
+    for (struct list *node = list_pop(&link->dead); node != NULL; node = list_pop(&link->dead)) {
+        struct peer *p = list_entry(node, struct peer, dead_link);
+        if (p->dead) {
+            link->transport->ops->drop(link->transport, p->number);
+            peer_free(p);
+        } else if (p->renew) {
+            p->renew = false;
+            count_session(link, p->session);
+            session_free(p->session);
+            p->session = make_session(p);
+            p->up = false;
+            arm(p);
+        }
+    }
+}
+
+/* Without a word to the owner. */
+static void forget(struct peer *p)
+{
+    session_end(p->session, clock_now_ns());
+    p->up = false;
+    p->dead = p->link->server;
+    p->renew = !p->link->server;
+    bury(p);
+}
+
+/* ---- what sessions tell ---- */
+
+static void tell_down(struct peer *p, enum link_down why)
+{
+    p->up = false;
+    p->told = why;
+    p->why = 0;
+    p->unknown_ns = clock_now_ns() + UNKNOWN_NS;
+    p->link->events.on_down(p->link->events.arg, p->number, why);
+}
+
+static void on_event(void *arg, const struct session_event *event)
+{
+    struct peer *p = arg;
+    struct link_events *events = &p->link->events;
+    switch (event->kind) {
+    case SESSION_UP:
+        p->up = true;
+        p->told = 0;
+        p->renewed_ns = 0;
+        events->on_up(events->arg, p->number,
+                      &(struct link_identity){
+                          .number = event->peer, .life = event->peer_life, .role = p->role});
+        break;
+    case SESSION_MESSAGE:
+    case SESSION_DATAGRAM:
+        events->on_message(events->arg, p->number, event->data, event->kind == SESSION_DATAGRAM);
+        break;
+    case SESSION_ROOM:
+        events->on_room(events->arg, p->number);
+        break;
+    case SESSION_DOWN:
+        tell_down(p, p->why != 0 ? p->why : event->silent ? LINK_SILENT : LINK_ENDED);
+        break;
+    }
+}
+
+/* After each call into the session of a peer. */
+static void settle(struct peer *p)
+{
+    struct link *link = p->link;
+    if (!p->dead && !p->renew) {
+        if (link->server && !p->up && !p->connected) {
+            p->dead = true;
+            bury(p);
+        } else {
+            arm(p);
+        }
+    }
+    leave(link);
+}
+
+/* ---- what the transport tells ---- */
+
+static void on_transport_up(void *arg, uint64_t number, enum peer_role role)
+{
+    struct link *link = arg;
+    struct peer *p = find_peer(link, number);
+    enter(link);
+    if (p == NULL) {
+        p = peer_new(link, number, role);
+    }
+    p->connected = true;
+    session_hurry(p->session, clock_now_ns());
+    settle(p);
+}
+
+static void on_transport_message(void *arg, uint64_t number, struct bytes packet)
+{
+    struct link *link = arg;
+    struct peer *p = find_peer(link, number);
+    if (p == NULL || p->renew) {
+        return;
+    }
+    enter(link);
+    if (session_receive(p->session, clock_now_ns(), packet) != 0) {
+        link->counts.broken_packets++;
+        log_limited(&link->broken_log, LOG_LEVEL_WARN, "a packet that is none came from a peer%s",
+                    link->server ? ", which is dropped" : "");
+        if (link->server && !p->dead) {
+            /* Its key is good, its bytes are not: no network does that. */
+            bool was_up = p->up;
+            forget(p);
+            if (was_up) {
+                tell_down(p, LINK_ENDED);
+            }
+        }
+    }
+    settle(p);
+}
+
+static void on_transport_room(void *arg, uint64_t number)
+{
+    struct link *link = arg;
+    struct peer *p = find_peer(link, number);
+    if (p != NULL && !p->renew) {
+        enter(link);
+        session_tick(p->session, clock_now_ns());
+        settle(p);
+    }
+}
+
+static void client_down(struct peer *p)
+{
+    static const enum link_down reasons[] = {[TRANSPORT_ZMQ_REFUSED] = LINK_REFUSED,
+                                             [TRANSPORT_ZMQ_UNREACHABLE] = LINK_UNREACHABLE,
+                                             [TRANSPORT_ZMQ_KEY_REFUSED] = LINK_KEY_REFUSED};
+    enum transport_zmq_why why = transport_zmq_client_why(p->link->transport);
+    enum link_down reason = why < ARRAY_SIZE(reasons) ? reasons[why] : 0;
+    if (reason == 0) {
+        return; /* another connection is on its way */
+    }
+    if (!p->up) {
+        if (p->told != reason) {
+            tell_down(p, reason);
+        }
+    } else if (reason != LINK_UNREACHABLE) {
+        /* Sessions live in the memory of a process that is gone. One that only cannot be reached
+         * has SESSION_SILENCE_NS. */
+        p->why = reason;
+        session_lost(p->session, clock_now_ns());
+    }
+}
+
+static void on_transport_down(void *arg, uint64_t number, bool refused)
+{
+    struct link *link = arg;
+    struct peer *p = find_peer(link, number);
+    if (p == NULL) {
+        return;
+    }
+    enter(link);
+    p->connected = false;
+    if (!link->server) {
+        client_down(p);
+    } else if (p->up && link->events.on_cut != NULL) {
+        link->events.on_cut(link->events.arg, p->number);
+    }
+    settle(p);
+}
+
+static const struct transport_events transport_events = {.on_up = on_transport_up,
+                                                         .on_message = on_transport_message,
+                                                         .on_room = on_transport_room,
+                                                         .on_down = on_transport_down};
+
+/* ---- beginning and end ---- */
+
+static int link_new(struct loop *loop, const struct link_events *events, bool server,
+                    uint32_t number, struct link **ret)
+{
+    uint64_t seed;
+    if (sodium_init() < 0) {
+        return -EIO;
+    }
+    struct link *link = xcalloc(1, sizeof *link);
+    link->loop = loop;
+    link->events = *events;
+    link->server = server;
+    link->number = number;
+    randombytes_buf(&link->life, sizeof link->life);
+    randombytes_buf(&seed, sizeof seed);
+    rng_seed(&link->rng, seed);
+    numbers_init(&link->peers);
+    timers_init(&link->timers);
+    list_init(&link->dead);
+    list_init(&link->questions);
+    *ret = link;
+    return 0;
+}
+
+int link_server_new(const struct link_server_config *config, struct link **ret, uint16_t *ret_port)
+{
+    struct link *link;
+    int r = link_new(config->loop, &config->events, true, config->number, &link);
+    if (r != 0) {
+        return r;
+    }
+    struct transport_zmq_server_config below = {
+        .loop = config->loop,
+        .bind = config->bind,
+        .port = config->port,
+        .exact = config->exact,
+        .key = config->key,
+        .access = config->access,
+        .peers_max = config->peers_max != 0 ? config->peers_max : LINK_PEERS_DEFAULT};
+    struct transport_events events = transport_events;
+    uint16_t port;
+    events.arg = link;
+    r = transport_zmq_server_new(&below, &events, &link->transport, &port);
+    if (r == 0) {
+        r = transport_zmq_self_check(link->transport);
+        r = r == -ETIMEDOUT ? -EACCES : r; /* what is not proved is not so */
+    }
+    if (r != 0) {
+        link_free(link);
+        return r;
+    }
+    *ret = link;
+    *ret_port = port;
+    return 0;
+}
+
+int link_client_new(const struct link_client_config *config, struct link **ret)
+{
+    struct link *link;
+    int r = link_new(config->loop, &config->events, false, config->number, &link);
+    if (r != 0) {
+        return r;
+    }
+    struct transport_zmq_client_config below = {.loop = config->loop,
+                                                .addresses = config->addresses,
+                                                .address_count = config->address_count,
+                                                .key = config->key};
+    text_copy(below.server_public, sizeof below.server_public, config->server_public);
+    struct transport_events events = transport_events;
+    events.arg = link;
+    r = transport_zmq_client_new(&below, &events, &link->transport);
+    if (r != 0) {
+        link_free(link);
+        return r;
+    }
+    peer_new(link, LINK_ONLY_PEER, PEER_NODE);
+    *ret = link;
+    return 0;
+}
+
+static bool collect_peer(uint64_t number, void *value, void *arg)
+{
+    struct peer *p = value;
+    struct link *link = arg;
+    session_end(p->session, clock_now_ns());
+    if (!p->dead) {
+        p->dead = true;
+        bury(p);
+    }
+    return link != NULL;
+}
+
+void link_free(struct link *link)
+{
+    if (link == NULL) {
+        return;
+    }
+    ASSERT(link->depth == 0);
+    numbers_each(&link->peers, collect_peer, link);
+    if (link->transport != NULL) {
+        /* First: what was said to them leaves while it closes. */
+        link->transport->ops->free(link->transport);
+    }
+    for (struct list *node = list_first(&link->dead); node != NULL;
+         node = list_first(&link->dead)) {
+        peer_free(list_entry(node, struct peer, dead_link));
+    }
+    for (struct list *node = list_pop(&link->questions); node != NULL;
+         node = list_pop(&link->questions)) {
+        struct question *q = list_entry(node, struct question, link);
+        probe_stop(&q->probe);
+        free(q);
+    }
+    numbers_fini(&link->peers);
+    timers_fini(&link->timers);
+    free(link);
+}
+
+static bool set_peer_number(uint64_t number, void *value, void *arg)
+{
+    const struct link *link = arg;
+    session_set_number(((struct peer *)value)->session, link->number);
+    return true;
+}
+
+void link_set_number(struct link *link, uint32_t number)
+{
+    link->number = number;
+    numbers_each(&link->peers, set_peer_number, link);
+}
+
+/* ---- sending ---- */
+
+int link_send(struct link *link, uint64_t peer, struct bytes message)
+{
+    struct peer *p = find_peer(link, peer);
+    if (p == NULL || !p->up) {
+        return -ENOTCONN;
+    }
+    int r = session_send(p->session, clock_now_ns(), message);
+    arm(p);
+    return r;
+}
+
+int link_datagram(struct link *link, uint64_t peer, struct bytes message)
+{
+    struct peer *p = find_peer(link, peer);
+    if (p == NULL || !p->up) {
+        return -ENOTCONN;
+    }
+    int r = session_datagram(p->session, clock_now_ns(), message);
+    arm(p);
+    /* Lost on the way or lost here is the same to the caller. */
+    return r == -EMSGSIZE ? r : 0;
+}
+
+void link_drop(struct link *link, uint64_t peer)
+{
+    struct peer *p = find_peer(link, peer);
+    if (p == NULL) {
+        return;
+    }
+    enter(link);
+    forget(p);
+    leave(link);
+}
+
+bool link_is_up(const struct link *link, uint64_t peer)
+{
+    const struct peer *p = find_peer(link, peer);
+    return p != NULL && p->up;
+}
+
+/* ---- questions ---- */
+
+static void on_answer(struct probe *probe, enum probe_answer answer)
+{
+    struct question *q = container_of(probe, struct question, probe);
+    struct link *link = q->owner;
+    uint64_t token = q->token;
+    list_unlink(&q->link);
+    link->question_count--;
+    free(q);
+    if (link->events.on_probe != NULL) {
+        link->events.on_probe(link->events.arg, token,
+                              answer == PROBE_LISTENS   ? LINK_PROBE_LISTENS
+                              : answer == PROBE_REFUSED ? LINK_PROBE_REFUSED
+                                                        : LINK_PROBE_SILENT);
+    }
+}
+
+int link_probe(struct link *link, const char *address, uint64_t token)
+{
+    union probe_address parsed;
+    int r = probe_address_parse(address, &parsed);
+    if (r != 0) {
+        return r;
+    }
+    if (link->question_count == PROBES_MAX) {
+        return -EBUSY;
+    }
+    struct question *q = xcalloc(1, sizeof *q);
+    probe_init(&q->probe);
+    q->owner = link;
+    q->token = token;
+    r = probe_start(&q->probe, link->loop, &parsed, clock_now_ns() + PROBE_NS, on_answer);
+    if (r < 0) {
+        free(q);
+        return r;
+    }
+    q->answer = (enum probe_answer)r;
+    list_init(&q->link);
+    list_append(&link->questions, &q->link);
+    link->question_count++;
+    return 0;
+}
+
+static uint64_t next_answer_ns(const struct link *link)
+{
+    uint64_t next = NS_FOREVER;
+    LIST_FOREACH(node, &link->questions)
+    {
+        const struct question *q = list_entry(node, struct question, link);
+        next = MIN_OF(next, q->answer != 0 ? 0 : q->probe.deadline_ns);
+    }
+    return next;
+}
+
+/* One at a time: the callback may ask again. */
+static bool give_one_answer(struct link *link, uint64_t now_ns)
+{
+    LIST_FOREACH(node, &link->questions)
+    {
+        struct question *q = list_entry(node, struct question, link);
+        if (q->answer != 0) {
+            on_answer(&q->probe, q->answer);
+            return true;
+        }
+        if (q->probe.deadline_ns <= now_ns) {
+            probe_tick(&q->probe, now_ns);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- time ---- */
+
+uint64_t link_next_ns(const struct link *link)
+{
+    uint64_t next = MIN_OF(timers_next_ns(&link->timers), transport_zmq_next_ns(link->transport));
+    return MIN_OF(next, next_answer_ns(link));
+}
+
+static void tick_peer(struct peer *p, uint64_t now_ns)
+{
+    struct link *link = p->link;
+    enter(link);
+    if (link->server && !p->up && p->unknown_ns <= now_ns) {
+        forget(p);
+    } else {
+        session_tick(p->session, now_ns);
+    }
+    if (!link->server && p->up) {
+        uint64_t since_ns = MAX_OF(session_heard_ns(p->session), p->renewed_ns);
+        if (now_ns - MIN_OF(since_ns, now_ns) >= SUSPICIOUS_NS) {
+            p->renewed_ns = now_ns;
+            transport_zmq_client_renew(link->transport);
+        }
+    }
+    settle(p);
+}
+
+void link_tick(struct link *link, uint64_t now_ns)
+{
+    transport_zmq_tick(link->transport, now_ns);
+    for (struct timer *t = timers_pop(&link->timers, now_ns); t != NULL;
+         t = timers_pop(&link->timers, now_ns)) {
+        tick_peer(container_of(t, struct peer, timer), now_ns);
+    }
+    while (give_one_answer(link, now_ns)) {
+        /* those that are ready */
+    }
+}
+
+void link_count(const struct link *link, struct link_counts *ret)
+{
+    struct transport_zmq_counts below;
+    transport_zmq_count(link->transport, &below);
+    *ret = link->counts;
+    ret->refused_keys = below.refused_keys;
+    ret->ignored_peers = below.ignored;
+}
