@@ -45,9 +45,12 @@ def test_a_key_that_others_can_read_is_refused(cluster):
 def test_nobody_listens_there(cluster):
     cluster.start_head()
     free = find_free_port()
-    r = cluster.run(cluster.path("drt-node"), "join", f"127.0.0.1:{free}", "--name", "n1",
-                    "--bind", "127.0.0.1", check=3)
+    node = [cluster.path("drt-node"), "join", f"127.0.0.1:{free}", "--name", "n1", "--bind",
+            "127.0.0.1"]
+    r = cluster.run(*node, "--join-file", cluster.dir / "join.key", check=3)
     assert r.stderr.startswith("drt-node: ") and f"127.0.0.1:{free}" in r.stderr
+    r = cluster.run(*node, check=4)
+    assert r.stderr.startswith("drt-node: no key for ") and "--join-file" in r.stderr
 
 
 def resident_kib(pid):
