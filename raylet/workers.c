@@ -36,6 +36,7 @@ struct workers {
     struct numbers table;
     struct list all;
     bool ending; /* no more events */
+    struct log_limit limit;
 };
 
 static struct worker *find(struct workers *w, uint32_t worker)
@@ -347,7 +348,8 @@ void workers_sweep(struct workers *w)
             continue;
         }
         /* Its own children become ours when it is gone, and SIGCHLD brings us here again. */
-        log_info("process %d was left behind by a worker: killed", (int)pid);
+        log_limited(&w->limit, LOG_LEVEL_INFO, "process %d was left behind by a worker: killed",
+                    (int)pid);
         (void)kill(pid, SIGKILL);
     }
     free(children);

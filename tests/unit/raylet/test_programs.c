@@ -1,0 +1,192 @@
+#include "raylet/programs.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/files.h"
+#include "tests/unit/unit.h"
+
+#define LIMIT_NS (10 * NS_PER_S)
+
+struct rig {
+    char *dir, store[512];
+    struct loop *loop;
+    struct offload *offload;
+    struct programs *programs;
+    bool wanted;
+    uint32_t client, program;
+    struct failure failure;
+    unsigned answers;
+};
+
+static bool on_loaded(void *arg, uint32_t client, uint32_t program, const struct failure *f)
+{
+    struct rig *r = arg;
+    r->client = client;
+    r->program = program;
+    r->failure = f != NULL ? *f : (struct failure){0};
+    r->answers++;
+    return r->wanted;
+}
+
+static void rig_init(struct rig *r)
+{
+    *r = (struct rig){.wanted = true};
+    r->dir = unit_make_dir();
+    snprintf(r->store, sizeof r->store, "%s/store", r->dir);
+    assert_int_equal(files_make_dirs(r->store, 0700), 0);
+    assert_int_equal(loop_new(&r->loop), 0);
+    assert_int_equal(offload_new(&r->offload, r->loop, "test"), 0);
+    r->programs = programs_new(r->offload, r->store,
+                               &(struct programs_owner){.on_loaded = on_loaded, .arg = r});
+}
+
+static void rig_fini(struct rig *r)
+{
+    offload_free(r->offload);
+    programs_free(r->programs);
+    loop_free(r->loop);
+    unit_remove_dir(&r->dir);
+}
+
+static void make_file(struct rig *r, const char *name, const char *text, char path[1024])
+{
+    snprintf(path, 1024, "%s/%s", r->dir, name);
+    assert_int_equal(files_write_atomic(path, text, strlen(text), 0700), 0);
+}
+
+static uint32_t load(struct rig *r, uint32_t client, const char *path)
+{
+    uint64_t deadline_ns = clock_now_ns() + LIMIT_NS;
+    unsigned before = r->answers;
+    programs_load(r->programs, client, open(path, O_RDONLY | O_CLOEXEC));
+    while (r->answers == before) {
+        assert_true(clock_now_ns() < deadline_ns);
+        assert_true(loop_turn(r->loop, 10 * NS_PER_MS) >= 0);
+    }
+    assert_int_equal(r->client, client);
+    return r->program;
+}
+
+static void test_equal_bytes_equal_handle(void **state)
+{
+    struct rig r;
+    char a[1024], b[1024], c[1024], hash[2 * PROGRAMS_HASH_SIZE + 1];
+    struct failure f;
+    rig_init(&r);
+    make_file(&r, "a", "abc", a);
+    make_file(&r, "b", "abc", b);
+    make_file(&r, "c", "abcd", c);
+    uint32_t first = load(&r, 1, a);
+    assert_int_not_equal(first, 0);
+    assert_int_equal(load(&r, 2, b), first);
+    assert_int_not_equal(load(&r, 3, c), first);
+    assert_true(programs_hash(r.programs, first, hash));
+    assert_string_equal(hash, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    assert_true(programs_open(r.programs, first, &f) >= 0);
+
+    /* What is known is answered at once. */
+    unsigned before = r.answers;
+    programs_load(r.programs, 9, open(a, O_RDONLY | O_CLOEXEC));
+    assert_int_equal(r.answers, before + 1);
+    assert_int_equal(r.program, first);
+
+    programs_drop(r.programs, first);
+    programs_drop(r.programs, first);
+    assert_int_equal(programs_open(r.programs, first, &f), -1);
+    assert_int_equal(f.code, CODE_PROGRAM);
+    uint32_t again = load(&r, 4, a);
+    assert_int_not_equal(again, 0);
+    assert_true(programs_open(r.programs, again, &f) >= 0);
+    rig_fini(&r);
+}
+
+static void test_what_nobody_wants_is_closed(void **state)
+{
+    struct rig r;
+    char a[1024];
+    struct failure f;
+    rig_init(&r);
+    make_file(&r, "a", "abc", a);
+    r.wanted = false;
+    uint32_t program = load(&r, 1, a);
+    assert_int_equal(programs_open(r.programs, program, &f), -1);
+    rig_fini(&r);
+}
+
+static void test_what_cannot_be_used(void **state)
+{
+    struct rig r;
+    rig_init(&r);
+    programs_load(r.programs, 1, -1);
+    assert_int_equal(r.answers, 1);
+    assert_int_equal(r.program, 0);
+    assert_int_equal(r.failure.code, CODE_PROGRAM);
+    assert_int_equal(load(&r, 2, r.dir), 0); /* a directory */
+    assert_int_equal(r.failure.code, CODE_PROGRAM);
+    rig_fini(&r);
+}
+
+static void test_a_file_that_was_written_to(void **state)
+{
+    struct rig r;
+    char a[1024];
+    struct failure f;
+    rig_init(&r);
+    make_file(&r, "a", "abc", a);
+    uint32_t program = load(&r, 1, a);
+    /* Replaced, as a linker does: the old file is what it was. */
+    make_file(&r, "a", "new", a);
+    assert_true(programs_open(r.programs, program, &f) >= 0);
+    uint32_t other = load(&r, 2, a);
+    assert_int_not_equal(other, program);
+    /* Written in place: not the one that was hashed any more. */
+    CLEANUP_FD int fd = open(a, O_WRONLY | O_APPEND | O_CLOEXEC);
+    assert_int_equal(write(fd, "!", 1), 1);
+    assert_int_equal(programs_open(r.programs, other, &f), -1);
+    assert_non_null(strstr(f.message, "Start the driver again"));
+    assert_int_not_equal(load(&r, 3, a), other);
+    rig_fini(&r);
+}
+
+static void test_the_store(void **state)
+{
+    struct rig r;
+    char a[1024], hash[65], path[1024];
+    struct stat st;
+    rig_init(&r);
+    for (int i = 0; i < 4; i++) {
+        struct timespec times[2] = {{.tv_sec = 1000 + i}, {.tv_sec = 1000 + i}};
+        make_file(&r, "a", "0123456789", a);
+        CLEANUP_FD int fd = open(a, O_RDONLY | O_CLOEXEC);
+        snprintf(hash, sizeof hash, "%064d", i);
+        assert_int_equal(programs_store(r.store, fd, hash, 30), 0);
+        snprintf(path, sizeof path, "%s/%s", r.store, hash);
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(st.st_mode & 07777, 0500);
+        assert_int_equal(st.st_size, 10);
+        assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+    }
+    /* 30 bytes hold three: the oldest went. */
+    snprintf(path, sizeof path, "%s/%064d", r.store, 0);
+    assert_int_equal(access(path, F_OK), -1);
+    snprintf(path, sizeof path, "%s/%064d", r.store, 1);
+    assert_int_equal(access(path, F_OK), 0);
+    CLEANUP_FD int fd = open(a, O_RDONLY | O_CLOEXEC);
+    assert_int_equal(programs_store(r.store, fd, "00", 5), -EFBIG);
+    rig_fini(&r);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_equal_bytes_equal_handle),
+        cmocka_unit_test(test_what_nobody_wants_is_closed),
+        cmocka_unit_test(test_what_cannot_be_used),
+        cmocka_unit_test(test_a_file_that_was_written_to),
+        cmocka_unit_test(test_the_store),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
