@@ -301,7 +301,10 @@ static void test_handshake(void **state)
 
     struct stat ours, theirs;
     assert_true(program >= 0 && (fcntl(program, F_GETFD) & FD_CLOEXEC));
-    assert_int_equal(fstat(program, &theirs) | stat("/proc/self/exe", &ours), 0);
+    /* Opened as the hello does: valgrind's answer to stat is another one. */
+    int self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    assert_int_equal(fstat(program, &theirs) | fstat(self, &ours), 0);
+    close(self);
     assert_int_equal(ours.st_ino, theirs.st_ino);
 
     struct arena arena = {0};
