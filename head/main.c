@@ -9,18 +9,18 @@ enum verb { VERB_START = 1, VERB_STOP, VERB_REKEY };
 static const struct args_option START_OPTIONS[] = {
     {"port", 'p', ARGS_U64, "N", "listen at this port (default: 7420, or the next free one)",
      65535},
-    {"bind", 0, ARGS_TEXT, "ADDRESS", "listen at this address only (default: all of this machine)",
-     0},
-    {"cluster", 0, ARGS_TEXT, "NAME", "the cluster's name (default: default)", 0},
-    {"dir", 0, ARGS_TEXT, "DIR", "its directory (default: ~/.drt/NAME)", 0},
+    {"bind", 'b', ARGS_TEXT, "ADDRESS",
+     "listen at this address only (default: all of this machine)", 0},
+    {"cluster", 'C', ARGS_TEXT, "NAME", "the cluster's name (default: default)", 0},
+    {"dir", 'd', ARGS_TEXT, "DIR", "its directory (default: ~/.drt/NAME)", 0},
     {"foreground", 0, ARGS_FLAG, NULL, "stay, for systemd and containers", 0},
     {"parent-pipe", 0, ARGS_U64, "FD", NULL, 1 << 20},
     {0},
 };
 
 static const struct args_option PLACE_OPTIONS[] = {
-    {"cluster", 0, ARGS_TEXT, "NAME", "the cluster's name", 0},
-    {"dir", 0, ARGS_TEXT, "DIR", "its directory", 0},
+    {"cluster", 'C', ARGS_TEXT, "NAME", "the cluster's name", 0},
+    {"dir", 'd', ARGS_TEXT, "DIR", "its directory", 0},
     {0},
 };
 

@@ -26,7 +26,16 @@ struct start {
 static int fail(const struct failure *f)
 {
     fprintf(stderr, "drt-head: %s\n", f->message);
-    return f->code == CODE_REFUSED ? 4 : f->code == CODE_NOT_FOUND ? 3 : 1;
+    switch (f->code) {
+    case CODE_SIGNATURE: /* a name that is none */
+        return 2;
+    case CODE_NOT_FOUND:
+        return 3;
+    case CODE_REFUSED:
+        return 4;
+    default:
+        return 1;
+    }
 }
 
 /* ---- what people see ---- */
@@ -239,6 +248,10 @@ int stop_head(const char *dir, const char *cluster)
     struct place place;
     struct failure f;
     int r = place_find(dir, cluster, &place, &f);
+    if (r == CODE_EXISTS) {
+        (void)fail(&f);
+        return 2; /* several: one must be named */
+    }
     r = r != 0 ? r : running_stop(&place, &f);
     if (r != 0) {
         return fail(&f);
