@@ -451,11 +451,12 @@ static inline void head_move(struct ring_channel *c, size_t size)
     }
 }
 
-/* A SKIP reaches to the end of the ring, and a record stands behind it. */
+/* A SKIP reaches to the end of the ring, and a record stands behind it: where none was published,
+ * it is longer than what is there. */
 static int skip_take(struct ring_channel *c, struct record *record)
 {
     size_t whole = RECORD_HEAD + (size_t)record->size;
-    if (whole != RING_BYTES - (c->head & RING_MASK) || whole == c->tail_seen - c->head) {
+    if (whole != RING_BYTES - (c->head & RING_MASK)) {
         return -EPROTO;
     }
     c->head += whole;

@@ -408,6 +408,85 @@ static void test_positions_are_checked(void **state)
     }
 }
 
+/* A record as another implementation might write it: head, and some bytes. */
+static size_t raw_put(struct pair *p, size_t at, unsigned kind, uint32_t total, uint32_t size)
+{
+    uint32_t head[2] = {size, kind << 28 | total};
+    memcpy((uint8_t *)p->client.segment + 4096 + at, head, sizeof head);
+    return at + 8 + align_up(size, 8);
+}
+
+enum { WHOLE = 1, FIRST = 2, NEXT = 3, SKIP = 4 };
+
+static void test_records_are_checked(void **state)
+{
+    static const struct {
+        struct {
+            unsigned kind;
+            uint32_t total, size;
+        } records[3];
+        size_t cut; /* less is published */
+        int good;   /* messages before it is refused */
+    } cases[] = {
+        {{{WHOLE, 0, 10}, {NEXT, 0, 10}}, 0, 1},    /* nothing was begun */
+        {{{FIRST, 30, 10}, {FIRST, 30, 10}}, 0, 0}, /* begun twice */
+        {{{FIRST, 30, 10}, {WHOLE, 0, 10}}, 0, 0},  /* another within */
+        {{{FIRST, 30, 10}, {NEXT, 0, 21}}, 0, 0},   /* more than it said */
+        {{{FIRST, 30, 10}, {NEXT, 1, 20}}, 0, 0},   /* a total in the middle */
+        {{{FIRST, 30, 10}, {NEXT, 0, 0}}, 0, 0},    /* endless */
+        {{{FIRST, 30, 0}}, 0, 0},                   /* likewise */
+        {{{FIRST, 10, 10}}, 0, 0},                  /* not in several */
+        {{{FIRST, MESSAGE_MAX + 1, 10}}, 0, 0},     /* too large */
+        {{{WHOLE, 0, RING_RECORD_MAX + 1}}, 0, 0},  /* too large for one */
+        {{{WHOLE, 5, 10}}, 0, 0},                   /* a total where none belongs */
+        {{{WHOLE, 0, 100}}, 8, 0},                  /* beyond what was published */
+        {{{SKIP, 0, 10}, {WHOLE, 0, 1}}, 0, 0},     /* not to the end */
+        {{{SKIP, 0, RING_BYTES - 8}}, 0, 0},        /* nothing behind */
+        {{{0, 0, 8}}, 0, 0},
+        {{{9, 0, 8}}, 0, 0},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        void *own;
+        assert_int_equal(pair_make(&own), 0);
+        struct pair *p = own;
+        size_t at = 0;
+        for (size_t r = 0; r < 3 && cases[i].records[r].kind + cases[i].records[r].size != 0; r++) {
+            at = raw_put(p, at, cases[i].records[r].kind, cases[i].records[r].total,
+                         cases[i].records[r].size);
+        }
+        *(uint64_t *)(void *)p->client.segment = at - cases[i].cut;
+        int got, good = 0;
+        struct bytes message;
+        while ((got = ring_receive(&p->server, &p->arena, &message)) == 1) {
+            good++;
+        }
+        if (got != -EPROTO || good != cases[i].good) {
+            fail_msg("case %zu: %d after %d messages", i, got, good);
+        }
+        pair_end(&own);
+    }
+}
+
+/* The other side says that it read what was never written, or takes back what it read. */
+static void test_the_readers_position_is_checked(void **state)
+{
+    static const uint64_t strange[] = {1 << 20, 12, UINT64_MAX - 7};
+    for (size_t i = 0; i < ARRAY_SIZE(strange); i++) {
+        void *own;
+        assert_int_equal(pair_make(&own), 0);
+        struct pair *p = own;
+        uint64_t *head = (uint64_t *)(void *)((uint8_t *)p->client.segment + 384 + 128);
+        uint8_t *data = pattern(RING_RECORD_MAX, 0);
+        for (unsigned n = 0; n < 5; n++) {
+            assert_int_equal(ring_send(&p->server, bytes_of(data, RING_RECORD_MAX)), 0);
+        }
+        *head = strange[i];
+        assert_int_equal(ring_flush(&p->server), -EPROTO);
+        free(data);
+        pair_end(&own);
+    }
+}
+
 static void test_scribbling(void **state)
 {
     struct rng rng;
@@ -460,6 +539,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_long_path, place_make, place_end),
         cmocka_unit_test(test_strange_greeting),
         cmocka_unit_test(test_positions_are_checked),
+        cmocka_unit_test(test_records_are_checked),
+        cmocka_unit_test(test_the_readers_position_is_checked),
         cmocka_unit_test(test_scribbling),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
