@@ -7,7 +7,7 @@
 #include "common/clock.h"
 #include "proto/transport_zmq.h"
 
-#define ZMQ_TURN_MAX            256 /* messages for one call of ours: others have their turn */
+#define ZMQ_TURN_MAX            256 /* messages in one call, then others have their turn */
 #define TRANSPORT_ZMQ_LINGER_MS 100 /* a goodbye has so long to leave */
 
 struct transport_zmq_context {

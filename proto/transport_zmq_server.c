@@ -70,10 +70,25 @@ static void peer_free(struct server *s, struct server_peer *p)
     free(p);
 }
 
+/* The longest gone: it would be another peer if it came back. */
+static bool forget_one_gone(struct server *s)
+{
+    struct server_peer *oldest = NULL;
+    for (struct server_peer *p = s->peers; p != NULL; p = p->hh.next) {
+        if (!p->up && (oldest == NULL || p->at_ns < oldest->at_ns)) {
+            oldest = p;
+        }
+    }
+    if (oldest != NULL) {
+        peer_free(s, oldest);
+    }
+    return oldest != NULL;
+}
+
 static struct server_peer *peer_new(struct server *s, const void *id, size_t id_size,
                                     enum peer_role role)
 {
-    if (HASH_COUNT(s->peers) >= s->peers_max) {
+    if (HASH_COUNT(s->peers) >= s->peers_max && !forget_one_gone(s)) {
         s->t.counts.ignored++;
         log_limited(&s->ignored_log, LOG_LEVEL_WARN,
                     "a peer is ignored: there are %u already, which is the limit", s->peers_max);
@@ -380,7 +395,7 @@ static void work_off(struct server *s, uint64_t now_ns)
     }
     HASH_ITER(hh, s->peers, p, next)
     {
-        if (!p->up && now_ns - p->at_ns >= GONE_KEPT_NS) {
+        if (!p->up && now_ns >= p->at_ns + GONE_KEPT_NS) {
             peer_free(s, p);
         } else if (!p->up) {
             wake_at(s, p->at_ns + GONE_KEPT_NS);
