@@ -84,7 +84,7 @@ enum raylet_effect_kind {
     EFFECT_TAKE_BACK,    /* `client`, `worker`, `slot`: compare-and-swap OFFERED to TAKEN_BACK;
                             answered in the same turn */
     EFFECT_LOAD_PROGRAM, /* `client`: hash the program it handed over, answer EVENT_PROGRAM */
-    EFFECT_PROGRAM_DROP, /* `program`: nothing here needs it any more */
+    EFFECT_PROGRAM_DROP, /* `program`: gives back what one EVENT_PROGRAM gave */
     EFFECT_SPAWN, /* `worker`, `program`, `job`, `client` (the driver: cwd, env, umask as in `open`)
                    */
     EFFECT_KILL,  /* `worker`, `signal`: its whole process group */

@@ -29,6 +29,7 @@ struct file_mark {
 
 struct program {
     uint32_t handle;
+    uint32_t uses; /* answers that named it and were not dropped yet */
     uint8_t hash[PROGRAMS_HASH_SIZE];
     int fd;
     struct file_mark mark;
@@ -281,8 +282,7 @@ static void loaded(struct programs *p, uint32_t client, int fd, const struct fil
             program = other;
         }
     }
-    bool is_new = program == NULL;
-    if (is_new) {
+    if (program == NULL) {
         program = xcalloc(1, sizeof *program);
         program->handle = ++p->handle_last;
         memcpy(program->hash, hash, PROGRAMS_HASH_SIZE);
@@ -299,8 +299,9 @@ static void loaded(struct programs *p, uint32_t client, int fd, const struct fil
     } else {
         close_fd(&fd);
     }
-    if (!p->owner.on_loaded(p->owner.arg, client, program->handle, NULL) && is_new) {
-        program_free(program);
+    program->uses++;
+    if (!p->owner.on_loaded(p->owner.arg, client, program->handle, NULL)) {
+        programs_drop(p, program->handle);
     }
 }
 
@@ -374,7 +375,7 @@ void programs_load(struct programs *p, uint32_t client, int fd)
 void programs_drop(struct programs *p, uint32_t program)
 {
     struct program *found = find(p, program);
-    if (found != NULL) {
+    if (found != NULL && --found->uses == 0) {
         program_free(found);
     }
 }

@@ -32,7 +32,8 @@ void programs_free(struct programs *p); /* NULL is fine */
 
 /* Takes `fd` (-1: none came). The answer comes by on_loaded, at once when the program is known. */
 void programs_load(struct programs *p, uint32_t client, int fd);
-void programs_drop(struct programs *p, uint32_t program); /* fine if unknown */
+/* Gives back what one answer gave; the last one closes it. Fine if unknown. */
+void programs_drop(struct programs *p, uint32_t program);
 
 /* The descriptor to start it from; the programs' own. -1 with the sentence: unknown, or its file
  * was written to since. */

@@ -200,18 +200,6 @@ static bool program_loaded(void *arg, uint32_t client, uint32_t program, const s
     return true;
 }
 
-/* The core dropped a program; unless an event that it has not seen says that it is wanted again. */
-static void drop_program(struct shell *s, uint32_t program)
-{
-    for (size_t i = 0; i < s->events.count; i++) {
-        const struct raylet_event *event = &s->events.items[i];
-        if (event->kind == EVENT_PROGRAM && event->program == program) {
-            return;
-        }
-    }
-    programs_drop(s->programs, program);
-}
-
 static void spawn(struct shell *s, const struct raylet_effect *e)
 {
     static const struct local_open nothing = {.umask = 077};
@@ -280,7 +268,7 @@ static NOINLINE void carry_out_rare(struct shell *s, const struct raylet_effect 
         programs_load(s->programs, e->client, clients_take_program(s->clients, e->client));
         break;
     case EFFECT_PROGRAM_DROP:
-        drop_program(s, e->program);
+        programs_drop(s->programs, e->program);
         break;
     case EFFECT_SPAWN:
         spawn(s, e);

@@ -93,7 +93,10 @@ static void test_equal_bytes_equal_handle(void **state)
     assert_int_equal(r.answers, before + 1);
     assert_int_equal(r.program, first);
 
+    /* Three answers named it: the third drop closes it. */
     programs_drop(r.programs, first);
+    programs_drop(r.programs, first);
+    assert_true(programs_open(r.programs, first, &f) >= 0);
     programs_drop(r.programs, first);
     assert_int_equal(programs_open(r.programs, first, &f), -1);
     assert_int_equal(f.code, CODE_PROGRAM);
