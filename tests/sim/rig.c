@@ -5,30 +5,45 @@
 
 #define TURNS_MAX 1000
 
-void rig_init(struct rig *r, int cpus, const char *custom, int custom_total)
+void rig_open(struct rig *r, const struct rig_config *from)
 {
-    struct cluster_amount amounts[3] = {{"CPU", (int64_t)cpus * RESOURCE_UNIT, 0},
-                                        {"memory", (int64_t)(1ll << 30) * RESOURCE_UNIT, 0},
-                                        {custom, (int64_t)custom_total * RESOURCE_UNIT, 0}};
-    struct cluster_join join = {
-        .host = "host", .address = "127.0.0.1:7421", .version = "0", .public_key = "", .pid = 1};
-    struct raylet_config config = {.node_name = "box-1",
+    struct cluster_amount amounts[3] = {
+        {"CPU", (int64_t)from->cpus * RESOURCE_UNIT, 0},
+        {"memory", (int64_t)(1ll << 30) * RESOURCE_UNIT, 0},
+        {from->custom, (int64_t)from->custom_total * RESOURCE_UNIT, 0}};
+    struct cluster_join join = {.host = "host",
+                                .address = "127.0.0.1:7421",
+                                .version = "0",
+                                .public_key = "",
+                                .pid = 1,
+                                .supersedes = from->supersedes};
+    struct raylet_config config = {.node_name = from->name,
                                    .cluster = "test",
                                    .amounts = amounts,
-                                   .amount_count = custom == NULL ? 2 : 3,
+                                   .amount_count = from->custom == NULL ? 2 : 3,
                                    .labels = "",
                                    .join = &join,
-                                   .seed = 1,
-                                   .now_ns = NS_PER_S,
-                                   .boot_ns = NS_PER_S,
-                                   .unix_ms = 1000000};
+                                   .seed = from->seed,
+                                   .now_ns = from->now_ns,
+                                   .boot_ns = from->now_ns,
+                                   .unix_ms = 1000000 + from->now_ns / NS_PER_MS};
 
     memset(r, 0, sizeof *r);
-    r->now_ns = NS_PER_S;
-    r->node = 7;
-    r->head_answers = true;
+    r->now_ns = from->now_ns;
     r->check = true;
     r->core = raylet_core_new(&config);
+}
+
+void rig_init(struct rig *r, int cpus, const char *custom, int custom_total)
+{
+    rig_open(r, &(struct rig_config){.name = "box-1",
+                                     .cpus = cpus,
+                                     .custom = custom,
+                                     .custom_total = custom_total,
+                                     .seed = 1,
+                                     .now_ns = NS_PER_S});
+    r->node = 7;
+    r->head_answers = true;
     rig_head(r, true);
     rig_settle(r);
 }
@@ -37,7 +52,12 @@ void rig_fini(struct rig *r)
 {
     raylet_core_free(r->core);
     arena_fini(&r->arena);
-    free(r->values);
+    struct rig_value *v, *next;
+    HASH_ITER(hh, r->values, v, next)
+    {
+        HASH_DEL(r->values, v);
+        free(v);
+    }
 }
 
 struct raylet_event *rig_event(struct rig *r, enum raylet_event_kind kind)
@@ -77,6 +97,14 @@ void rig_head(struct rig *r, bool up)
 {
     r->head_up = up;
     rig_event(r, up ? EVENT_HEAD_UP : EVENT_HEAD_DOWN)->refused = !up;
+}
+
+void rig_head_says(struct rig *r, const struct cluster_msg *m)
+{
+    rig_event(r, EVENT_HEAD_MESSAGE)->head = m;
+    if (m->type == CLUSTER_JOINED) {
+        r->node = m->joined.number;
+    }
 }
 
 static void head_hears(struct rig *r, const struct cluster_msg *m)
@@ -124,7 +152,7 @@ static void head_hears(struct rig *r, const struct cluster_msg *m)
 
 static struct rig_process *process_of(struct rig *r, uint32_t client)
 {
-    for (uint32_t i = 0; i < RIG_PROCESSES; i++) {
+    for (uint32_t i = 0; i < r->process_count; i++) {
         if (r->processes[i].used && r->processes[i].client == client) {
             return &r->processes[i];
         }
@@ -134,7 +162,7 @@ static struct rig_process *process_of(struct rig *r, uint32_t client)
 
 static struct rig_process *worker_of(struct rig *r, uint32_t worker)
 {
-    for (uint32_t i = 0; i < RIG_PROCESSES; i++) {
+    for (uint32_t i = 0; i < r->process_count; i++) {
         if (r->processes[i].used && r->processes[i].worker == worker) {
             return &r->processes[i];
         }
@@ -149,6 +177,7 @@ static struct rig_process *process_new(struct rig *r)
         if (!p->used) {
             memset(p, 0, sizeof *p);
             p->used = p->alive = true;
+            r->process_count = MAX_OF(r->process_count, i + 1);
             p->client = ++r->next_client;
             p->next_number = 1;
             rig_event(r, EVENT_CLIENT_UP)->client = p->client;
@@ -220,21 +249,23 @@ static void exits(struct rig *r, struct rig_process *p, int wait_status)
 
 /* ---- effects ---- */
 
+const struct rig_value *rig_value(struct rig *r, struct object_id id)
+{
+    struct rig_value *found;
+
+    HASH_FIND(hh, r->values, &id, sizeof id, found);
+    return found;
+}
+
 static void remember(struct rig *r, const struct local_value *v, const uint8_t *bytes)
 {
-    struct rig_value *found = NULL;
+    struct rig_value *found;
 
-    for (uint32_t i = 0; i < r->value_count && found == NULL; i++) {
-        found = object_id_equal(r->values[i].id, v->id) ? &r->values[i] : NULL;
-    }
+    HASH_FIND(hh, r->values, &v->id, sizeof v->id, found);
     if (found == NULL) {
-        if (r->value_count == r->value_room) {
-            r->value_room = r->value_room == 0 ? 64 : 2 * r->value_room;
-            r->values = xrealloc(r->values, r->value_room * sizeof *r->values);
-        }
-        found = &r->values[r->value_count++];
-        memset(found, 0, sizeof *found);
+        found = xcalloc(1, sizeof *found);
         found->id = v->id;
+        HASH_ADD(hh, r->values, id, sizeof found->id, found);
     }
     found->answers++;
     found->state = v->state;
@@ -246,16 +277,6 @@ static void remember(struct rig *r, const struct local_value *v, const uint8_t *
     } else if (v->size >= 8 && v->state == VALUE_HERE) {
         memcpy(&found->value, bytes, 8);
     }
-}
-
-const struct rig_value *rig_value(struct rig *r, struct object_id id)
-{
-    for (uint32_t i = 0; i < r->value_count; i++) {
-        if (object_id_equal(r->values[i].id, id)) {
-            return &r->values[i];
-        }
-    }
-    return NULL;
 }
 
 static void values_come(struct rig *r, const struct local_msg *m)
@@ -420,7 +441,12 @@ static void effect(struct rig *r, const struct raylet_effect *e)
         }
         break;
     case EFFECT_HEAD:
-        head_hears(r, e->head);
+    case EFFECT_HEAD_DATAGRAM:
+        if (r->on_head != NULL) {
+            r->on_head(r->on_head_arg, e->head, e->kind == EFFECT_HEAD_DATAGRAM);
+        } else if (e->kind == EFFECT_HEAD) {
+            head_hears(r, e->head);
+        }
         break;
     case EFFECT_QUIT:
         r->quits++;
@@ -449,7 +475,7 @@ static void turn(struct rig *r)
     }
     arena_fini(&old);
     /* workers that were asked to leave, and have nothing to do, do so */
-    for (uint32_t i = 0; i < RIG_PROCESSES; i++) {
+    for (uint32_t i = 0; i < r->process_count; i++) {
         struct rig_process *p = &r->processes[i];
         if (p->used && p->leave && p->current.returns == 0 && r->event_count < 1000) {
             exits(r, p, 0);
@@ -583,10 +609,10 @@ void rig_query(struct rig *r, struct rig_process *p, struct state_query q)
 
 struct rig_process *rig_ready_worker(struct rig *r)
 {
-    for (uint32_t i = 0; i < RIG_PROCESSES; i++) {
-        struct rig_process *p = &r->processes[(r->turn + i) % RIG_PROCESSES];
+    for (uint32_t i = 0; i < r->process_count; i++) {
+        struct rig_process *p = &r->processes[(r->turn + i) % r->process_count];
         if (p->used && p->alive && p->worker != 0 && p->current.returns == 0 && p->ring_count > 0) {
-            r->turn = (r->turn + i + 1) % RIG_PROCESSES;
+            r->turn = (r->turn + i + 1) % r->process_count;
             return p;
         }
     }
@@ -674,7 +700,7 @@ uint32_t rig_live_workers(struct rig *r)
 {
     uint32_t n = 0;
 
-    for (uint32_t i = 0; i < RIG_PROCESSES; i++) {
+    for (uint32_t i = 0; i < r->process_count; i++) {
         n += r->processes[i].used && r->processes[i].alive && r->processes[i].worker != 0;
     }
     return n;

@@ -9,6 +9,8 @@
 #include "common/clock.h"
 #include "raylet/core.h"
 
+#include <uthash.h>
+
 #define RIG_PROCESSES 512
 
 struct rig_run { /* a RUN that lies in a worker's ring */
@@ -42,12 +44,16 @@ struct rig_value { /* what a driver was told of an object */
     struct object_id id;
     uint32_t answers, state, code;
     uint64_t value;
+    UT_hash_handle hh;
 };
 
 struct rig {
     struct raylet_core *core;
     uint64_t now_ns;
     uint32_t node;
+    /* NULL: a fake head that says yes. Else whoever plays the head; DATAGRAMs come here, too. */
+    void (*on_head)(void *arg, const struct cluster_msg *m, bool datagram);
+    void *on_head_arg;
     bool head_up, head_answers; /* answers: false = messages to it are only counted */
     bool check;                 /* raylet_core_check after each step */
     uint64_t next_job;
@@ -56,17 +62,29 @@ struct rig {
     uint32_t joins, job_news, job_ends, spawns, kills, quits, program_loads, fences;
     bool spawn_fails, start_dies; /* workers cannot be started; end before their OPEN */
     struct rig_process processes[RIG_PROCESSES];
-    uint32_t turn; /* of rig_ready_worker */
-    struct rig_value *values;
-    uint32_t value_count, value_room;
-    struct arena arena; /* of the events of one turn */
+    uint32_t process_count;   /* those above were never used */
+    uint32_t turn;            /* of rig_ready_worker */
+    struct rig_value *values; /* by id */
+    struct arena arena;       /* of the events of one turn */
     struct raylet_event events[1024];
     uint32_t event_count;
     struct state_reply reply; /* the last; shallow, valid until the next step */
     char reply_line[512];
 };
 
+struct rig_config {
+    const char *name;
+    int cpus;
+    const char *custom; /* NULL: none */
+    int custom_total;
+    uint32_t supersedes;
+    uint64_t seed, now_ns;
+};
+
+/* "box-1" at one second with a head that says yes, joined. */
 void rig_init(struct rig *r, int cpus, const char *custom, int custom_total);
+/* Not yet joined. */
+void rig_open(struct rig *r, const struct rig_config *config);
 void rig_fini(struct rig *r);
 
 /* Steps until nothing comes of it any more (at most 1,000 turns). */
@@ -77,6 +95,7 @@ struct raylet_event *rig_event(struct rig *r, enum raylet_event_kind kind); /* f
 struct local_msg *rig_say(struct rig *r, struct rig_process *p, enum local_type type);
 
 void rig_head(struct rig *r, bool up);
+void rig_head_says(struct rig *r, const struct cluster_msg *m); /* borrowed until the next step */
 struct rig_process *rig_driver(struct rig *r); /* opened; welcomed if the head answers */
 struct rig_process *rig_tool(struct rig *r);
 void rig_driver_end(struct rig *r, struct rig_process *p, bool goodbye);
