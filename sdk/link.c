@@ -341,6 +341,8 @@ int link_spend(struct link *l, uint64_t bytes, bool (*work_left)(void *), void *
 
 struct greeting {
     struct link *l;
+    link_take_fn *take; /* who takes what follows: a worker's first RUN may come along */
+    void *take_arg;
     bool over;
     int result;
 };
@@ -354,6 +356,8 @@ static bool take_greeting(void *arg, struct arrival *a)
         g->l->client = w->client;
         g->l->job = w->job;
         g->l->credit_bytes = w->credit_bytes;
+        g->l->take = g->take;
+        g->l->take_arg = g->take_arg;
         g->over = true;
     } else if (a->msg.type == LOCAL_REFUSED) {
         g->over = true;
@@ -370,10 +374,8 @@ static bool greeting_is_over(void *arg)
 
 int link_open(struct link *l, const struct local_open *open, uint64_t deadline_ns)
 {
-    struct greeting g = {.l = l};
+    struct greeting g = {.l = l, .take = l->take, .take_arg = l->take_arg};
     struct local_msg m = {.type = LOCAL_OPEN, .open = *open};
-    link_take_fn *take = l->take;
-    void *take_arg = l->take_arg;
     pthread_mutex_lock(l->lock);
     l->open = true;
     l->take = take_greeting;
@@ -382,8 +384,8 @@ int link_open(struct link *l, const struct local_open *open, uint64_t deadline_n
     if (r == 0) {
         r = link_wait(l, greeting_is_over, &g, deadline_ns, false);
     }
-    l->take = take;
-    l->take_arg = take_arg;
+    l->take = g.take;
+    l->take_arg = g.take_arg;
     if (r == 0) {
         r = g.result;
     }
