@@ -84,24 +84,12 @@ static void job_new(struct raylet_core *c, struct client *driver, const struct l
     }
 }
 
-/* Two runs of one program share its handle: the last one drops it. */
-static void drop_program(struct raylet_core *c, uint32_t program)
-{
-    LIST_FOREACH(at, &c->jobs)
-    {
-        if (list_entry(at, struct job, link)->program == program) {
-            return;
-        }
-    }
-    core_effect(c, EFFECT_PROGRAM_DROP)->program = program;
-}
-
 static void job_free(struct raylet_core *c, struct job *job)
 {
     core_timer_disarm(c, &job->timer);
     list_unlink(&job->link);
     if (job->program != 0) {
-        drop_program(c, job->program);
+        core_effect(c, EFFECT_PROGRAM_DROP)->program = job->program;
     }
     error_unref(job->program_error);
     free(job->name);
@@ -189,7 +177,7 @@ void job_program(struct raylet_core *c, const struct raylet_event *e)
 
     if (job == NULL || job->state == JOB_ENDING || job->state == JOB_ENDED_UNSAID) {
         if (e->program != 0) {
-            drop_program(c, e->program);
+            core_effect(c, EFFECT_PROGRAM_DROP)->program = e->program;
         }
         return;
     }
