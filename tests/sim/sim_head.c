@@ -117,21 +117,26 @@ static int session_sends(void *arg, struct bytes packet)
     return l->head->transport->ops->send(l->head->transport, l->peer, packet);
 }
 
-static void on_up(void *arg, uint64_t peer, enum peer_role role)
+static void begin_session(struct sim_head *h, struct sim_link *l, uint64_t peer)
 {
-    struct sim_head *h = arg;
+    struct session_owner owner = {session_says, session_sends, l};
     struct session_config config = {.self = SESSION_NUMBER_HEAD,
                                     .self_life = h->counts.starts,
                                     .seed = rng_next(h->rng),
                                     .now_ns = h->now_ns};
 
+    *l = (struct sim_link){.head = h, .peer = peer};
+    l->session = session_new(&config, &owner);
+}
+
+static void on_up(void *arg, uint64_t peer, enum peer_role role)
+{
+    struct sim_head *h = arg;
+
     (void)role;
     for (int i = 0; i < LINKS_MAX; i++) {
-        struct sim_link *l = &h->links[i];
-        if (l->session == NULL) {
-            struct session_owner owner = {session_says, session_sends, l};
-            *l = (struct sim_link){.head = h, .peer = peer};
-            l->session = session_new(&config, &owner);
+        if (h->links[i].session == NULL) {
+            begin_session(h, &h->links[i], peer);
             return;
         }
     }
@@ -376,8 +381,8 @@ static void step(struct sim_head *h)
         struct sim_link *l = &h->links[i];
         if (l->session != NULL && l->dropped) {
             session_end(l->session, h->now_ns);
-            l->dropped = false;
-            l->link = 0;
+            session_free(l->session);
+            begin_session(h, l, l->peer); /* as a link does: whoever comes again is new */
         }
     }
 }
