@@ -1,10 +1,11 @@
 #include "head/start.h"
 
-#include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/files.h"
 #include "common/log.h"
 #include "common/place.h"
@@ -13,6 +14,8 @@
 #include "head/daemon.h"
 #include "head/running.h"
 #include "head/shell.h"
+
+#define LOCK_PATIENCE_NS (500 * NS_PER_MS)
 
 struct start {
     const struct start_options *options;
@@ -97,12 +100,24 @@ static int make_dir(const struct place *place, struct failure *f)
                                 strerror(-r));
 }
 
+/* One that was just killed holds its lock until the kernel has cleared it away. */
+static int lock_with_patience(const char *path)
+{
+    uint64_t end = clock_now_ns() + LOCK_PATIENCE_NS;
+    int fd = files_lock(path);
+    while (fd == -EWOULDBLOCK && clock_now_ns() < end) {
+        (void)poll(NULL, 0, 5);
+        fd = files_lock(path);
+    }
+    return fd;
+}
+
 static int take_lock(struct start *s, struct failure *f)
 {
     struct running running;
     char path[PLACE_PATH_MAX];
     int r = place_path(&s->place, "head.lock", path);
-    s->lock = r != 0 ? r : files_lock(path);
+    s->lock = r != 0 ? r : lock_with_patience(path);
     if (s->lock >= 0) {
         return 0;
     }
