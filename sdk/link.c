@@ -160,6 +160,7 @@ bool link_take(struct link *l)
             break;
         }
         n++;
+        l->taken++;
         if (l->take(l->take_arg, a)) {
             l->spare = NULL;
         } else {
@@ -295,7 +296,7 @@ int link_wait(struct link *l, bool (*done)(void *), void *arg, uint64_t deadline
 
 struct spend {
     struct link *l;
-    uint64_t seen;
+    uint64_t seen, taken;
 };
 
 static bool has_credit(struct link *l, uint64_t bytes)
@@ -305,17 +306,18 @@ static bool has_credit(struct link *l, uint64_t bytes)
            (outstanding <= l->credit_bytes && bytes <= l->credit_bytes - outstanding);
 }
 
+/* Or a message came, which may say that nothing is left to wait for. */
 static bool credit_moved(void *arg)
 {
     struct spend *s = arg;
     ring_credit_watch(&s->l->ring);
-    return ring_credit_read(&s->l->ring) != s->seen;
+    return ring_credit_read(&s->l->ring) != s->seen || s->l->taken != s->taken;
 }
 
 int link_spend(struct link *l, uint64_t bytes, bool (*work_left)(void *), void *arg, bool body)
 {
     while (UNLIKELY(!has_credit(l, bytes))) {
-        struct spend s = {l, ring_credit_read(&l->ring)};
+        struct spend s = {l, ring_credit_read(&l->ring), l->taken};
         if (has_credit(l, bytes)) {
             break;
         }

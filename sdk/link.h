@@ -47,6 +47,7 @@ struct link {
     uint32_t node, client; /* as WELCOME said */
     uint64_t job, credit_bytes, spent_bytes;
     uint64_t next_request;
+    uint64_t taken; /* messages so far */
     struct object_id releases[LINK_RELEASES];
     size_t release_count;
     struct buffer scratch;
