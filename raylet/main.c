@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "common/args.h"
 #include "common/log.h"
 #include "common/text.h"
 #include "raylet/daemon.h"
@@ -16,61 +15,14 @@
 #include "raylet/launcher.h"
 #include "raylet/leave.h"
 #include "raylet/offer.h"
+#include "raylet/options.h"
 #include "raylet/shell.h"
-
-enum { VERB_JOIN = 1, VERB_LEAVE = 2 };
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_NO_CLUSTER = 3, EXIT_REFUSED = 4 };
 
 #define PARENT_PIPE                                                                                \
     "--parent-pipe" /* for programs that start a node of their own; not in --help                  \
                      */
-
-static const struct args_option join_options[] = {
-    {"name", 'n', ARGS_TEXT, "NAME", "of the node; else the host's name", 0},
-    {"num-cpus", 'c', ARGS_DOUBLE, "N", "CPUs to offer; else what is found", 0},
-    {"memory", 'm', ARGS_SIZE, "SIZE", "memory to offer, as in 16GiB; else what is found", 0},
-    {"resources", 'r', ARGS_TEXT, "JSON", "further resources, as in '{\"disk\": 2}'", 0},
-    {"labels", 'l', ARGS_TEXT, "K=V,...", "labels, as in disk=ssd,zone=b", 0},
-    {"join-file", 'j', ARGS_TEXT, "FILE", "the cluster's join.key, when the head is elsewhere", 0},
-    {"bind", 'b', ARGS_TEXT, "ADDRESS", "listen on this address only; else on all", 0},
-    {"port", 'p', ARGS_U64, "PORT", "message port; else 7421 or the next free one; 0: any", 65535},
-    {"dir", 'd', ARGS_TEXT, "DIR", "the cluster's directory; else DRT_DIR or ~/.drt/<cluster>", 0},
-    {"cluster", 'C', ARGS_TEXT, "NAME", "the cluster; else DRT_CLUSTER", 0},
-    {"foreground", 'f', ARGS_FLAG, NULL, "stay in the foreground, log to standard error", 0},
-    {0},
-};
-
-static const struct args_option leave_options[] = {
-    {"name", 'n', ARGS_TEXT, "NAME", "of the node; else DRT_NODE or the only one here", 0},
-    {"dir", 'd', ARGS_TEXT, "DIR", "the cluster's directory; else DRT_DIR or ~/.drt/<cluster>", 0},
-    {"cluster", 'C', ARGS_TEXT, "NAME", "the cluster; else DRT_CLUSTER", 0},
-    {0},
-};
-
-static const struct args_verb verbs[] = {
-    {"join",
-     "[<host:port>]",
-     "Join this machine to the cluster whose head is at host:port",
-     {"drt-node join 10.0.0.5:7420",
-      "drt-node join 10.0.0.5:7420 --join-file join.key --name box-2 --num-cpus 4"},
-     join_options,
-     0,
-     1,
-     VERB_JOIN},
-    {"leave",
-     "",
-     "Leave the cluster: takes no new work, lets running tasks end, and ends",
-     {"drt-node leave", "drt-node leave --name box-2"},
-     leave_options,
-     0,
-     0,
-     VERB_LEAVE},
-    {0},
-};
-
-static const struct args_program program = {
-    "drt-node", "the node of a drt cluster: runs tasks on this machine", verbs};
 
 static int exit_status_of(int code)
 {
@@ -321,7 +273,7 @@ int main(int argc, char **argv)
         return EXIT_USAGE;
     }
     log_init("drt-node", LOG_LEVEL_INFO);
-    int r = args_parse(&program, argc, argv, &a, &out);
+    int r = args_parse(&node_program, argc, argv, &a, &out);
     if (r != ARGS_RUN) {
         fputs(buffer_text(&out), r == ARGS_SHOW ? stdout : stderr);
         buffer_fini(&out);

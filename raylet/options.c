@@ -1,0 +1,49 @@
+#include "raylet/options.h"
+
+static const struct args_option join_options[] = {
+    {"name", 'n', ARGS_TEXT, "NAME", "the node's name (default: the host's)", 0},
+    {"num-cpus", 'c', ARGS_DOUBLE, "N", "CPUs to offer (default: what is found)", 0},
+    {"memory", 'm', ARGS_SIZE, "SIZE", "memory to offer, as in 16GiB (default: what is found)", 0},
+    {"resources", 'r', ARGS_TEXT, "JSON", "further resources, as in '{\"disk\": 2}'", 0},
+    {"labels", 'l', ARGS_TEXT, "K=V,...", "labels, as in disk=ssd,zone=b", 0},
+    {"join-file", 'j', ARGS_TEXT, "FILE", "the cluster's join.key, when its head is elsewhere", 0},
+    {"bind", 'b', ARGS_TEXT, "ADDRESS", "listen at this address only (default: all)", 0},
+    {"port", 'p', ARGS_U64, "PORT", "message port (default: 7421, or the next free one); 0: any",
+     65535},
+    {"dir", 'd', ARGS_TEXT, "DIR", "the cluster's directory (default: ~/.drt/NAME)", 0},
+    {"cluster", 'C', ARGS_TEXT, "NAME", "the cluster's name", 0},
+    {"foreground", 'f', ARGS_FLAG, NULL, "stay, for systemd and containers", 0},
+    {0},
+};
+
+static const struct args_option leave_options[] = {
+    {"name", 'n', ARGS_TEXT, "NAME", "the node's name (default: the only one here)", 0},
+    {"dir", 'd', ARGS_TEXT, "DIR", "the cluster's directory (default: ~/.drt/NAME)", 0},
+    {"cluster", 'C', ARGS_TEXT, "NAME", "the cluster's name", 0},
+    {0},
+};
+
+static const struct args_verb verbs[] = {
+    {"join",
+     "[<host:port>]",
+     "join this machine to the cluster whose head is at host:port; it returns when the head has "
+     "taken it in",
+     {"drt-node join 10.0.0.5:7420",
+      "drt-node join 10.0.0.5:7420 --join-file join.key --name box-2 --num-cpus 4"},
+     join_options,
+     0,
+     1,
+     VERB_JOIN},
+    {"leave",
+     "",
+     "leave the cluster: take no new work, let what runs end, then end",
+     {"drt-node leave", "drt-node leave --name box-2"},
+     leave_options,
+     0,
+     0,
+     VERB_LEAVE},
+    {0},
+};
+
+const struct args_program node_program = {
+    "drt-node", "the node of a drt cluster: runs tasks on this machine", verbs};
