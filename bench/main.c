@@ -148,7 +148,7 @@ static const char *verdict(const struct result *r, char ret[64])
     double line = r->row->line, value = judged(r);
     char number[32];
 
-    if (line == 0 || isnan(value)) {
+    if (line == 0 || isnan(value) || bench.tiny) {
         return "";
     }
     bool met = r->row->by == ROW_PER_SECOND ? value >= line : value <= line;
@@ -174,6 +174,20 @@ static void print_number(double value, const char *format, int width)
     printf("%*s", width, text);
 }
 
+/* What only programs want to know. */
+static bool is_detail(const char *name)
+{
+    static const char *const details[] = {"begin",   "end",   "init_ms", "seconds",
+                                          "samples", "tasks", "max_us"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(details); i++) {
+        if (strcmp(details[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void print_result(const struct result *r)
 {
     char text[64];
@@ -190,7 +204,8 @@ static void print_result(const struct result *r)
     printf("  %s\n", verdict(r, text));
     for (size_t i = 0; i < r->figures.extra_count; i++) {
         const struct figure *f = &r->figures.extra[i];
-        if (strcmp(f->name, "begin") != 0 && strcmp(f->name, "end") != 0) {
+        if (!is_detail(f->name) ||
+            strcmp(f->name, r->row->by == ROW_EXTRA ? r->row->extra : "") == 0) {
             printf("    %-30s %.6g\n", f->name, f->value);
         }
     }
