@@ -26,10 +26,10 @@ enum { HEAD = 0, NODE = 1, DAEMONS = 2 };
 static struct {
     pid_t owner; /* who started it; a child of it must not end it */
     char dir[PLACE_PATH_MAX];
-    int pipe[2];         /* [1] is held; its end ends both */
+    int pipes[DAEMONS];  /* our ends: a daemon ends with its own */
     pid_t pids[DAEMONS]; /* 0: not running */
     int output[DAEMONS]; /* their standard output: one line when they are ready */
-} local = {.pipe = {-1, -1}, .output = {-1, -1}};
+} local = {.pipes = {-1, -1}, .output = {-1, -1}};
 
 static const char *const names[DAEMONS] = {"drt-head", "drt-node"};
 
@@ -80,7 +80,7 @@ static int make_dir(void)
 
 /* ---- the daemons ---- */
 
-static int spawn(const char *path, char *const argv[], const char *log, pid_t *ret_pid,
+static int spawn(const char *path, char *const argv[], const char *log, int life, pid_t *ret_pid,
                  int *ret_output)
 {
     posix_spawn_file_actions_t actions;
@@ -95,7 +95,7 @@ static int spawn(const char *path, char *const argv[], const char *log, pid_t *r
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_adddup2(&actions, out[1], 1);
     posix_spawn_file_actions_addopen(&actions, 2, log, O_WRONLY | O_CREAT | O_APPEND, 0600);
-    posix_spawn_file_actions_adddup2(&actions, local.pipe[0], PIPE_FD);
+    posix_spawn_file_actions_adddup2(&actions, life, PIPE_FD);
     posix_spawnattr_init(&attr);
     posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
     posix_spawnattr_setpgroup(&attr, 0); /* a ^C is the program's, which then ends them */
@@ -169,8 +169,14 @@ static int start_daemon(int which, char *const argv[], uint64_t deadline_ns)
     if (r < 0) {
         return error_set(r, "cannot find %s: %s", names[which], strerror(-r));
     }
+    int life[2];
+    if (pipe2(life, O_CLOEXEC) != 0) {
+        return error_set(-errno, "cannot make a pipe: %s", strerror(errno));
+    }
+    local.pipes[which] = life[1];
     snprintf(log, sizeof log, "%s/%s.err", local.dir, names[which]);
-    r = spawn(path, argv, log, &local.pids[which], &local.output[which]);
+    r = spawn(path, argv, log, life[0], &local.pids[which], &local.output[which]);
+    close(life[0]);
     if (r != 0) {
         return error_set(r, "cannot start %s: %s", path, strerror(-r));
     }
@@ -202,9 +208,6 @@ int local_cluster_start(double num_cpus, uint64_t deadline_ns, const char **ret_
         return r;
     }
     local.owner = getpid();
-    if (pipe2(local.pipe, O_CLOEXEC) != 0) {
-        return error_set(-errno, "cannot make a pipe: %s", strerror(errno));
-    }
     if (!registered) {
         registered = true;
         atexit(stop_at_exit);
@@ -213,8 +216,6 @@ int local_cluster_start(double num_cpus, uint64_t deadline_ns, const char **ret_
     if (r == 0) {
         r = start_daemon(NODE, node, deadline_ns);
     }
-    close(local.pipe[0]);
-    local.pipe[0] = -1;
     if (r != 0) {
         local_cluster_stop();
         return r;
@@ -247,10 +248,9 @@ void local_cluster_stop(void)
         return;
     }
     uint64_t deadline_ns = clock_now_ns() + END_LIMIT;
-    close_fd(&local.pipe[1]);
-    close_fd(&local.pipe[0]);
-    local.pipe[0] = local.pipe[1] = -1;
-    for (int i = DAEMONS - 1; i >= 0; i--) {
+    for (int i = DAEMONS - 1; i >= 0; i--) { /* the node first: it says goodbye to the head */
+        close_fd(&local.pipes[i]);
+        local.pipes[i] = -1;
         if (local.pids[i] > 0 && !has_ended(local.pids[i], deadline_ns)) {
             kill(local.pids[i], SIGKILL);
             (void)has_ended(local.pids[i], clock_now_ns() + END_LIMIT);
