@@ -8,58 +8,21 @@
 #include "common/ids.h"
 #include "common/rng.h"
 #include "proto/cluster.h"
-#include "proto/cluster.pb-c.h"
 #include "proto/local.h"
-#include "proto/local.pb-c.h"
-#include "proto/state.pb-c.h"
 #include "proto/tables.h"
+#include "tests/unit/proto/descriptors.h"
 #include "tests/unit/proto/samples.h"
 
 /* The tables against what protoc-c makes of the .proto files, and our bytes against protobuf-c's.
  */
 
-static const ProtobufCMessageDescriptor *const descriptors[] = {
-    &wire__open__descriptor,
-    &wire__welcome__descriptor,
-    &wire__refused__descriptor,
-    &wire__class__descriptor,
-    &wire__submit__descriptor,
-    &wire__put__descriptor,
-    &wire__get__descriptor,
-    &wire__values__descriptor,
-    &wire__ids__descriptor,
-    &wire__cancel__descriptor,
-    &wire__cancelled__descriptor,
-    &wire__run_class__descriptor,
-    &wire__run__descriptor,
-    &wire__result__descriptor,
-    &wire__query__descriptor,
-    &wire__reply__descriptor,
-    &wire__nothing__descriptor,
-    &wire__join__descriptor,
-    &wire__joined__descriptor,
-    &wire__join_refused__descriptor,
-    &wire__renew__descriptor,
-    &wire__renewed__descriptor,
-    &wire__job_new__descriptor,
-    &wire__job_added__descriptor,
-    &wire__job_end__descriptor,
-    &wire__job_ended__descriptor,
-    &wire__feasible__descriptor,
-    &wire__view__descriptor,
-    &wire__cluster_nothing__descriptor,
-    &wire__feasible_answer__descriptor,
-};
-
-static const ProtobufCMessageDescriptor *descriptor_of(const char *name)
+static const ProtobufCMessageDescriptor *descriptor_found(const char *name)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(descriptors); i++) {
-        if (strcmp(descriptors[i]->short_name, name) == 0) {
-            return descriptors[i];
-        }
+    const ProtobufCMessageDescriptor *descriptor = descriptor_of(name);
+    if (descriptor == NULL) {
+        fail_msg("no message %s in the .proto files", name);
     }
-    fail_msg("no message %s in the .proto files", name);
-    return NULL;
+    return descriptor;
 }
 
 static const struct {
@@ -112,7 +75,7 @@ static void test_tables_follow_the_proto_files(void **state)
     for (unsigned type = 0; type < 256; type++) {
         const struct codec *c = type < 64 ? local_codec(type) : cluster_codec(type);
         if (c != NULL) {
-            hold_against(c, descriptor_of(c->name));
+            hold_against(c, descriptor_found(c->name));
             found++;
         }
     }
@@ -127,7 +90,7 @@ static void same_as_protobuf_c(const struct codec *c, const void *body)
     ours[size] = 0xee;
     assert_ptr_equal(codec_write(c, body, ours), ours + size);
     assert_int_equal(ours[size], 0xee);
-    ProtobufCMessage *m = protobuf_c_message_unpack(descriptor_of(c->name), NULL, size, ours);
+    ProtobufCMessage *m = protobuf_c_message_unpack(descriptor_found(c->name), NULL, size, ours);
     assert_non_null(m);
     assert_int_equal(m->n_unknown_fields, 0);
     assert_int_equal(protobuf_c_message_get_packed_size(m), size);

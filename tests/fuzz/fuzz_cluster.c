@@ -1,0 +1,51 @@
+#include "proto/cluster.h"
+#include "proto/tables.h"
+#include "tests/fuzz/fuzz.h"
+#include "tests/unit/proto/descriptors.h"
+#include "tests/unit/proto/samples.h"
+
+/* Any bytes as a cluster message; see fuzz_local.c. */
+
+static void encode(const struct cluster_msg *m, struct buffer *ret)
+{
+    buffer_clear(ret);
+    cluster_encode(m, buffer_extend(ret, cluster_size(m)));
+}
+
+static void reference_accepts(struct bytes data)
+{
+    struct message_view view;
+    ASSERT(message_parse(data, &view) == 0);
+    const ProtobufCMessageDescriptor *d = descriptor_of(cluster_codec(view.type)->name);
+    ProtobufCMessage *m = protobuf_c_message_unpack(d, NULL, view.meta.size, view.meta.data);
+    ASSERT(m != NULL && m->n_unknown_fields == 0);
+    protobuf_c_message_free_unpacked(m, NULL);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static struct arena arena;
+    static struct buffer first, second;
+    const char *why = NULL;
+    struct cluster_msg m, again;
+    int err = cluster_decode(bytes_of(data, size), &arena, &m, &why);
+    ASSERT(err == 0 || (err == -EPROTO && why != NULL));
+    if (err == 0) {
+        reference_accepts(bytes_of(data, size));
+        encode(&m, &first);
+        ASSERT(cluster_decode(bytes_of(first.data, first.size), &arena, &again, &why) == 0);
+        encode(&again, &second);
+        ASSERT(first.size == second.size && memcmp(first.data, second.data, first.size) == 0);
+    }
+    arena_reset(&arena);
+    return 0;
+}
+
+bool fuzz_seed(size_t i, struct buffer *ret)
+{
+    if (i >= sample_cluster_count()) {
+        return false;
+    }
+    encode(sample_cluster(i), ret);
+    return true;
+}

@@ -1,0 +1,62 @@
+#include "proto/local.h"
+#include "proto/tables.h"
+#include "tests/fuzz/fuzz.h"
+#include "tests/unit/proto/descriptors.h"
+#include "tests/unit/proto/samples.h"
+
+/* Any bytes as a local message. What is taken is protobuf for protobuf-c too, without unknown
+ * fields, and encodes to bytes that mean the same. */
+
+static void encode(const struct local_msg *m, struct buffer *ret)
+{
+    buffer_clear(ret);
+    local_encode(m, buffer_extend(ret, local_size(m)));
+}
+
+static void reference_accepts(struct bytes data)
+{
+    struct message_view view;
+    ASSERT(message_parse(data, &view) == 0);
+    const ProtobufCMessageDescriptor *d = descriptor_of(local_codec(view.type)->name);
+    ProtobufCMessage *m = protobuf_c_message_unpack(d, NULL, view.meta.size, view.meta.data);
+    ASSERT(m != NULL && m->n_unknown_fields == 0);
+    protobuf_c_message_free_unpacked(m, NULL);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static struct arena arena;
+    static struct buffer first, second;
+    const char *why = NULL;
+    struct local_msg m, again;
+    int err = local_decode(bytes_of(data, size), &arena, &m, &why);
+    ASSERT(err == 0 || (err == -EPROTO && why != NULL));
+    if (err == 0) {
+        reference_accepts(bytes_of(data, size));
+        encode(&m, &first);
+        ASSERT(local_decode(bytes_of(first.data, first.size), &arena, &again, &why) == 0);
+        encode(&again, &second);
+        ASSERT(first.size == second.size && memcmp(first.data, second.data, first.size) == 0);
+        if (m.type == LOCAL_RUN) {
+            struct bytes *values = arena_alloc(&arena, m.run.need_count * sizeof *values);
+            local_run_values(&m, values);
+            for (size_t i = 0; i < m.run.need_count; i++) {
+                ASSERT((const uint8_t *)values[i].data + values[i].size <= data + size);
+            }
+        }
+    }
+    struct failure failure;
+    err = failure_decode(bytes_of(data, size), &failure);
+    ASSERT(err == 0 || err == -EPROTO);
+    arena_reset(&arena);
+    return 0;
+}
+
+bool fuzz_seed(size_t i, struct buffer *ret)
+{
+    if (i >= sample_local_count()) {
+        return false;
+    }
+    encode(sample_local(i), ret);
+    return true;
+}

@@ -1,0 +1,51 @@
+#include "tests/unit/proto/descriptors.h"
+
+#include <string.h>
+
+#include "common/base.h"
+#include "proto/cluster.pb-c.h"
+#include "proto/local.pb-c.h"
+#include "proto/state.pb-c.h"
+
+static const ProtobufCMessageDescriptor *const descriptors[] = {
+    &wire__open__descriptor,
+    &wire__welcome__descriptor,
+    &wire__refused__descriptor,
+    &wire__class__descriptor,
+    &wire__submit__descriptor,
+    &wire__put__descriptor,
+    &wire__get__descriptor,
+    &wire__values__descriptor,
+    &wire__ids__descriptor,
+    &wire__cancel__descriptor,
+    &wire__cancelled__descriptor,
+    &wire__run_class__descriptor,
+    &wire__run__descriptor,
+    &wire__result__descriptor,
+    &wire__query__descriptor,
+    &wire__reply__descriptor,
+    &wire__nothing__descriptor,
+    &wire__join__descriptor,
+    &wire__joined__descriptor,
+    &wire__join_refused__descriptor,
+    &wire__renew__descriptor,
+    &wire__renewed__descriptor,
+    &wire__job_new__descriptor,
+    &wire__job_added__descriptor,
+    &wire__job_end__descriptor,
+    &wire__job_ended__descriptor,
+    &wire__feasible__descriptor,
+    &wire__view__descriptor,
+    &wire__cluster_nothing__descriptor,
+    &wire__feasible_answer__descriptor,
+};
+
+const ProtobufCMessageDescriptor *descriptor_of(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(descriptors); i++) {
+        if (strcmp(descriptors[i]->short_name, name) == 0) {
+            return descriptors[i];
+        }
+    }
+    return NULL;
+}
