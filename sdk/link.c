@@ -45,6 +45,8 @@ static bool ring_is_empty_of_queue(void *arg)
     return r <= 0;
 }
 
+static int wait_outward(struct link *l, bool (*done)(void *), void *arg, bool body);
+
 /* Found no room: copies, and waits until the copy is in the ring. */
 static NOINLINE int write_queued(struct link *l, const struct local_msg *m, size_t size)
 {
@@ -63,7 +65,7 @@ static NOINLINE int write_queued(struct link *l, const struct local_msg *m, size
     if (r != 0) {
         return gone(l);
     }
-    return link_wait(l, ring_is_empty_of_queue, l, NS_FOREVER, false);
+    return wait_outward(l, ring_is_empty_of_queue, l, false);
 }
 
 int link_write(struct link *l, const struct local_msg *m)
@@ -144,6 +146,9 @@ static struct arrival *arrival_new(struct link *l)
 bool link_take(struct link *l)
 {
     uint32_t n = 0;
+    if (l->leading) {
+        return false; /* the leader looks at the ring without the mutex */
+    }
     while (n < TAKE_MAX && l->open) {
         struct bytes data;
         const char *why;
@@ -175,10 +180,29 @@ bool link_take(struct link *l)
 
 /* ---- waiting ---- */
 
-static bool has_input(void *arg)
+/* What a thread waits for. */
+struct wait {
+    struct link *l;
+    bool (*done)(void *);
+    void *arg;
+    uint64_t deadline_ns;
+    bool outward; /* room or credit: no message tells of it */
+    bool body, told;
+};
+
+/* Polled without the mutex: nobody else takes messages meanwhile. */
+static bool may_go_on(void *arg)
 {
-    struct link *l = arg;
-    return ring_has_input(&l->ring);
+    struct wait *w = arg;
+    if (w->outward) {
+        pthread_mutex_lock(w->l->lock);
+        bool done = w->done(w->arg);
+        pthread_mutex_unlock(w->l->lock);
+        if (done) {
+            return true;
+        }
+    }
+    return ring_has_input(&w->l->ring);
 }
 
 static bool socket_ended(int socket)
@@ -204,17 +228,21 @@ static void doze(struct link *l, uint64_t deadline_ns, bool *ret_ended)
 }
 
 /* One turn of the leader, which found nothing to take: polls a while, then sleeps. */
-static void lead(struct link *l, uint64_t deadline_ns)
+static void lead(struct wait *w)
 {
+    struct link *l = w->l;
     bool ended = false;
     l->leading = true;
     pthread_mutex_unlock(l->lock);
-    bool input = patience_poll(&l->patience, has_input, l);
+    bool go_on = patience_poll(&l->patience, may_go_on, w);
     pthread_mutex_lock(l->lock);
-    if (!input && !l->broken && ring_arm(&l->ring)) {
-        pthread_mutex_unlock(l->lock);
-        doze(l, deadline_ns, &ended);
-        pthread_mutex_lock(l->lock);
+    /* Arming moves on what waited for room: nobody rings for what that brought about. */
+    if (!go_on && !l->broken && ring_arm(&l->ring)) {
+        if (!w->done(w->arg)) {
+            pthread_mutex_unlock(l->lock);
+            doze(l, w->deadline_ns, &ended);
+            pthread_mutex_lock(l->lock);
+        }
         ring_disarm(&l->ring);
     }
     l->leading = false;
@@ -247,51 +275,62 @@ static bool tell_block(struct link *l, enum local_type type)
     return link_send(l, &m) == 0;
 }
 
-static int wait_turns(struct link *l, bool (*done)(void *), void *arg, uint64_t deadline_ns,
-                      bool body, bool *ret_told)
+static int wait_turns(struct wait *w)
 {
+    struct link *l = w->l;
     uint32_t interrupts = atomic_load(&l->interrupts);
-    while (!done(arg)) {
+    while (!w->done(w->arg)) {
         if (l->broken || !l->open) {
             return gone(l);
         }
         if (atomic_load(&l->interrupts) != interrupts) {
             return error_set(-EINTR, "interrupted by drt_interrupt");
         }
-        if (!l->leading && link_take(l)) {
+        if (link_take(l)) {
             continue;
         }
-        if (deadline_ns != NS_FOREVER && clock_now_ns() >= deadline_ns) {
+        if (w->deadline_ns != NS_FOREVER && clock_now_ns() >= w->deadline_ns) {
             return error_set(DRT_E_TIMEOUT, "the limit passed; the work goes on: ask again, or "
                                             "cancel it");
         }
-        if (body && !*ret_told) {
-            *ret_told = tell_block(l, LOCAL_BLOCKED);
+        if (w->body && !w->told) {
+            w->told = tell_block(l, LOCAL_BLOCKED);
             continue;
         }
         if (l->leading) {
-            follow(l, deadline_ns);
+            follow(l, w->deadline_ns);
         } else {
             if (l->release_count > 0) {
                 send_releases(l);
             }
             link_flush(l);
-            if (!done(arg)) { /* nobody rings for what the flush itself brought about */
-                lead(l, deadline_ns);
-            }
+            lead(w);
         }
     }
     return 0;
 }
 
-int link_wait(struct link *l, bool (*done)(void *), void *arg, uint64_t deadline_ns, bool body)
+static int wait_for(struct wait *w)
 {
-    bool told = false;
-    int r = wait_turns(l, done, arg, deadline_ns, body, &told);
-    if (told && !l->broken) {
-        (void)tell_block(l, LOCAL_UNBLOCKED);
+    int r = wait_turns(w);
+    if (w->told && !w->l->broken) {
+        (void)tell_block(w->l, LOCAL_UNBLOCKED);
     }
     return r;
+}
+
+int link_wait(struct link *l, bool (*done)(void *), void *arg, uint64_t deadline_ns, bool body)
+{
+    struct wait w = {.l = l, .done = done, .arg = arg, .deadline_ns = deadline_ns, .body = body};
+    return wait_for(&w);
+}
+
+/* As link_wait, for what no message tells of: it is polled. */
+static int wait_outward(struct link *l, bool (*done)(void *), void *arg, bool body)
+{
+    struct wait w = {
+        .l = l, .done = done, .arg = arg, .deadline_ns = NS_FOREVER, .body = body, .outward = true};
+    return wait_for(&w);
 }
 
 /* ---- credit ---- */
@@ -332,7 +371,7 @@ int link_spend(struct link *l, uint64_t bytes, bool (*work_left)(void *), void *
                              "memory (%llu bytes): release references that it does not need",
                              (unsigned long long)l->credit_bytes);
         }
-        int r = link_wait(l, credit_moved, &s, NS_FOREVER, body);
+        int r = wait_outward(l, credit_moved, &s, body);
         if (r != 0) {
             return r;
         }

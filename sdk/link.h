@@ -54,7 +54,6 @@ struct link {
     struct patience patience;
     _Atomic uint32_t interrupts;
     _Atomic int interrupt_fd; /* -1: not open */
-    bool block_told;          /* BLOCKED was sent for the body */
 };
 
 void link_init(struct link *l, pthread_mutex_t *lock, link_take_fn *take, void *take_arg);
@@ -65,7 +64,8 @@ int link_open(struct link *l, const struct local_open *open, uint64_t deadline_n
 void link_close(struct link *l); /* also half open; says nothing to the raylet */
 
 /* Writes one message; it is under way when this returns. 0; DRT_E_DISCONNECTED; DRT_E_TOO_LARGE;
- * -EINTR. Waits while the ring is full. `wake` false: as link_write, left to the next link_flush.
+ * -EINTR. Waits while the ring is full. link_write leaves the bell to the next
+ * link_flush.
  */
 int link_send(struct link *l, const struct local_msg *m) MUST_CHECK;
 int link_write(struct link *l, const struct local_msg *m) MUST_CHECK;
