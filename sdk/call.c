@@ -239,18 +239,28 @@ static int return_alias(struct drt_call *call, struct result *r, const struct dr
     return rc;
 }
 
+/* Its name is spelled out only for an error: formatting costs more than an empty task. */
+static int check_result(const struct drt_call *call, size_t index, const struct drt_value *value)
+{
+    char what[REGISTRY_NAME_BUFFER];
+    int rc = value_check(value, "a result");
+    if (UNLIKELY(rc != 0)) {
+        snprintf(what, sizeof what, "result %zu of %s", index, call->entry->name);
+        rc = value_check(value, what);
+    }
+    return rc;
+}
+
 int drt_return_at(struct drt_call *call, size_t index, struct drt_value value)
 {
     struct result *r = result_at(call, index);
-    char what[REGISTRY_NAME_BUFFER];
     if (r == NULL) {
         return DRT_E_SIGNATURE;
     }
     if (value.kind_ == DRT_OF) {
         return return_alias(call, r, &value);
     }
-    snprintf(what, sizeof what, "result %zu of %s", index, call->entry->name);
-    int rc = value_check(&value, what);
+    int rc = check_result(call, index, &value);
     if (rc == DRT_E_TOO_LARGE) {
         result_clear(r);
         r->state = RESULT_TOO_LARGE;
@@ -277,14 +287,12 @@ static void *create(struct drt_call *call, size_t index, const char *type, size_
 {
     struct result *r = result_at(call, index);
     struct drt_value v = drt_make_(type == NULL ? DRT_BYTES : DRT_RECORDS, "", size);
-    char what[REGISTRY_NAME_BUFFER];
     if (r == NULL) {
         return NULL;
     }
     v.u_.h[0] = (uint64_t)(uintptr_t)type;
     v.u_.h[1] = type_size;
-    snprintf(what, sizeof what, "result %zu of %s", index, call->entry->name);
-    int rc = value_check(&v, what);
+    int rc = check_result(call, index, &v);
     if (rc != 0) {
         result_clear(r);
         r->state = RESULT_TOO_LARGE;

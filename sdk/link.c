@@ -7,8 +7,9 @@
 #include "common/clock.h"
 #include "sdk/errors.h"
 
-#define TAKE_MAX      256u /* messages in one turn */
-#define FREE_ARRIVALS 16u
+#define TAKE_MAX      256u        /* messages in one turn */
+#define FREE_ARRIVALS 64u         /* as many as a raylet prefills */
+#define KEEP_BYTES    (16u << 10) /* of an arena that is kept */
 #define RAYLET_GONE                                                                                \
     "the raylet of this node is gone; what it ran for this program is lost: start the program "    \
     "again"
@@ -121,7 +122,8 @@ void link_release(struct link *l, struct object_id id, bool now)
 
 void link_arrival_free(struct link *l, struct arrival *a)
 {
-    if (l->free_count == FREE_ARRIVALS) {
+    if (l->free_count == FREE_ARRIVALS ||
+        (a->arena.blocks != NULL && a->arena.blocks->room > KEEP_BYTES)) {
         arena_fini(&a->arena);
         free(a);
         return;

@@ -1,6 +1,7 @@
 #include "sdk/serve.h"
 
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -208,7 +209,9 @@ static void run_body(const struct drt_entry_ *entry, const struct local_msg *m,
     call.deadline_ns = NS_FOREVER;
     call.slot = m->run.slot;
     call_run(&call, &body);
-    fflush(stdout);
+    if (__fpending(stdout) != 0) {
+        fflush(stdout);
+    }
     runtime_lock();
     answer(&call);
     runtime_unlock();
