@@ -7,7 +7,7 @@
 
 #define PREFIX_SIZE     4u   /* u32 size of the header */
 #define HEADER_MAX      128u /* packed; the fields of today need at most 90 */
-#define HEADROOM        192u /* in front of a kept message: a multiple of 64 above both */
+#define HEADROOM        192u /* in front of a kept message: more than both */
 #define KEPT_OVERHEAD   256u /* what a kept message costs beside its bytes */
 #define ACK_DELAY_NS    (20 * NS_PER_MS)
 #define ACK_EVERY_COUNT 64u
@@ -32,7 +32,7 @@ struct kept { /* a message until it is acknowledged */
     struct list link;
     uint64_t sequence;
     size_t size;
-    _Alignas(64) uint8_t data[]; /* HEADROOM, then the message */
+    uint8_t data[]; /* HEADROOM, then the message */
 };
 
 struct session {
@@ -373,9 +373,7 @@ int session_send(struct session *s, uint64_t now_ns, struct bytes message)
         s->wants_room = true;
         return -EAGAIN;
     }
-    size_t room = align_up(sizeof(struct kept) + HEADROOM + message.size, 64);
-    struct kept *k = aligned_alloc(64, room);
-    ASSERT(k != NULL);
+    struct kept *k = xmalloc(sizeof *k + HEADROOM + message.size);
     k->sequence = s->next_sequence++;
     k->size = message.size;
     if (message.size != 0) {
