@@ -292,7 +292,7 @@ static int packet_await(int socket, uint64_t deadline_ns, struct passed *ret)
 int ring_join(int socket, int program_fd, uint64_t timeout_ns, struct ring_channel *ret)
 {
     uint64_t deadline_ns = ns_add(clock_now_ns(), timeout_ns);
-    struct ring_peer peer;
+    struct ring_peer peer = {0};
     int err = peer_read(socket, &peer);
     if (err == 0 && peer.uid != geteuid() && peer.uid != 0 && geteuid() != 0) {
         err = -EPERM;

@@ -5,6 +5,7 @@
 
 #define LONG_NS          (5 * NS_PER_MS) /* a longer body holds up those prefilled behind it */
 #define RESERVE_AFTER_NS NS_PER_S
+#define CYCLE_AFTER_NS   (5 * NS_PER_S)
 #define SLICE_NS         (200 * NS_PER_US) /* how far ahead a pool may be of one that waits */
 #define BLOCKED_MAX      256u           /* blocked workers; above it CPUs go to descendants only */
 #define LEAVE_NS         (2 * NS_PER_S) /* an idle worker that was asked to leave is killed after */
@@ -481,12 +482,11 @@ static void serve_level(struct raylet_core *c, struct level *l, uint32_t stuck_a
     put_before(&l->turn, &unserved);
 }
 
-static void reserve(struct raylet_core *c)
+static struct class_ *longest_stuck(struct raylet_core *c)
 {
     struct class_ *oldest = NULL;
     uint32_t seen = 0;
 
-    c->reserving = NULL;
     LIST_FOREACH(at, &c->levels)
     {
         struct level *l = list_entry(at, struct level, link);
@@ -500,18 +500,78 @@ static void reserve(struct raylet_core *c)
                 oldest = k;
             }
             if (++seen == CLASSES_PER_TURN) {
-                break;
+                return oldest;
             }
         }
     }
+    return oldest;
+}
+
+/* A body that waits and keeps what this class lacks, where nothing else moves on this node: then
+ * they wait for each other. NULL: something moves. */
+static struct worker *who_keeps(struct raylet_core *c, const struct class_ *k)
+{
+    const struct resource_set *asked = &k->pool->shape->asked;
+    struct worker *keeper = NULL;
+
+    if (c->backing_off > 0) {
+        return NULL;
+    }
+    LIST_FOREACH(at, &c->workers)
+    {
+        struct worker *w = list_entry(at, struct worker, link);
+        if (w->state == WORKER_STARTING || (w->state != WORKER_BLOCKED && w->placed > 0)) {
+            return NULL;
+        }
+        for (uint32_t i = 0; w->state == WORKER_BLOCKED && i < asked->count; i++) {
+            uint32_t kind = asked->amounts[i].kind;
+            if (kind != RESOURCE_CPU && resource_set_get(&w->pool->shape->asked, kind) > 0 &&
+                resource_set_get(&c->available, kind) < asked->amounts[i].units) {
+                keeper = w;
+            }
+        }
+    }
+    return keeper;
+}
+
+static void break_cycle(struct raylet_core *c, struct class_ *k, struct worker *keeper)
+{
+    struct task *t = list_entry(list_first(&k->queue), struct task, link),
+                *waits = worker_first(keeper);
+    char id[ID_TEXT_SIZE] = "?";
+    struct object_error *e;
+
+    if (waits != NULL && waits->first != NULL) {
+        object_id_format(core_object_id(c, waits->first), id);
+    }
+    e = error_make(c, CODE_CYCLE, task_function(t),
+                   "it waits for resources that task %s (%s) keeps while its body waits, and "
+                   "nothing else runs: let tasks "
+                   "that wait for others ask for less, or give the node more",
+                   id, waits == NULL ? "?" : task_function(waits));
+    task_fail(c, t, e);
+    error_unref(e);
+}
+
+static void reserve(struct raylet_core *c)
+{
+    struct class_ *oldest = longest_stuck(c);
+
+    c->reserving = NULL;
     if (oldest == NULL) {
         return;
     }
-    uint64_t due = oldest->stuck_since_ns + RESERVE_AFTER_NS;
-    if (c->now_ns >= due) {
+    uint64_t since = oldest->stuck_since_ns;
+    if (c->now_ns >= since + RESERVE_AFTER_NS) {
         c->reserving = oldest;
     }
-    core_timer_arm(c, &c->reserve_timer, MAX_OF(due, c->now_ns + RESERVE_AFTER_NS));
+    core_timer_arm(c, &c->reserve_timer, MAX_OF(since, c->now_ns) + RESERVE_AFTER_NS);
+    if (c->now_ns >= since + CYCLE_AFTER_NS) {
+        struct worker *keeper = who_keeps(c, oldest);
+        if (keeper != NULL) {
+            break_cycle(c, oldest, keeper);
+        }
+    }
 }
 
 void schedule(struct raylet_core *c)

@@ -388,6 +388,7 @@ struct raylet_core {
 
     uint64_t credit_each, credit_all, outstanding_all;
     uint64_t waiting, running, done, failed; /* tasks; running = placed */
+    uint64_t backing_off;                    /* of those that wait */
     uint64_t dropped_messages, protocol_errors;
     struct history done_history, failed_history;
 

@@ -35,14 +35,17 @@ static bool counts_as_waiting(uint8_t state)
 static void enter(struct raylet_core *c, struct task *t, uint8_t state)
 {
     struct job *job = t->class_->job;
-    int waiting = counts_as_waiting(state) - counts_as_waiting(t->state);
-    int running = (state == TASK_PLACED) - (t->state == TASK_PLACED);
+    uint8_t was = t->state;
+    int waiting = counts_as_waiting(state) - counts_as_waiting(was);
+    int running = (state == TASK_PLACED) - (was == TASK_PLACED);
+    int backing_off = (state == TASK_BACKOFF) - (was == TASK_BACKOFF);
 
-    ASSERT(may_enter(t->state, state));
+    ASSERT(may_enter(was, state));
     t->state = state;
     c->waiting += (uint64_t)(int64_t)waiting;
     job->waiting_count += (uint64_t)(int64_t)waiting;
     c->running += (uint64_t)(int64_t)running;
+    c->backing_off += (uint64_t)(int64_t)backing_off;
     job->running_count += (uint64_t)(int64_t)running;
 }
 

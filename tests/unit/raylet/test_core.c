@@ -363,6 +363,35 @@ static void a_blocked_body_lends_its_cpu(void **state)
     end(s);
 }
 
+static void bodies_that_wait_for_what_they_keep_end_as_a_cycle(void **state)
+{
+    struct scene *s = begin();
+    const struct rig_class both_x = {.custom = "x", .custom_x10000 = 20000};
+    uint32_t outer_class = rig_class(&s->rig, s->driver, "outer", both_x);
+    struct object_id outer =
+        rig_submit(&s->rig, s->driver, (struct rig_task){.class_number = outer_class});
+
+    rig_settle(&s->rig);
+    struct rig_process *w = rig_ready_worker(&s->rig);
+    assert_true(rig_claim(&s->rig, w));
+    uint32_t g = rig_class(&s->rig, w, "inner", both_x);
+    struct object_id inner = rig_submit(
+        &s->rig, w,
+        (struct rig_task){.class_number = g, .parent_slot = 1 + claim_index(w->current.slot)});
+    rig_get(&s->rig, w, inner);
+    (void)rig_say(&s->rig, w, LOCAL_BLOCKED);
+    rig_pass(&s->rig, 4 * NS_PER_S);
+    assert_null(rig_value(&s->rig, inner));
+    rig_pass(&s->rig, 3 * NS_PER_S);
+    assert_int_equal(code_of(&s->rig, inner), CODE_CYCLE);
+    (void)rig_say(&s->rig, w, LOCAL_UNBLOCKED);
+    rig_return(&s->rig, w, 1);
+    rig_get(&s->rig, s->driver, outer);
+    rig_settle(&s->rig);
+    assert_int_equal(value_of(&s->rig, outer), 1);
+    end(s);
+}
+
 static void a_result_that_is_anothers(void **state)
 {
     struct scene *s = begin();
@@ -604,6 +633,7 @@ int main(void)
         cmocka_unit_test(a_forced_cancel_kills_only_a_body_that_has_begun),
         cmocka_unit_test(nested_tasks_inherit_and_die_with_a_recursive_cancel),
         cmocka_unit_test(a_blocked_body_lends_its_cpu),
+        cmocka_unit_test(bodies_that_wait_for_what_they_keep_end_as_a_cycle),
         cmocka_unit_test(a_result_that_is_anothers),
         cmocka_unit_test(what_never_fits_is_an_error_once_the_head_says_so),
         cmocka_unit_test(a_big_task_is_not_starved_by_small_ones),
