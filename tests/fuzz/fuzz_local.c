@@ -23,7 +23,7 @@ static void reference_accepts(struct bytes data)
     protobuf_c_message_free_unpacked(m, NULL);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void try_message(const uint8_t *data, size_t size)
 {
     static struct arena arena;
     static struct buffer first, second;
@@ -45,18 +45,48 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             }
         }
     }
-    struct failure failure;
-    err = failure_decode(bytes_of(data, size), &failure);
-    ASSERT(err == 0 || err == -EPROTO);
     arena_reset(&arena);
+}
+
+/* A sound frame round what follows its first byte: else most mutations end at the frame. */
+static void try_meta(const uint8_t *data, size_t size)
+{
+    size_t meta_size = size - 1;
+    uint8_t *framed = xmalloc(MESSAGE_PREFIX_SIZE + meta_size);
+    memcpy(framed + MESSAGE_PREFIX_SIZE, data + 1, meta_size);
+    message_seal(framed, data[0], meta_size, 0);
+    try_message(framed, MESSAGE_PREFIX_SIZE + meta_size);
+    free(framed);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    try_message(data, size);
+    if (size != 0) {
+        try_meta(data, size);
+    }
+    struct failure failure;
+    int err = failure_decode(bytes_of(data, size), &failure);
+    ASSERT(err == 0 || err == -EPROTO);
     return 0;
 }
 
+/* Each message twice: whole, and its meta behind its type. */
 bool fuzz_seed(size_t i, struct buffer *ret)
 {
-    if (i >= sample_local_count()) {
+    if (i / 2 >= sample_local_count()) {
         return false;
     }
-    encode(sample_local(i), ret);
+    struct buffer whole = {0};
+    struct message_view view;
+    encode(sample_local(i / 2), &whole);
+    if (i % 2 == 0) {
+        buffer_append(ret, whole.data, whole.size);
+    } else {
+        ASSERT(message_parse(bytes_of(whole.data, whole.size), &view) == 0);
+        buffer_append(ret, &view.type, 1);
+        buffer_append(ret, view.meta.data, view.meta.size);
+    }
+    buffer_fini(&whole);
     return true;
 }

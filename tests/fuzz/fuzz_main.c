@@ -139,7 +139,8 @@ static void number_put(struct buffer *b, struct rng *rng, size_t at)
         1u << 20, 0x7fffffff, 0x80000000, 0xffffffffu, UINT64_MAX, 1ull << 63, INT64_MAX, 16384,
     };
     uint64_t n = interesting[rng_below(rng, ARRAY_SIZE(interesting))] + rng_below(rng, 3) - 1;
-    memcpy(b->data + at, &n, MIN_OF(b->size - at, (size_t)1 << rng_below(rng, 4)));
+    size_t size = (size_t)1 << rng_below(rng, 4);
+    memcpy(b->data + at, &n, MIN_OF(b->size - at, size));
 }
 
 static void mutate(struct buffer *b, struct rng *rng, const struct corpus *c)
