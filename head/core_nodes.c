@@ -229,8 +229,8 @@ static int check_join(struct head_core *core, const struct head_link *link,
                 strlen(head_text(join->labels)) <= HEAD_LABELS_MAX &&
                 join->amount_count <= RESOURCES_MAX;
     for (size_t i = 0; fits && i < join->amount_count; i++) {
-        fits = strlen(head_text(join->amounts[i].name)) <= RESOURCE_NAME_MAX &&
-               join->amounts[i].total_units >= 0;
+        size_t size = strlen(head_text(join->amounts[i].name));
+        fits = size > 0 && size <= RESOURCE_NAME_MAX && join->amounts[i].total_units >= 0;
     }
     if (!fits) {
         return failure_set(f, CODE_REFUSED,
@@ -310,7 +310,8 @@ static void join_again(struct head_core *core, struct head_link *link,
 /* The answer to its first JOIN was lost with the session: the same process asks again. */
 static bool is_same_life(const struct head_node *node, const struct cluster_join *join)
 {
-    return node->row.pid == join->pid && strcmp(node->row.host, head_text(join->host)) == 0 &&
+    return node->row.pid == join->pid && strcmp(node->row.name, head_text(join->name)) == 0 &&
+           strcmp(node->row.host, head_text(join->host)) == 0 &&
            strcmp(node->row.address, head_text(join->address)) == 0 &&
            strcmp(node->row.public_key, head_text(join->public_key)) == 0 &&
            node->row.number != join->supersedes;
@@ -372,12 +373,18 @@ static void join_new(struct head_core *core, struct head_link *link,
     attach(core, link, node);
 }
 
+/* A session is one node's: it may only say again who it is. */
+static bool is_another(const struct head_node *node, const struct cluster_join *join)
+{
+    return join->number != 0 ? join->number != node->row.number : !is_same_life(node, join);
+}
+
 void head_node_join(struct head_core *core, struct head_link *link, const struct cluster_join *join)
 {
     struct failure f;
     if (check_join(core, link, join, &f) != 0) {
         refuse(core, link, &f);
-    } else if (link->node != NULL && link->node->row.number != join->number && join->number != 0) {
+    } else if (link->node != NULL && is_another(link->node, join)) {
         core->protocol_errors++;
         head_drop(core, link);
     } else if (join->number != 0) {

@@ -35,7 +35,8 @@ void head_answer_failure(struct head_core *core, struct head_asker asker, uint64
 
 static size_t row_limit(const struct state_query *query)
 {
-    return query->limit == 0 ? 100 : MIN_OF((size_t)query->limit, (size_t)STATE_ROWS_MAX);
+    size_t usual = query->kind == STATE_CLUSTER ? STATE_ROWS_MAX : 100;
+    return query->limit == 0 ? usual : MIN_OF((size_t)query->limit, (size_t)STATE_ROWS_MAX);
 }
 
 static bool fits(const char *filter, const char *text)
