@@ -20,6 +20,17 @@ static int open_log(const char *path)
     return fd < 0 ? -errno : fd;
 }
 
+void daemon_turn_log(const char *log)
+{
+    struct stat st;
+    if (fstat(STDERR_FILENO, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > LOG_BYTES_MAX) {
+        CLEANUP_FD int fd = open_log(log);
+        if (fd >= 0) {
+            (void)dup2(fd, STDERR_FILENO);
+        }
+    }
+}
+
 static int redirect(int log_fd)
 {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);

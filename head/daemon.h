@@ -23,6 +23,8 @@ struct daemon_report {
  */
 int daemon_begin(const char *log, const int *keep, size_t keep_count, int *ret_report_fd,
                  struct daemon_report *ret) MUST_CHECK;
+/* Puts a log that has grown too large aside and begins a new one; in the daemon, now and then. */
+void daemon_turn_log(const char *log);
 void daemon_report(int *fd, const struct daemon_report *report); /* and closes it */
 
 #endif

@@ -14,7 +14,8 @@
 #include "head/tools.h"
 #include "proto/link.h"
 
-#define EVENTS_MAX 1024u /* taken before the core is asked */
+#define CHORES_TURNS 256u  /* between two calls of on_chores */
+#define EVENTS_MAX   1024u /* taken before the core is asked */
 
 /* What has come, with the messages it points at. */
 struct inbox {
@@ -249,7 +250,10 @@ static void step(struct shell *s)
 
 static void run(struct shell *s)
 {
-    while (!s->quit) {
+    for (uint64_t turn = 1; !s->quit; turn++) {
+        if (turn % CHORES_TURNS == 0) {
+            s->config->on_chores(s->config->arg);
+        }
         uint64_t now = clock_now_ns();
         uint64_t next = MIN_OF(head_core_next_ns(s->core), link_next_ns(s->link));
         next = MIN_OF(next, tools_next_ns(s->tools));

@@ -16,8 +16,9 @@ struct head_shell_config {
     const struct keys_head *keys;
     const char *bind; /* NULL: all interfaces */
     bool port_given;
-    uint16_t port;   /* with port_given; 0: any */
-    int parent_pipe; /* its end-of-file ends the head; -1: none */
+    uint16_t port;                /* with port_given; 0: any */
+    void (*on_chores)(void *arg); /* now and then: the log */
+    int parent_pipe;              /* its end-of-file ends the head; -1: none */
     /* Nodes and tools can come now. */
     void (*on_ready)(void *arg, const char *address);
     void *arg;

@@ -187,6 +187,15 @@ static void on_ready(void *arg, const char *address)
     daemon_report(&s->report, &report);
 }
 
+static void on_chores(void *arg)
+{
+    const struct start *s = arg;
+    char log[PLACE_PATH_MAX];
+    if (!s->options->foreground && place_path(&s->place, "head.log", log) == 0) {
+        daemon_turn_log(log);
+    }
+}
+
 static int run(struct start *s, struct failure *f)
 {
     struct head_shell_config config = {
@@ -197,6 +206,7 @@ static int run(struct start *s, struct failure *f)
         .port = s->options->port,
         .parent_pipe = s->options->parent_pipe,
         .on_ready = on_ready,
+        .on_chores = on_chores,
         .arg = s,
     };
     int r = head_shell_run(&config, f);
