@@ -533,8 +533,12 @@ bool ring_has_input(const struct ring_channel *c)
 bool ring_arm(struct ring_channel *c)
 {
     /* What waits for room stays asleep only if the other side knows that we wait: flush says so. */
+    bool queued = ring_has_queue(c);
     if (ring_flush(c) < 0) {
         return false;
+    }
+    if (queued && !ring_has_queue(c)) {
+        return false; /* nobody will ring for the room that we took ourselves */
     }
     _Atomic uint32_t *flag = &lane_in(c)->consumer_sleeps;
     atomic_store_explicit(flag, 1, memory_order_relaxed);

@@ -93,9 +93,10 @@ static inline bool ring_has_queue(const struct ring_channel *c)
     return c->queue.size != 0;
 }
 
-/* Flushes and arms the sleep flag; true if there is nothing to receive and nothing that could be
- * moved on (so: wait on doorbell_mine now). False: it disarmed again; also when the layout is
- * broken. */
+/* Flushes and arms the sleep flag; true if there is nothing to receive and the queue is as it was,
+ * so: wait on doorbell_mine now. Who waits for something else (credit) looks at that once more in
+ * between. False: it disarmed again, as something has come, or the last of the queue has found
+ * room, or the layout is broken. */
 bool ring_arm(struct ring_channel *c);
 void ring_disarm(struct ring_channel *c); /* after waking; also drains the eventfd */
 

@@ -6,6 +6,7 @@
 #include "proto/cluster.pb-c.h"
 #include "proto/local.pb-c.h"
 #include "proto/state.pb-c.h"
+#include "tests/unit/proto/reference.h"
 
 static const ProtobufCMessageDescriptor *const descriptors[] = {
     &wire__open__descriptor,
@@ -48,4 +49,15 @@ const ProtobufCMessageDescriptor *descriptor_of(const char *name)
         }
     }
     return NULL;
+}
+
+bool reference_accepts(const char *message, struct bytes meta)
+{
+    const ProtobufCMessageDescriptor *descriptor = descriptor_of(message);
+    ProtobufCMessage *m = protobuf_c_message_unpack(descriptor, NULL, meta.size, meta.data);
+    bool good = m != NULL && m->n_unknown_fields == 0;
+    if (m != NULL) {
+        protobuf_c_message_free_unpacked(m, NULL);
+    }
+    return good;
 }
