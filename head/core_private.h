@@ -90,12 +90,19 @@ struct head_query {
     uint64_t request; /* the asker's */
     uint64_t link;    /* the asker: a link, or else a tool */
     uint32_t tool;
+    struct arena arena;
+    struct state_query query; /* its texts in `arena` */
     uint64_t deadline_ns;
     struct head_target *targets;
     size_t target_count, open;
     size_t rows;
     bool found;             /* something was passed on */
     struct failure failure; /* what a node answered, while nothing is found */
+    /* "last" of several nodes: first each says which is its newest task, then the newest one's home
+     * is asked. */
+    bool chases;
+    struct object_id newest;
+    uint64_t newest_unix_ms;
 };
 
 struct head_out {

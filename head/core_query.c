@@ -20,8 +20,31 @@ static void query_free(struct head_core *core, struct head_query *q)
 {
     list_unlink(&q->listed);
     core->query_count--;
+    arena_fini(&q->arena);
     free(q->targets);
     free(q);
+}
+
+static const char *keep_text(struct head_query *q, const char *text)
+{
+    return arena_text(&q->arena, head_text(text), strlen(head_text(text)));
+}
+
+static struct head_query *query_new(struct head_core *core, struct head_asker asker,
+                                    uint64_t request, const struct state_query *query)
+{
+    struct head_query *q = xcalloc(1, sizeof *q);
+    q->request = request;
+    q->link = asker.link != NULL ? asker.link->link : 0;
+    q->tool = asker.tool != NULL ? asker.tool->tool : 0;
+    q->query = *query;
+    q->query.id = keep_text(q, query->id);
+    q->query.node = keep_text(q, query->node);
+    q->query.state = keep_text(q, query->state);
+    q->query.name = keep_text(q, query->name);
+    list_init(&q->listed);
+    core->query_count++;
+    return q;
 }
 
 /* ---- who is asked ---- */
@@ -87,18 +110,16 @@ static void unreachable(struct failure *f, const char *name)
 }
 
 /* 0, or a code: nobody can be asked. */
-static int choose_targets(struct head_core *core, struct head_query *q,
-                          const struct state_query *query, struct failure *f)
+static int choose_targets(struct head_core *core, struct head_query *q, struct failure *f)
 {
     struct object_id id;
-    const char *text = head_text(query->id);
-    bool is_task =
-        query->kind == STATE_TASKS || query->kind == STATE_EXPLAIN || query->kind == STATE_LOG;
-    if (is_task && *text != '\0' && object_id_parse(text, &id) == 0) {
+    uint32_t kind = q->query.kind;
+    bool is_task = kind == STATE_TASKS || kind == STATE_EXPLAIN || kind == STATE_LOG;
+    if (is_task && object_id_parse(q->query.id, &id) == 0) {
         return target_home(core, q, id, f);
     }
-    if (*head_text(query->node) != '\0') {
-        return target_named(core, q, query->node, f);
+    if (*q->query.node != '\0') {
+        return target_named(core, q, q->query.node, f);
     }
     LIST_FOREACH(at, &core->alive)
     {
@@ -123,38 +144,78 @@ static void finish(struct head_core *core, struct head_query *q, struct state_re
     query_free(core, q);
 }
 
+static void ask_targets(struct head_core *core, struct head_query *q)
+{
+    struct state_query query = q->query;
+    if (q->chases) {
+        query.kind = STATE_TASKS;
+        query.limit = 1;
+    }
+    q->number = ++core->query_last;
+    q->open = q->target_count;
+    q->deadline_ns = core->time.now_ns + HEAD_QUERY_NS;
+    list_unlink(&q->listed);
+    list_append(&core->queries, &q->listed);
+    struct cluster_msg msg = {.type = CLUSTER_QUERY,
+                              .query = {.request = q->number, .query = query}};
+    for (size_t i = 0; i < q->target_count; i++) {
+        const struct head_node *node = numbers_get(&core->nodes, q->targets[i].node);
+        head_send(core, node->link, &msg);
+    }
+}
+
+static bool asks_for_last(const struct head_query *q)
+{
+    uint32_t kind = q->query.kind;
+    return strcmp(q->query.id, "last") == 0 &&
+           (kind == STATE_TASKS || kind == STATE_EXPLAIN || kind == STATE_LOG);
+}
+
 static void fan_out(struct head_core *core, struct head_asker asker, uint64_t request,
                     const struct state_query *query)
 {
-    struct failure f;
+    struct state_reply none = {0};
     if (core->query_count >= HEAD_QUERIES_MAX) {
         head_answer_failure(core, asker, request, CODE_FULL,
                             "%u questions wait for answers already; try again", HEAD_QUERIES_MAX);
         return;
     }
-    struct head_query *q = xcalloc(1, sizeof *q);
-    q->number = ++core->query_last;
-    q->request = request;
-    q->link = asker.link != NULL ? asker.link->link : 0;
-    q->tool = asker.tool != NULL ? asker.tool->tool : 0;
-    q->deadline_ns = core->time.now_ns + HEAD_QUERY_NS;
-    list_append(&core->queries, &q->listed);
-    core->query_count++;
-    if (choose_targets(core, q, query, &f) != 0) {
-        struct state_reply reply = {.failure = f};
-        finish(core, q, &reply);
+    struct head_query *q = query_new(core, asker, request, query);
+    if (choose_targets(core, q, &none.failure) != 0 || q->target_count == 0) {
+        finish(core, q, &none);
         return;
     }
-    q->open = q->target_count;
-    struct cluster_msg msg = {.type = CLUSTER_QUERY,
-                              .query = {.request = q->number, .query = *query}};
-    for (size_t i = 0; i < q->target_count; i++) {
-        struct head_node *node = numbers_get(&core->nodes, q->targets[i].node);
-        head_send(core, node->link, &msg);
+    q->chases = q->target_count > 1 && asks_for_last(q);
+    ask_targets(core, q);
+}
+
+/* Each has said which is its newest, or is silent. */
+static void end_chase(struct head_core *core, struct head_query *q)
+{
+    char id[ID_TEXT_SIZE];
+    struct state_reply none = {0};
+    q->chases = false;
+    q->target_count = 0;
+    if (object_id_is_none(q->newest)) {
+        finish(core, q, &none);
+        return;
     }
-    if (q->open == 0) {
-        struct state_reply reply = {0};
-        finish(core, q, &reply);
+    q->query.id = keep_text(q, object_id_format(q->newest, id));
+    memset(&q->failure, 0, sizeof q->failure);
+    if (target_home(core, q, q->newest, &none.failure) != 0) {
+        finish(core, q, &none);
+        return;
+    }
+    ask_targets(core, q);
+}
+
+/* All that could answer have: `reply` is what is left to pass on. */
+static void settle(struct head_core *core, struct head_query *q, struct state_reply *reply)
+{
+    if (q->chases) {
+        end_chase(core, q);
+    } else {
+        finish(core, q, reply);
     }
 }
 
@@ -243,6 +304,20 @@ static struct head_target *find_target(struct head_query *q, uint32_t node)
     return NULL;
 }
 
+static void take_newest(struct head_query *q, const struct head_node *node,
+                        const struct state_reply *reply)
+{
+    for (size_t i = 0; i < reply->task_count; i++) {
+        const struct state_task *task = &reply->tasks[i];
+        bool is_its_own = task->id.node == node->row.number;
+        if (is_its_own &&
+            (object_id_is_none(q->newest) || task->submitted_unix_ms > q->newest_unix_ms)) {
+            q->newest = task->id;
+            q->newest_unix_ms = task->submitted_unix_ms;
+        }
+    }
+}
+
 void head_query_reply(struct head_core *core, struct head_node *node,
                       const struct cluster_reply *reply)
 {
@@ -263,13 +338,15 @@ void head_query_reply(struct head_core *core, struct head_node *node,
             q->failure = pass.failure;
         }
         memset(&pass.failure, 0, sizeof pass.failure);
+    } else if (q->chases) {
+        take_newest(q, node, &pass);
     } else {
         q->found = true;
     }
     bound_rows(q, &pass);
     if (q->open == 0) {
-        finish(core, q, &pass);
-    } else if (!is_failure) {
+        settle(core, q, &pass);
+    } else if (!is_failure && !q->chases) {
         pass.last = false;
         head_answer(core, asker_of(core, q), q->request, &pass);
     }
@@ -302,7 +379,7 @@ void head_queries_tick(struct head_core *core)
             }
         }
         struct state_reply reply = {0};
-        finish(core, q, &reply);
+        settle(core, q, &reply);
     }
 }
 
@@ -316,7 +393,7 @@ void head_query_unlinked(struct head_core *core, uint32_t number)
             name_silent(core, q, target);
             if (q->open == 0) {
                 struct state_reply reply = {0};
-                finish(core, q, &reply);
+                settle(core, q, &reply);
             }
         }
     }

@@ -141,6 +141,61 @@ static void test_one_task_is_asked_of_its_home(void **state)
     rig_fini(&r);
 }
 
+static void test_last_is_the_newest_of_all_nodes(void **state)
+{
+    struct rig r;
+    rig_init(&r);
+    rig_tool(&r, 1);
+    rig_node(&r, 1, "box-1");
+    rig_node(&r, 2, "box-2");
+    rig_node(&r, 3, "box-3");
+    rig_ask(&r, 1, 5, &(struct state_query){.kind = STATE_EXPLAIN, .id = "last"});
+    const struct cluster_query *first = &rig_take(&r, 1, CLUSTER_QUERY)->query;
+    assert_int_equal(first->query.kind, STATE_TASKS);
+    uint64_t request = first->request;
+    struct state_task old = {.id = {1, 4, 9}, .submitted_unix_ms = 10};
+    struct state_task new = {.id = {2, 7, 2231}, .submitted_unix_ms = 20};
+    struct state_reply none = {.last = true};
+    failure_set(&none.failure, CODE_NOT_FOUND, "no task has run yet");
+    (void)asked(&r, 2);
+    reply(&r, 2, request, &(struct state_reply){.last = true, .tasks = &new, .task_count = 1});
+    reply(&r, 1, request, &(struct state_reply){.last = true, .tasks = &old, .task_count = 1});
+    assert_false(rig_has_local(&r, 1));
+    reply(&r, 3, request, &none);
+
+    /* Then its home alone is asked, and answers. */
+    const struct cluster_query *second = &rig_take(&r, 2, CLUSTER_QUERY)->query;
+    assert_int_equal(second->query.kind, STATE_EXPLAIN);
+    assert_string_equal(second->query.id, "2-7.2231");
+    assert_false(rig_has(&r, 1, CLUSTER_QUERY));
+    const char *line = "It waits.";
+    reply(&r, 2, request, &none); /* of the first question: too late */
+    reply(&r, 2, second->request,
+          &(struct state_reply){.last = true, .lines = &line, .line_count = 1});
+    const struct state_reply *end = &rig_take_local(&r, 1, LOCAL_REPLY)->reply.reply;
+    assert_true(end->last);
+    assert_int_equal(end->failure.code, 0);
+    assert_string_equal(end->lines[0], line);
+
+    /* Nobody knows one; the newest one's home goes in between. */
+    rig_ask(&r, 1, 6, &(struct state_query){.kind = STATE_TASKS, .id = "last"});
+    request = rig_take(&r, 1, CLUSTER_QUERY)->query.request;
+    for (uint64_t link = 1; link <= 3; link++) {
+        reply(&r, link, request, &none);
+    }
+    assert_int_equal(rig_take_local(&r, 1, LOCAL_REPLY)->reply.reply.failure.code, CODE_NOT_FOUND);
+    rig_forget(&r);
+    rig_ask(&r, 1, 7, &(struct state_query){.kind = STATE_TASKS, .id = "last"});
+    request = asked(&r, 1);
+    reply(&r, 2, request, &(struct state_reply){.last = true, .tasks = &new, .task_count = 1});
+    reply(&r, 1, request, &(struct state_reply){.last = true});
+    rig_link_down(&r, 2);
+    reply(&r, 3, request, &(struct state_reply){.last = true});
+    assert_int_equal(rig_take_local(&r, 1, LOCAL_REPLY)->reply.reply.failure.code,
+                     CODE_UNREACHABLE);
+    rig_fini(&r);
+}
+
 static void test_silent_nodes_are_named_after_two_seconds(void **state)
 {
     struct rig r;
@@ -261,6 +316,7 @@ int main(void)
         cmocka_unit_test(test_many_rows_come_in_several_replies),
         cmocka_unit_test(test_tasks_are_asked_of_all_nodes),
         cmocka_unit_test(test_one_task_is_asked_of_its_home),
+        cmocka_unit_test(test_last_is_the_newest_of_all_nodes),
         cmocka_unit_test(test_silent_nodes_are_named_after_two_seconds),
         cmocka_unit_test(test_not_found_on_one_node_is_found_on_another),
         cmocka_unit_test(test_bounds_of_queries),
