@@ -164,8 +164,8 @@ static void client_down(struct client *k, int code, const char *why)
     if (k->worker != 0) {
         k->broken = why != NULL;
         k->state = CLIENT_SILENT;
+        c->owner.on_worker_silent(c->owner.arg, k->worker, k->broken); /* before it can notice */
         stop_watching(k);
-        c->owner.on_worker_silent(c->owner.arg, k->worker, k->broken);
         return;
     }
     if (k->came_up) {

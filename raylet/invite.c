@@ -182,6 +182,11 @@ int invite_find(const struct invite_wish *wish, struct invite *ret, struct failu
                            "<host:port>.",
                            i.keys.cluster);
     }
+    if (wish->join_file != NULL) {
+        (void)text_copy(i.key_name, sizeof i.key_name, wish->join_file);
+    } else if (place_path(&i.place, "join.key", i.key_name) != 0) {
+        (void)text_copy(i.key_name, sizeof i.key_name, "join.key");
+    }
     *ret = i;
     return 0;
 }

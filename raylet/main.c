@@ -10,6 +10,7 @@
 #include "common/log.h"
 #include "common/text.h"
 #include "raylet/daemon.h"
+#include "raylet/guard.h"
 #include "raylet/head_link.h"
 #include "raylet/invite.h"
 #include "raylet/launcher.h"
@@ -159,6 +160,7 @@ static int run_node(struct join *j, bool port_given, struct failure *f)
     struct shell_config config = {
         .dir = &j->dir,
         .keys = &j->invite.keys,
+        .key_name = j->invite.key_name,
         .addresses = addresses,
         .address_count = j->invite.address_count,
         .bind = j->bind,
@@ -266,6 +268,9 @@ int main(int argc, char **argv)
     int parent_pipe = -1;
     if (argc >= 2 && strcmp(argv[1], LAUNCHER_FLAG) == 0) {
         launcher_main(argc, argv);
+    }
+    if (argc >= 2 && strcmp(argv[1], GUARD_FLAG) == 0) {
+        guard_main(argc, argv);
     }
     open_standard();
     if (!take_parent_pipe(&argc, argv, &parent_pipe)) {

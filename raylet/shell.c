@@ -13,6 +13,7 @@
 #include "common/log.h"
 #include "common/patience.h"
 #include "raylet/clients.h"
+#include "raylet/guard.h"
 #include "raylet/head_link.h"
 #include "raylet/log_query.h"
 #include "raylet/programs.h"
@@ -44,6 +45,7 @@ struct shell {
     struct workers *workers;
     struct logs *logs;
     struct programs *programs;
+    struct guard guard;
     struct head_link *head;
     struct loop_source signal_source, parent_source;
     int signal_fd;
@@ -132,9 +134,9 @@ static void head_is_down(void *arg, enum link_down why)
     switch (why) {
     case LINK_KEY_REFUSED:
         failure_set(&s->cause, CODE_REFUSED,
-                    "%s refused this key (it is for cluster \"%s\"). Copy join.key from the head's "
+                    "%s refused this key (%s is for cluster \"%s\"). Copy join.key from the head's "
                     "directory.",
-                    address, s->config->keys->cluster);
+                    address, s->config->key_name, s->config->keys->cluster);
         break;
     case LINK_UNREACHABLE:
     case LINK_SILENT:
@@ -520,6 +522,9 @@ static int open_local(struct shell *s)
         r = node_dir_set_pid(dir);
     }
     if (r == 0) {
+        r = guard_start(&s->guard, dir->path);
+    }
+    if (r == 0) {
         r = offload_new(&s->offload, s->loop, "drt-offload");
     }
     if (r != 0) {
@@ -533,6 +538,7 @@ static int open_local(struct shell *s)
         .events = &s->events,
         .logs = s->logs,
         .node_dir = dir->path,
+        .guard = s->guard.pid,
         .files_max = s->files_soft,
     });
     s->clients = clients_new(s->loop, &s->events,
@@ -562,7 +568,7 @@ static int begin(struct shell *s, struct failure *f)
                            strerror(-r));
     }
     if (s->config->dir->unclean) {
-        size_t ended = workers_end_strays(s->config->dir->path);
+        size_t ended = guard_end_marked(s->config->dir->path);
         log_warn("the raylet before did not end in order; %zu processes of it were ended", ended);
     }
     const struct shell_config *c = s->config;
@@ -605,6 +611,7 @@ static void end(struct shell *s)
     offload_free(s->offload); /* what it was given is done, and told, before its takers go */
     clients_free(s->clients);
     workers_free(s->workers);
+    guard_stop(&s->guard);
     programs_free(s->programs);
     logs_free(s->logs);
     raylet_core_free(s->core);
@@ -622,6 +629,7 @@ int shell_run(const struct shell_config *config, struct failure *f)
     struct shell *s = xcalloc(1, sizeof *s);
     s->config = config;
     s->signal_fd = -1;
+    s->guard.pipe = -1;
     int r = begin(s, f);
     if (r == 0) {
         while (!s->done) {

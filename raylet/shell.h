@@ -18,6 +18,7 @@
 struct shell_config {
     struct node_dir *dir; /* open; the shell writes number, port and pid */
     const struct keys_member *keys;
+    const char *key_name;         /* of its file, as the user would say it */
     const char *const *addresses; /* of the head */
     size_t address_count;
     const char *bind; /* NULL: all interfaces */

@@ -344,7 +344,8 @@ void workers_sweep(struct workers *w)
     size_t count = descent_children(children, CHILDREN_SEEN_MAX);
     for (size_t i = 0; i < count; i++) {
         pid_t pid = children[i];
-        if (is_worker(w, pid) || waitpid(pid, NULL, WNOHANG) == pid || belongs(w, pid)) {
+        if (pid == w->config.guard || is_worker(w, pid) || waitpid(pid, NULL, WNOHANG) == pid ||
+            belongs(w, pid)) {
             continue;
         }
         /* Its own children become ours when it is gone, and SIGCHLD brings us here again. */
@@ -359,7 +360,7 @@ void workers_sweep(struct workers *w)
 static void wait_for_ends(struct workers *w, uint64_t limit_ns)
 {
     uint64_t deadline_ns = clock_now_ns() + limit_ns;
-    pid_t strays[1];
+    pid_t children[2]; /* the guard may be one */
     for (;;) {
         LIST_FOREACH_SAFE(node, &w->all)
         {
@@ -370,7 +371,9 @@ static void wait_for_ends(struct workers *w, uint64_t limit_ns)
             }
         }
         workers_sweep(w);
-        bool none = list_is_empty(&w->all) && descent_children(strays, 1) == 0;
+        size_t count = descent_children(children, ARRAY_SIZE(children));
+        bool none = list_is_empty(&w->all) &&
+                    (count == 0 || (count == 1 && children[0] == w->config.guard));
         if (none || clock_now_ns() >= deadline_ns) {
             return;
         }
@@ -419,25 +422,4 @@ void workers_free(struct workers *w)
     }
     numbers_fini(&w->table);
     free(w);
-}
-
-struct stray_search {
-    const char *node_dir;
-    size_t ended;
-};
-
-static void end_if_stray(pid_t pid, void *arg)
-{
-    struct stray_search *search = arg;
-    if (pid != getpid() && descent_has_variable(pid, LAUNCHER_WORKER_NODE, search->node_dir)) {
-        (void)kill(pid, SIGKILL);
-        search->ended++;
-    }
-}
-
-size_t workers_end_strays(const char *node_dir)
-{
-    struct stray_search search = {.node_dir = node_dir};
-    descent_each(end_if_stray, &search);
-    return search.ended;
 }

@@ -21,6 +21,7 @@ struct workers_config {
     struct events *events;
     struct logs *logs;
     const char *node_dir;
+    pid_t guard;        /* a child that is no stray; 0: none */
     uint64_t files_max; /* soft limit of open files that workers get; 0: the raylet's own */
 };
 
@@ -52,8 +53,5 @@ void workers_tick(struct workers *w, uint64_t now_ns);
 size_t workers_used(const struct workers *w);
 /* Kills all and everything they started, and waits for it, at most `limit_ns`. Adds no events. */
 void workers_end(struct workers *w, uint64_t limit_ns);
-
-/* At the start of a raylet: ends what a former one of the same directory left. How many. */
-size_t workers_end_strays(const char *node_dir);
 
 #endif

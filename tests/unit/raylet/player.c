@@ -11,6 +11,7 @@
 
 #include "common/clock.h"
 #include "common/text.h"
+#include "raylet/guard.h"
 #include "raylet/launcher.h"
 
 #define LIMIT_NS (10 * NS_PER_S)
@@ -202,6 +203,9 @@ void player_main(int argc, char **argv)
 {
     if (argc >= 2 && strcmp(argv[1], LAUNCHER_FLAG) == 0) {
         launcher_main(argc, argv);
+    }
+    if (argc >= 2 && strcmp(argv[1], GUARD_FLAG) == 0) {
+        guard_main(argc, argv);
     }
     const char *role = getenv(PLAYER);
     if (role != NULL) {

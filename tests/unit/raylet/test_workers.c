@@ -267,20 +267,6 @@ static void test_the_end_kills_all(void **state)
     rig_fini(&r);
 }
 
-static void test_strays_of_a_former_life(void **state)
-{
-    struct rig r;
-    rig_init(&r);
-    start(&r, 1, "waits", NULL);
-    pid_t pid = expect(&r, EVENT_WORKER_STARTED)->pid;
-    assert_int_equal(workers_end_strays("/no/such/node"), 0);
-    assert_int_equal(kill(pid, 0), 0);
-    assert_int_equal(workers_end_strays(r.dir), 1);
-    const struct raylet_event *exited = expect(&r, EVENT_WORKER_EXITED);
-    assert_true(WIFSIGNALED(exited->wait_status));
-    rig_fini(&r);
-}
-
 int main(int argc, char **argv)
 {
     player_main(argc, argv);
@@ -293,7 +279,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_one_that_lies),
         cmocka_unit_test(test_nothing_outlives_it),
         cmocka_unit_test(test_the_end_kills_all),
-        cmocka_unit_test(test_strays_of_a_former_life),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
