@@ -450,6 +450,7 @@ static int repeats_count(const struct reader *r, unsigned number, size_t max, si
 }
 
 static int message_read(struct reader *r, const struct codec *c, void *ret);
+static void fields_default(const struct codec *c, void *data);
 
 static int element_read(struct reader *r, const struct codec_field *f, struct bytes in, void *at)
 {
@@ -505,43 +506,47 @@ static int field_read(struct reader *r, const struct codec_field *f, unsigned nu
     return err != 0 ? err : element_read(r, f, in, (uint8_t *)data + f->offset);
 }
 
-/* A field that is not there. */
-static void field_default(const struct codec_field *f, void *data)
+/* A field that is not there, as most of them. Stores of known size: this is half of what decoding a
+ * small message takes. */
+static inline void field_default(const struct codec_field *f, void *data)
 {
-    static const uint8_t zeros[16];
     static const struct bytes empty = {"", 0};
-    static const char *const no_text = "";
-    static const uint8_t sizes[] = {
-        [CODEC_BOOL] = sizeof(bool),
-        [CODEC_U32] = 4,
-        [CODEC_U64] = 8,
-        [CODEC_S32] = 4,
-        [CODEC_S64] = 8,
-        [CODEC_ID] = 16,
-        [CODEC_CHARS] = 1,
-    };
     uint8_t *at = (uint8_t *)data + f->offset;
     switch (f->kind) {
+    case CODEC_BOOL:
+    case CODEC_CHARS:
+        *at = 0;
+        return;
+    case CODEC_U32:
+    case CODEC_S32:
+        *(uint32_t *)(void *)at = 0;
+        return;
+    case CODEC_U64:
+    case CODEC_S64:
+        *(uint64_t *)(void *)at = 0;
+        return;
     case CODEC_TEXT:
     case CODEC_PATH:
-        memcpy(at, &no_text, sizeof no_text);
+        *(const char **)(void *)at = "";
         return;
     case CODEC_BYTES:
-        memcpy(at, &empty, sizeof empty);
+        *(struct bytes *)(void *)at = empty;
         return;
-    case CODEC_WORDS:
-    case CODEC_HALVES:
-    case CODEC_SUBS:
-    case CODEC_TEXTS:
-        array_set(f, data, NULL, 0);
+    case CODEC_ID:
+        *(struct object_id *)(void *)at = (struct object_id){0};
         return;
     case CODEC_SUB:
-        for (unsigned i = 0; i < f->sub->field_count; i++) {
-            field_default(&f->sub->fields[i], at);
-        }
+        fields_default(f->sub, at);
         return;
     default:
-        memcpy(at, zeros, sizes[f->kind]);
+        array_set(f, data, NULL, 0);
+    }
+}
+
+static void fields_default(const struct codec *c, void *data)
+{
+    for (unsigned i = 0; i < c->field_count; i++) {
+        field_default(&c->fields[i], data);
     }
 }
 
