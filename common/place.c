@@ -431,7 +431,9 @@ static bool find_beside(const char *file, const char *program, char ret[PLACE_PA
         return false;
     }
     int length = (int)(slash - file);
-    return join(dirs, "%.*s:%.*s/../bin", length, file, length, file) == 0 &&
+    /* A library may lie one deeper: lib/x86_64-linux-gnu. */
+    return join(dirs, "%.*s:%.*s/../bin:%.*s/../../bin", length, file, length, file, length,
+                file) == 0 &&
            find_in_list(dirs, program, ret);
 }
 
