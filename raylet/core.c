@@ -20,6 +20,14 @@ static void history_init(struct history *h, uint32_t room)
     h->room = room;
 }
 
+static void history_fini(struct history *h)
+{
+    for (uint32_t i = 0; i < h->used; i++) {
+        error_unref(h->rows[i].error);
+    }
+    free(h->rows);
+}
+
 static void init_totals(struct raylet_core *c, const struct raylet_config *config)
 {
     resource_names_init(&c->resources);
@@ -157,8 +165,8 @@ void raylet_core_free(struct raylet_core *c)
     names_free(c);
     arena_fini(&c->arena);
     free(c->effects);
-    free(c->done_history.rows);
-    free(c->failed_history.rows);
+    history_fini(&c->done_history);
+    history_fini(&c->failed_history);
     free((char *)c->join.host);
     free((char *)c->join.address);
     free((char *)c->join.version);

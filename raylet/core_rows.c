@@ -291,31 +291,51 @@ static void add_live(struct task_rows *r)
     }
 }
 
+/* Why a task has no value, short enough for a line of a screen. */
+static const char *end_reason(struct raylet_core *c, const struct history_row *row)
+{
+    const struct failure *f;
+    const char *what, *tries = "";
+
+    if (row->error == NULL) {
+        return "";
+    }
+    f = &row->error->failure;
+    what = f->message[0] != '\0' ? f->message : code_name(f->code);
+    if (f->code == CODE_CRASHED && f->signal != 0) {
+        what = text_in_arena(c, "crashed with signal %d", f->signal);
+    } else if (f->code == CODE_EXITED) {
+        what = text_in_arena(c, "called exit(%d)", f->exit_code);
+    }
+    if (row->attempt > 1) {
+        tries = text_in_arena(c, ", attempt %u of %u", row->attempt, row->max_attempts);
+    }
+    return text_in_arena(c, "%s%s", what, tries);
+}
+
 static void add_ended(struct task_rows *r, const struct history *h)
 {
     for (uint32_t i = 0; i < h->used && r->count < r->limit; i++) {
         const struct history_row *row = &h->rows[(h->next + h->room - 1 - i) % h->room];
-        const char *state = row->code == 0                ? "done"
-                            : row->code == CODE_CANCELLED ? "cancelled"
-                                                          : "failed";
+        int code = row->error == NULL ? 0 : row->error->failure.code;
+        const char *state = code == 0 ? "done" : code == CODE_CANCELLED ? "cancelled" : "failed";
         if ((r->q->job != 0 && r->q->job != row->job) || !wanted(r->q->state, state) ||
             !wanted(r->q->name, row->function)) {
             continue;
         }
-        r->list[r->count++] =
-            (struct state_task){.id = row->id,
-                                .function = row->function,
-                                .name = row->function,
-                                .node = r->core->node_name,
-                                .state = state,
-                                .reason = row->code == 0 ? "" : code_name((int)row->code),
-                                .job = row->job,
-                                .worker = row->worker,
-                                .attempt = row->attempt,
-                                .max_attempts = row->max_attempts,
-                                .submitted_unix_ms = row->submitted_unix_ms,
-                                .ended_unix_ms = row->ended_unix_ms,
-                                .code = row->code};
+        r->list[r->count++] = (struct state_task){.id = row->id,
+                                                  .function = row->function,
+                                                  .name = row->function,
+                                                  .node = r->core->node_name,
+                                                  .state = state,
+                                                  .reason = end_reason(r->core, row),
+                                                  .job = row->job,
+                                                  .worker = row->worker,
+                                                  .attempt = row->attempt,
+                                                  .max_attempts = row->max_attempts,
+                                                  .submitted_unix_ms = row->submitted_unix_ms,
+                                                  .ended_unix_ms = row->ended_unix_ms,
+                                                  .code = (uint32_t)code};
     }
 }
 
@@ -435,8 +455,10 @@ static void explain(struct raylet_core *c, const struct state_query *q, struct s
         lines[n++] = text_in_arena(c, "Task %s \"%s\" is %s, %s after it was submitted.", id,
                                    row.name, row.state, took);
         if (row.code != 0) {
-            lines[n++] = text_in_arena(c, "It ended as %s in attempt %u of %u.  drt logs --task %s",
-                                       row.reason, row.attempt, row.max_attempts, id);
+            lines[n++] = text_in_arena(c, "  %s", row.reason);
+        }
+        if (row.code != 0 && row.worker != 0) {
+            lines[n++] = text_in_arena(c, "  What it wrote: drt logs --task %s", id);
         }
     } else if (strcmp(row.state, "running") == 0) {
         lines[n++] = text_in_arena(

@@ -322,7 +322,7 @@ struct history_row {
     const char *function; /* interned */
     uint64_t job, worker;
     uint64_t submitted_unix_ms, ended_unix_ms;
-    uint32_t code;
+    struct object_error *error; /* NULL: it has its values */
     uint16_t attempt, max_attempts;
 };
 

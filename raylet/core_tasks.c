@@ -125,26 +125,31 @@ static void task_free(struct raylet_core *c, struct task *t)
     slab_free(&c->task_slab, t);
 }
 
-static void remember(struct raylet_core *c, struct task *t, uint32_t code)
+/* `worker` is its last attempt's, 0 if it began none; `error` is NULL where it has its values. */
+static void remember(struct raylet_core *c, struct task *t, uint32_t worker,
+                     struct object_error *error)
 {
-    struct history *h = code == 0 ? &c->done_history : &c->failed_history;
+    struct history *h = error == NULL ? &c->done_history : &c->failed_history;
     struct history_row *row = &h->rows[h->next];
 
     if (t->class_->job->state != JOB_LIVE) {
         return; /* its program is gone; nobody asks for these */
     }
-    h->next = h->next + 1 == h->room ? 0 : h->next + 1;
-    h->used = MIN_OF(h->used + 1, h->room);
     row->id = core_object_id(c, t->first);
     row->function = t->class_->function;
     row->job = t->class_->job->number;
-    row->worker = t->worker == NULL ? 0 : t->worker->number;
+    row->worker = worker;
     row->submitted_unix_ms = c->start_unix_ms + t->submitted_ms;
     row->ended_unix_ms = core_unix_ms(c);
-    row->code = code;
+    if (h->used == h->room) {
+        error_unref(row->error);
+    }
+    row->error = error == NULL ? NULL : error_ref(error);
     row->attempt = t->attempt;
     row->max_attempts = t->max_attempts;
-    if (code == 0) {
+    h->next = h->next + 1 == h->room ? 0 : h->next + 1;
+    h->used = MIN_OF(h->used + 1, h->room);
+    if (error == NULL) {
         c->done++;
         t->class_->job->done++;
     } else {
@@ -163,12 +168,18 @@ static void settle_charge(struct raylet_core *c, struct task *t)
     core_credit_back(c, owner, charge);
 }
 
-static void settle_error(struct raylet_core *c, struct task *t, struct object_error *error)
+static uint32_t worker_of(const struct task *t)
+{
+    return t->worker == NULL ? 0 : t->worker->number;
+}
+
+static void settle_error(struct raylet_core *c, struct task *t, uint32_t worker,
+                         struct object_error *error)
 {
     struct client *owner = t->first->owner;
     uint64_t number = t->first->number;
 
-    remember(c, t, (uint32_t)error->failure.code);
+    remember(c, t, worker, error);
     settle_charge(c, t);
     for (uint32_t i = 0; i < t->returns; i++) {
         struct object *o = numbers_get(&owner->objects, number + i);
@@ -188,7 +199,7 @@ void task_fail(struct raylet_core *c, struct task *t, struct object_error *error
     if (t->state == TASK_READY) {
         class_dequeue(c, t);
     }
-    settle_error(c, t, error);
+    settle_error(c, t, worker_of(t), error);
     if (t->state != TASK_PLACED) {
         task_free(c, t);
         return;
@@ -573,7 +584,7 @@ static void settle_values(struct raylet_core *c, struct task *t, const struct lo
     uint64_t number = t->first->number;
     size_t offset = 0;
 
-    remember(c, t, 0);
+    remember(c, t, worker_of(t), NULL);
     for (uint32_t i = 0; i < t->returns; i++) {
         const struct local_return *r = i < m->return_count ? &m->returns[i] : &unset;
         struct object *o = numbers_get(&owner->objects, number + i);
@@ -614,7 +625,7 @@ static void body_failed(struct raylet_core *c, struct task *t, const struct loca
     struct object_error *e = error_make(c, m->code, task_function(t), "%s", m->message);
     e->failure.app_code = m->app_code;
     e->failure.attempts = t->attempt;
-    settle_error(c, t, e);
+    settle_error(c, t, worker_of(t), e);
     error_unref(e);
     task_free(c, t);
 }
@@ -675,6 +686,8 @@ static void cancel_orphans(struct raylet_core *c, struct task *t)
 
 void task_attempt_died(struct raylet_core *c, struct task *t, const struct failure *why)
 {
+    uint32_t worker = worker_of(t);
+
     t->worker = NULL;
     cancel_orphans(c, t);
     if (t->state == TASK_ABANDONED) {
@@ -688,7 +701,7 @@ void task_attempt_died(struct raylet_core *c, struct task *t, const struct failu
     struct object_error *e = error_new(why);
     text_copy(e->failure.task, sizeof e->failure.task, task_function(t));
     e->failure.attempts = t->attempt;
-    settle_error(c, t, e);
+    settle_error(c, t, worker, e);
     error_unref(e);
     task_free(c, t);
 }
