@@ -14,8 +14,7 @@ static size_t tasks_ask(const struct wish *w, struct state_query *ret)
 static void put_row(const struct state_task *k, const struct screen *s, struct table *t)
 {
     char id[ID_TEXT_SIZE], text[32], story[160];
-    uint64_t started = k->started_unix_ms, ended = k->ended_unix_ms;
-    uint64_t waited_until = started != 0 ? started : ended != 0 ? ended : s->now_unix_ms;
+    uint64_t until = k->ended_unix_ms != 0 ? k->ended_unix_ms : s->now_unix_ms;
 
     table_row(t);
     table_cell(t, TONE_STRONG, "%s", object_id_format(k->id, id));
@@ -30,9 +29,7 @@ static void put_row(const struct state_task *k, const struct screen *s, struct t
     }
     table_cell(t, TONE_PLAIN, "%" PRIu32 "/%" PRIu32, k->attempt, k->max_attempts);
     table_cell(t, TONE_PLAIN, "%s", screen_time(s, k->submitted_unix_ms, text));
-    table_cell(t, TONE_PLAIN, "%s", screen_span(k->submitted_unix_ms, waited_until, text));
-    table_cell(t, TONE_PLAIN, "%s",
-               screen_span(started, ended != 0 ? ended : s->now_unix_ms, text));
+    table_cell(t, TONE_PLAIN, "%s", screen_span(k->submitted_unix_ms, until, text));
     table_cell(t, k->code != 0 ? TONE_BAD : TONE_PLAIN, "%s", task_story(k, story));
 }
 
@@ -48,8 +45,7 @@ static void tasks_text(const struct wish *w, const struct answer *answers, const
         {"WORKER", .right = true, .drop = 6},
         {"ATTEMPT", .drop = 5},
         {"SUBMITTED", .drop = 4},
-        {"WAITED", .drop = 7},
-        {"RAN", .drop = 1},
+        {"TOOK", .drop = 1},
         {"REASON", .flexible = true},
     };
     struct table *t = table_new(columns, ARRAY_SIZE(columns));

@@ -24,6 +24,11 @@ BUILD = Path(os.environ.get("DRT_BUILD", "build")).resolve()
 LIMIT_S = 20.0
 
 
+def pytest_configure(config):
+    """A test run that is stopped still ends what it started."""
+    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("stopped by SIGTERM"))
+
+
 def until(what, condition, limit_s=LIMIT_S):
     """Waits until condition() is true and returns what it said; fails after the limit."""
     deadline = time.monotonic() + limit_s

@@ -130,7 +130,7 @@ def test_running_and_waiting_tasks(cluster, held):
 
     out = cluster.drt("tasks").stdout.splitlines()
     assert out[0].split() == ["TASK", "NAME", "STATE", "NODE", "JOB", "WORKER", "ATTEMPT",
-                              "SUBMITTED", "WAITED", "RAN", "REASON"]
+                              "SUBMITTED", "TOOK", "REASON"]
     assert len(out) == 4
     tasks = cluster.ask("tasks")
     for task in tasks:
@@ -188,7 +188,12 @@ def test_failed_tasks_are_shown(cluster):
     failed = cluster.ask("tasks", "--state", "failed")
     assert {t["error"] for t in failed} >= {"DRT_E_CRASHED", "DRT_E_EXITED", "DRT_E_FAILED"}
     assert f"drt logs --task {failed[0]['task']}" in out
-    cluster.drt("logs", "--task", failed[0]["task"])
+    crashed = [t for t in failed if t["error"] == "DRT_E_CRASHED"]
+    assert any(t["reason"] == "crashed with signal 11, attempt 2 of 2" for t in crashed)
+    assert all(t["worker"] for t in failed)
+    cluster.drt("logs", "--task", crashed[0]["task"])
+    out = cluster.drt("explain", crashed[0]["task"]).stdout
+    assert "crashed with signal" in out and f"drt logs --task {crashed[0]['task']}" in out
 
 
 def test_logs(cluster):

@@ -69,14 +69,14 @@ static const char nodes_piped[] =
     "started elsewhere)\n";
 
 static const char tasks_piped[] =
-    "TASK    NAME         STATE    NODE   JOB  WORKER  ATTEMPT  SUBMITTED  WAITED  RAN   REASON\n"
-    "1-5.10  train        running  box-1    3      12  2/4      10:42:49   1 s     40 s\n"
-    "1-5.9   train small  waiting  -        3       -  1/4      10:42:49   41 s    -     disk 1 "
-    "asked, 0.5 free on box-1\n";
+    "TASK    NAME         STATE    NODE   JOB  WORKER  ATTEMPT  SUBMITTED  TOOK  REASON\n"
+    "1-5.10  train        running  box-1    3      12  2/4      10:42:49   41 s\n"
+    "1-5.9   train small  waiting  -        3       -  1/4      10:42:49   41 s  disk 1 asked, 0.5 "
+    "free on box-1\n";
 
-static const char tasks_narrow[] = "TASK    NAME        STATE    NODE   JOB  RAN   REASON\n"
-                                   "1-5.10  train       running  box-1    3  40 s\n"
-                                   "1-5.9   train sma~  waiting  -        3  -     disk 1 asked~\n";
+static const char tasks_narrow[] = "TASK    NAME        STATE    NODE   JOB  TOOK  REASON\n"
+                                   "1-5.10  train       running  box-1    3  41 s\n"
+                                   "1-5.9   train sma~  waiting  -        3  41 s  disk 1 asked~\n";
 
 static const char jobs_piped[] = "JOB  NAME      STATE    NODE   USER   PID  STARTED           "
                                  "TOOK       RUNNING  WAITING    DONE  FAILED\n"
