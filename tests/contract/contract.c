@@ -368,6 +368,11 @@ static void case_broken_bytes(struct contract *c)
     wait_for(c, &c->clients[1], CONTRACT_UP, 1);
 }
 
+static void case_sessions(struct contract *c)
+{
+    contract_sessions(c);
+}
+
 /* ---- all cases over all fixtures ---- */
 
 #define CONTRACT_CASES(X)                                                                          \
@@ -380,6 +385,7 @@ static void case_broken_bytes(struct contract *c)
     X(death_of_the_server)                                                                         \
     X(strangers_and_drop)                                                                          \
     X(many_peers)                                                                                  \
+    X(sessions)                                                                                    \
     X(broken_bytes)
 
 struct contract_test {

@@ -58,6 +58,9 @@ struct contract_fixture {
 /* What a fixture passes to its transport: everything is written into the side's log. */
 struct transport_events contract_events(struct contract_side *side);
 
+/* One of the cases: sessions over the transport, also over the server's death. */
+void contract_sessions(struct contract *c);
+
 /* Runs all cases over all fixtures; for main. */
 int contract_run(const struct contract_fixture *const *fixtures, size_t count);
 
