@@ -6,7 +6,11 @@
 static int send_get(const struct object_id *ids, size_t count, uint32_t flags)
 {
     struct local_msg m = {.type = LOCAL_GET, .get = {flags, ids, count}};
-    return count == 0 ? 0 : link_send(&runtime.link, &m);
+    if (count == 0) {
+        return 0;
+    }
+    link_send_releases(&runtime.link); /* the question rings; whether it then waits is chance */
+    return link_send(&runtime.link, &m);
 }
 
 /* Collects from `number` on, until one was asked for already; at most LOCAL_IDS_MAX. */

@@ -100,8 +100,11 @@ int link_send(struct link *l, const struct local_msg *m)
     return r;
 }
 
-static void send_releases(struct link *l)
+void link_send_releases(struct link *l)
 {
+    if (l->release_count == 0) {
+        return;
+    }
     struct local_msg m = {.type = LOCAL_RELEASE, .ids = {l->releases, l->release_count}};
     l->release_count = 0;
     if (l->open && !l->broken) {
@@ -113,7 +116,7 @@ void link_release(struct link *l, struct object_id id, bool now)
 {
     l->releases[l->release_count++] = id;
     if (l->release_count == LINK_RELEASES || now) {
-        send_releases(l);
+        link_send_releases(l);
         link_flush(l);
     }
 }
@@ -302,9 +305,7 @@ static int wait_turns(struct wait *w)
         if (l->leading) {
             follow(l, w->deadline_ns);
         } else {
-            if (l->release_count > 0) {
-                send_releases(l);
-            }
+            link_send_releases(l);
             link_flush(l);
             lead(w);
         }
@@ -364,9 +365,7 @@ int link_spend(struct link *l, uint64_t bytes, bool (*work_left)(void *), void *
         if (has_credit(l, bytes)) {
             break;
         }
-        if (l->release_count > 0) {
-            send_releases(l);
-        }
+        link_send_releases(l);
         if (!work_left(arg)) {
             return error_set(DRT_E_FULL,
                              "this program's results and values fill its share of the node's "

@@ -73,6 +73,8 @@ void link_flush(struct link *l);
 
 /* Tells the raylet that an object is not held any more, soon (128 to a message); `now`: at once. */
 void link_release(struct link *l, struct object_id id, bool now);
+/* Those that were kept back go with the next flush. */
+void link_send_releases(struct link *l);
 
 /* Takes what has come, without waiting. True if there was something. */
 bool link_take(struct link *l);

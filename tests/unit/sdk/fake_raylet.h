@@ -9,8 +9,8 @@
  *
  * It counts what it is told.
  */
-#ifndef FAKE_RAYLET_H
-#define FAKE_RAYLET_H
+#ifndef TESTS_UNIT_SDK_FAKE_RAYLET_H
+#define TESTS_UNIT_SDK_FAKE_RAYLET_H
 
 #include "proto/local.h"
 #include "proto/ring.h"
