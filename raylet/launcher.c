@@ -106,7 +106,9 @@ static int spawn_self(const struct launch *launch, int spec_fd, int status_fd, p
     if (r == 0) {
         posix_spawnattr_setsigmask(&attributes, &none);
         posix_spawnattr_setsigdefault(&attributes, &all);
-        posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK |
+        /* A group of its own, but our session: the kernel schedules sessions as wholes (autogroup),
+         * and sched_yield hands the CPU over within one only. */
+        posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK |
                                                   POSIX_SPAWN_SETSIGDEF);
         r = posix_spawn(ret_pid, "/proc/self/exe", &actions, &attributes, argv, envp);
     }

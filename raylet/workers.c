@@ -316,10 +316,10 @@ size_t workers_used(const struct workers *w)
 /* Whether a child that we did not start belongs to a worker that lives. */
 static bool belongs(struct workers *w, pid_t pid)
 {
-    pid_t session = getsid(pid);
+    pid_t group = getpgid(pid);
     LIST_FOREACH(node, &w->all)
     {
-        if (list_entry(node, struct worker, link)->pid == session) {
+        if (list_entry(node, struct worker, link)->pid == group) {
             return true;
         }
     }

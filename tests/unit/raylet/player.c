@@ -129,7 +129,7 @@ static int play_reports(void)
         return 1;
     }
     printf("cwd %s\numask %03o\ncore %ld\nleader %d\n", cwd, (unsigned)mask, (long)core.rlim_cur,
-           getsid(0) == getpid() && getpgrp() == getpid());
+           getpgrp() == getpid() && getsid(0) == getsid(getppid()));
     printf("secret %s\nmine %s\nworker %s\n", getenv("DRT_SECRET") != NULL ? "seen" : "not seen",
            getenv("MINE"), getenv(LAUNCHER_WORKER));
     int others = 0;
