@@ -52,13 +52,16 @@ def test_a_private_cluster_leaves_nothing(cluster):
 
 
 def test_without_a_cluster_programs_run_alone(cluster):
-    env = dict(cluster.env)
     del cluster.env["DRT_MODE"]
-    try:
-        r = cluster.run(cluster.example("pi"), check=0)
-    finally:
-        cluster.env = env
+    r = cluster.run(cluster.example("pi"), check=0)
     assert "pi is about 3.14" in r.stdout
+
+
+def test_without_a_mode_programs_find_the_cluster(cluster):
+    cluster.up()
+    del cluster.env["DRT_MODE"]
+    cluster.run(cluster.example("pi"), check=0)
+    assert cluster.ask("jobs", "last")[0]["name"] == "pi"
 
 
 def test_cluster_mode_needs_one(cluster):

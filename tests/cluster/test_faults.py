@@ -46,16 +46,14 @@ def test_workers_killed_many_times(cluster, held):
     assert h.child.returncode == 1
 
 
-def test_a_workers_children_end_with_it(cluster, held):
+def test_what_a_worker_started_ends_with_it(cluster):
     cluster.up()
-    h = held(1)
-    pid = h.pid_of(0)
-    group = os.getpgid(pid)
-    assert group != os.getpgid(cluster.node_pid())
-    assert group != os.getpgid(h.child.pid)
-    h.let_go()
-    assert "0 done" in h.end()
-    until("the worker ends with its job", lambda: not is_alive(pid))
+    file = cluster.work / "pids"
+    cluster.run(cluster.program("forks"), file, check=0)
+    pids = [int(line) for line in until(
+        "both say who they are", lambda: file.exists() and len(file.read_text().split()) == 2 and
+        file.read_text().split())]
+    until("they end with their worker", lambda: not any(is_alive(pid) for pid in pids))
 
 
 def test_the_raylet_is_killed(cluster, held):
@@ -116,6 +114,53 @@ def test_without_a_head_new_jobs_wait_for_it(cluster):
     assert child.returncode == 0 and out.startswith("right"), err
 
 
+def test_the_head_is_killed_again_and_again(cluster, held):
+    """Under a stream of jobs: each that was acknowledged is on disk, and running tasks go on."""
+    kills = int(os.environ.get("DRT_TEST_KILLS", "4"))
+    cluster.up(cpus=3)
+    h = held(1)
+    h.pid_of(0)
+    acknowledged = set()
+    running = {}
+    for kill in range(kills):
+        os.kill(cluster.head_pid(), signal.SIGKILL)
+        for i in range(5):
+            name = f"storm-{kill}-{i}"
+            running[name] = cluster.start(cluster.program("many"), 2, name)
+        cluster.start_head()
+        for i in range(5, 10):
+            name = f"storm-{kill}-{i}"
+            running[name] = cluster.start(cluster.program("many"), 2, name)
+        # Some have ended when the head is killed again, some have not.
+        for name in list(running)[:6]:
+            child = running.pop(name)
+            out, err = child.communicate(timeout=30)
+            assert child.returncode == 0, (name, out, err)
+            acknowledged.add(name)
+    for name, child in running.items():
+        out, err = child.communicate(timeout=30)
+        assert child.returncode == 0, (name, out, err)
+        acknowledged.add(name)
+    rows = cluster.ask("jobs", "--limit", "10000")
+    names = [row["name"] for row in rows]
+    assert acknowledged <= set(names)
+    assert len(names) == len(set(names)) == len(acknowledged) + 1
+    assert len({row["job"] for row in rows}) == len(rows)
+    h.let_go()
+    assert h.end() == "0 done in attempt 1\n"
+    until("all jobs are done", lambda: {j["state"] for j in cluster.ask(
+        "jobs", "--limit", "10000")} == {"done"})
+
+
+def test_stop_in_the_middle_of_much_work(cluster):
+    cluster.up()
+    child = cluster.start(cluster.program("many"), 2000000)
+    until("it runs", lambda: cluster.ask("status")["tasks"]["done"] > 1000)
+    cluster.drt("stop")
+    out, err = child.communicate(timeout=30)
+    assert child.returncode == 1 and "DRT_E_DISCONNECTED" in err
+
+
 def test_a_driver_is_killed(cluster, held):
     cluster.up()
     h = held(4)
@@ -153,6 +198,22 @@ def test_a_program_that_crashes_at_start(cluster):
     out = cluster.run(cluster.program("breaks"), check=0).stdout
     assert re.match(r"DRT_E_PROGRAM: .+", out), out
     assert "no database here" in out or "signal 6" in out, out
+
+
+def test_nodes_of_one_machine(cluster):
+    cluster.up()
+    cluster.join("n2")
+    nodes = {n["name"]: n["number"] for n in cluster.ask("nodes", "--state", "alive")}
+    assert nodes == {"n1": 1, "n2": 2}
+    cluster.run(cluster.program("many"), 10, "first", check=0)
+    cluster.run(cluster.program("many"), 10, "second", DRT_NODE="n2", check=0)
+    assert {j["name"]: j["node"] for j in cluster.ask("jobs")} == {"first": "n1", "second": "n2"}
+    assert len(cluster.ask("tasks", "--node", "n2")) == 10
+    assert len(cluster.ask("tasks", "--name", "square")) == 20
+    assert cluster.ask("tasks", "last")[0]["node"] == "n2"
+    until("both have told", lambda: cluster.ask("status")["tasks"]["done"] == 20)
+    r = cluster.run(cluster.program("many"), 10, DRT_NODE="n3")
+    assert r.returncode != 0 and "n1, n2" in r.stderr
 
 
 def test_a_node_leaves(cluster):

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -36,9 +37,12 @@ def test_an_installed_tree(cluster, installed):
 
     folder = cluster.work / "mine"
     folder.mkdir()
-    shutil.copy(SOURCE / "examples" / "pi.c", folder / "pi.c")
     env = {**os.environ, "PKG_CONFIG_SYSROOT_DIR": str(root),
            "PKG_CONFIG_PATH": str(library.parent / "pkgconfig")}
+    # The first program as README.md shows it.
+    readme = (SOURCE / "README.md").read_text()
+    code = readme[readme.index("    #include <drt/drt.h>"):readme.index("Install drt, build")]
+    (folder / "pi.c").write_text(textwrap.dedent(code))
     for static in ([], ["--static"]):
         flags = subprocess.run(["pkg-config", *static, "--cflags", "--libs", "drt"], env=env,
                                check=True, capture_output=True, text=True).stdout.split()

@@ -219,10 +219,23 @@ def test_logs_follow(cluster, held):
     h = held(1)
     h.pid_of(0)
     follower = cluster.start(cluster.path("drt"), "logs", "--job", "last", "-f")
+    assert "task 0 waits" in follower.stdout.readline()
     h.let_go()
     assert h.end().count("done") == 1
     follower.wait(30)
     assert follower.returncode == 0
+
+
+def test_long_logs_keep_their_end(cluster):
+    cluster.up()
+    lines = int(cluster.run(cluster.program("chatter"), 40, check=0).stdout)
+    assert lines == 40 * 16384
+    out = cluster.drt("logs", "last").stdout.splitlines()
+    assert int(out[-1]) == lines - 1
+    assert 16 * 16384 <= len(out) <= 32 * 16384
+    assert [int(line) for line in out[1:]] == list(range(lines - len(out) + 1, lines))
+    files = list((cluster.dir / "nodes" / "n1" / "logs").iterdir())
+    assert sum(f.stat().st_size for f in files) <= 33 << 20
 
 
 def test_watch_goes_on(cluster):

@@ -33,6 +33,8 @@ DRT_TASK(wait_for_go, call, DRT_STR, DRT_I64)
     }
     fprintf(f, "%d\n", (int)getpid());
     fclose(f);
+    printf("task %" PRId64 " waits\n", i);
+    fflush(stdout);
     if (rename(temporary, path) != 0) {
         return drt_fail(call, 1, "cannot write %s", path);
     }

@@ -1,4 +1,4 @@
-/* many N: N small tasks; their results must add up. */
+/* many N [NAME]: N small tasks, as a job called NAME; their results must add up. */
 #include <drt/drt.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,7 +12,7 @@ DRT_TASK(square, call, DRT_I64)
 
 int main(int argc, char **argv)
 {
-    drt_init_or_exit();
+    drt_check(drt_init(DRT_CONFIG(.job_name = argc > 2 ? argv[2] : NULL)));
     int64_t n = argc > 1 ? strtoll(argv[1], NULL, 10) : 1000, sum = 0, expected = 0;
     struct drt_ref *refs = calloc((size_t)n, sizeof *refs);
 
