@@ -366,7 +366,7 @@ int link_spend(struct link *l, uint64_t bytes, bool (*work_left)(void *), void *
             break;
         }
         link_send_releases(l);
-        if (!work_left(arg)) {
+        if (!work_left(arg) && !has_credit(l, bytes)) {
             return error_set(DRT_E_FULL,
                              "this program's results and values fill its share of the node's "
                              "memory (%llu bytes): release references that it does not need",

@@ -267,33 +267,40 @@ template <class R> inline const R *drt_resource_first_(const drt_resource_list_<
     return l.r;
 }
 /* Designated initialisers are of C++20; gcc and clang know them in C++17. */
-#define DRT_UNNAMED_(type, ...)  drt_addr_(__extension__ type{__VA_ARGS__})
-#define DRT_RESOURCES_(...)      drt_resource_first_<drt_resource>({{__VA_ARGS__, {nullptr, 0}}})
-#define DRT_DO_(name, call, ...) call
-#define DRT_AT_(name, ...)       drt_fit_(sizeof(name##_drt_sig_), drt_list_(__VA_ARGS__))
+#define DRT_UNNAMED_(type, ...) drt_addr_(__extension__ type{__VA_ARGS__})
+#define DRT_RESOURCES_(...)     drt_resource_first_<drt_resource>({{__VA_ARGS__, {nullptr, 0}}})
+
+#define DRT_DO_(list, name, call, ...) call
+#define DRT_AT_(list, name, ...)       drt_fit_(sizeof(name##_drt_sig_), drt_list_(__VA_ARGS__))
 #else
 /* A statement expression, so that the error stands in the caller's line; __extension__ keeps
- * -pedantic quiet. */
-#define DRT_DO_(name, call, ...)                                                                   \
+ * -pedantic quiet, and a name of its own -Wshadow where one call stands in another. */
+#define DRT_DO_(list, name, call, ...)                                                             \
     __extension__({                                                                                \
-        const struct drt_value drt_list_[] = {DRT_REST_(__VA_ARGS__, drt_end_())};                 \
-        if (drt_seen_(sizeof(name##_drt_sig_), drt_list_,                                          \
-                      sizeof drt_list_ / sizeof drt_list_[0] - 1)) {                               \
+        const struct drt_value list[] = {DRT_REST_(__VA_ARGS__, drt_end_())};                      \
+        if (drt_seen_(sizeof(name##_drt_sig_), list, sizeof list / sizeof list[0] - 1)) {          \
             drt_misfit_();                                                                         \
         }                                                                                          \
         call;                                                                                      \
     })
-#define DRT_UNNAMED_(type, ...) (&(const struct type){__VA_ARGS__})
-#define DRT_RESOURCES_(...)     ((const struct drt_resource[]){__VA_ARGS__, {NULL, 0}})
-#define DRT_AT_(name, ...)      drt_list_
+#define DRT_UNNAMED_(type, ...)  (&(const struct type){__VA_ARGS__})
+#define DRT_RESOURCES_(...)      ((const struct drt_resource[]){__VA_ARGS__, {NULL, 0}})
+#define DRT_AT_(list, name, ...) list
 #endif
 
-#define DRT_SUBMIT_(name, ...) DRT_SUBMIT_1_(name, __VA_ARGS__)
-#define DRT_SUBMIT_1_(name, ...)                                                                   \
-    DRT_DO_(name, drt_submit_(name, #name, DRT_AT_(name, __VA_ARGS__)), __VA_ARGS__)
-#define DRT_INTO_(refs, n, name, ...) DRT_INTO_1_(refs, n, name, __VA_ARGS__)
-#define DRT_INTO_1_(refs, n, name, ...)                                                            \
-    DRT_DO_(name, drt_submit_into_((refs), (n), name, #name, DRT_AT_(name, __VA_ARGS__)),          \
+#define DRT_PASTE_(a, b)               DRT_PASTE_1_(a, b)
+#define DRT_PASTE_1_(a, b)             a##b
+#define DRT_NEW_NAME_(stem)            DRT_PASTE_(stem, __COUNTER__)
+#define DRT_SUBMIT_(name, ...)         DRT_SUBMIT_1_(DRT_NEW_NAME_(drt_list_), name, __VA_ARGS__)
+#define DRT_SUBMIT_1_(list, name, ...) DRT_SUBMIT_2_(list, name, __VA_ARGS__)
+#define DRT_SUBMIT_2_(list, name, ...)                                                             \
+    DRT_DO_(list, name, drt_submit_(name, #name, DRT_AT_(list, name, __VA_ARGS__)), __VA_ARGS__)
+#define DRT_INTO_(refs, n, name, ...)                                                              \
+    DRT_INTO_1_(DRT_NEW_NAME_(drt_list_), refs, n, name, __VA_ARGS__)
+#define DRT_INTO_1_(list, refs, n, name, ...) DRT_INTO_2_(list, refs, n, name, __VA_ARGS__)
+#define DRT_INTO_2_(list, refs, n, name, ...)                                                      \
+    DRT_DO_(list, name,                                                                            \
+            drt_submit_into_((refs), (n), name, #name, DRT_AT_(list, name, __VA_ARGS__)),          \
             __VA_ARGS__)
 #define DRT_WORK_1_(task, ...)                                                                     \
     {                                                                                              \
@@ -302,5 +309,10 @@ template <class R> inline const R *drt_resource_first_(const drt_resource_list_<
             DRT_REST_(__VA_ARGS__, drt_end_())                                                     \
         }                                                                                          \
     }
+
+#define DRT_SCOPE_(scope, once)                                                                    \
+    for (struct drt_scope_ scope DRT_CLEANUP_(drt_scope_leave_) = drt_scope_enter_(),              \
+                                 *once = &scope;                                                   \
+         once != NULL; once = NULL)
 
 #endif /* DRT_DETAIL_H */

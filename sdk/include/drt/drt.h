@@ -348,10 +348,7 @@ DRT_API struct drt_ref drt_submit_array_(drt_task_fn *task, const char *name,
 
 /* DRT_SCOPE { ... } releases what this thread got inside, also on return and break. A task body is
  * one by itself. What a thread gets outside every scope stays until it is released. */
-#define DRT_SCOPE                                                                                  \
-    for (struct drt_scope_ drt_scope_now_ DRT_CLEANUP_(drt_scope_leave_) = drt_scope_enter_(),     \
-                                          *drt_scope_once_ = &drt_scope_now_;                      \
-         drt_scope_once_ != NULL; drt_scope_once_ = NULL)
+#define DRT_SCOPE DRT_SCOPE_(DRT_NEW_NAME_(drt_scope_now_), DRT_NEW_NAME_(drt_scope_once_))
 DRT_API struct drt_ref drt_keep(struct drt_ref ref);  /* out of the scope, to the one around it */
 DRT_API struct drt_ref drt_share(struct drt_ref ref); /* a second hold of its own */
 DRT_API void drt_release(struct drt_ref *ref);        /* *ref becomes none; none is fine */

@@ -377,21 +377,27 @@ static void accept_client(struct fake_raylet *r)
     r->up = true;
 }
 
+static void settle_rest(struct fake_raylet *r)
+{
+    r->settle = false;
+    for (uint64_t i = 1; i <= r->object_count; i++) {
+        if (!object(r, i)->settled) {
+            settle_number(r, object(r, i), 0);
+        }
+    }
+}
+
 static void *run(void *arg)
 {
     struct fake_raylet *r = arg;
     pthread_mutex_lock(&r->lock);
     while (!r->stop) {
-        if (r->settle) {
-            r->settle = false;
-            for (uint64_t i = 1; i <= r->object_count; i++) {
-                if (!object(r, i)->settled) {
-                    settle_number(r, object(r, i), 0);
-                }
-            }
-        }
         if (r->up) {
-            receive(r);
+            receive(r); /* what was written before the settling is asked for is settled, too */
+        }
+        if (r->settle) {
+            settle_rest(r);
+            continue;
         }
         if (!r->up || ring_arm(&r->ring)) {
             struct pollfd fds[3] = {{r->wake, POLLIN, 0},

@@ -261,6 +261,8 @@ static void test_credit(void **state)
     refs[N] = drt_submit(never);
     assert_true(clock_now_ns() - before > 5 * NS_PER_MS);
     pthread_join(thread, NULL);
+    fake_raylet_settle(raylet);
+    assert_int_equal(drt_get_nothing(refs[N]), 0);
     assert_int_equal(fake_raylet_count(raylet).submits, N + 1);
     stop();
 
