@@ -115,7 +115,9 @@ static struct bytes gather(struct drt_call *call, struct local_return *returns, 
                 payload = value;
                 break;
             }
-            memset(buffer_extend(room, begin - at), 0, begin - at);
+            if (begin > at) {
+                memset(buffer_extend(room, begin - at), 0, begin - at);
+            }
             buffer_append(room, value.data, value.size);
             at = begin + value.size;
             break;
