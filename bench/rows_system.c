@@ -183,10 +183,25 @@ static int one_memory(struct bench *b, pid_t pid, const char *name, struct figur
     return 0;
 }
 
+/* A child of the raylet that has a ring: not its guard. 0 if there is none. */
+static pid_t find_worker(pid_t raylet)
+{
+    pid_t children[16];
+    size_t count = processes_children(raylet, children, ARRAY_SIZE(children));
+
+    for (size_t i = 0; i < count; i++) {
+        struct memory memory;
+        if (process_memory(children[i], &memory) == 0 && memory.ring_bytes > 0) {
+            return children[i];
+        }
+    }
+    return 0;
+}
+
 static int row_memory(struct bench *b, struct figures *ret)
 {
     struct process driver = {0, -1};
-    pid_t head = 0, raylet = 0, workers[16] = {0};
+    pid_t head = 0, raylet = 0;
     int rc = bench_up(b);
 
     if (rc == 0) {
@@ -204,14 +219,13 @@ static int row_memory(struct bench *b, struct figures *ret)
         nanosleep(&(struct timespec){b->tiny ? 0 : 1, 1000}, NULL);
         (void)private_cluster_heads(&b->cluster, &head, 1);
         (void)private_cluster_raylets(&b->cluster, &raylet, 1);
-        (void)processes_children(raylet, workers, ARRAY_SIZE(workers));
         rc = one_memory(b, head, "head", ret);
     }
     if (rc == 0) {
         rc = one_memory(b, raylet, "raylet", ret);
     }
     if (rc == 0) {
-        rc = one_memory(b, workers[0], "worker", ret);
+        rc = one_memory(b, find_worker(raylet), "worker", ret);
     }
     if (rc == 0) {
         atomic_store(&b->cluster.board->proceed, 1);
