@@ -8,12 +8,13 @@
 #include "common/log.h"
 #include "common/numbers.h"
 
-#define ACCEPTS_PER_CALL 16
-#define DRAIN_RECORDS_MAX                                                                          \
-    65536u /* of one that ended: a full ring of the smallest records has fewer */
-#define ACCEPT_PAUSE_NS  (100 * NS_PER_MS)
-#define NOT_LISTED       SIZE_MAX
-#define CLAIM_STATE_BITS 3u
+#define ACCEPTS_PER_CALL  16
+#define BYTES_PER_TURN    (4u << 20) /* a writer as fast as we are must not fill us up */
+#define DRAIN_RECORDS_MAX 65536u     /* a full ring of the smallest records has fewer */
+#define DRAIN_BYTES_MAX   (64u << 20)
+#define ACCEPT_PAUSE_NS   (100 * NS_PER_MS)
+#define NOT_LISTED        SIZE_MAX
+#define CLAIM_STATE_BITS  3u
 
 enum client_state {
     CLIENT_GREETING = 1, /* connected, has no ring yet */
@@ -191,14 +192,14 @@ static const char *check_open(struct client *k, const struct local_open *open)
     return NULL;
 }
 
-/* Takes at most `max` messages. How many; *ret_why is set when it broke a rule, and then it is to
- * be dropped. */
-static size_t receive_some(struct client *k, size_t max, const char **ret_why)
+/* Takes at most `max` messages, and no further one after `bytes_max`. How many; *ret_why is set
+ * when it broke a rule, and then it is to be dropped. */
+static size_t receive_some(struct client *k, size_t max, size_t bytes_max, const char **ret_why)
 {
     struct clients *c = k->clients;
     struct arena *arena = &c->events->arena;
-    size_t n = 0;
-    for (; n < max; n++) {
+    size_t n = 0, bytes = 0;
+    for (; n < max && bytes < bytes_max; n++) {
         struct bytes data;
         int r = ring_receive(&k->ring, arena, &data);
         if (r <= 0) {
@@ -207,6 +208,7 @@ static size_t receive_some(struct client *k, size_t max, const char **ret_why)
             }
             break;
         }
+        bytes += data.size;
         struct local_msg *m = arena_alloc(arena, sizeof *m);
         const char *why = NULL;
         if (local_decode(data, arena, m, &why) != 0) {
@@ -236,7 +238,7 @@ size_t clients_receive(struct clients *c, uint64_t now_ns)
     for (size_t i = 0; i < c->hot.count;) {
         struct client *k = c->hot.items[i];
         const char *why = NULL;
-        size_t n = receive_some(k, CLIENTS_RECORDS_PER_TURN, &why);
+        size_t n = receive_some(k, CLIENTS_RECORDS_PER_TURN, BYTES_PER_TURN, &why);
         total += n;
         if (UNLIKELY(why != NULL)) {
             client_down(k, CODE_REFUSED, why);
@@ -348,7 +350,7 @@ static void socket_ready(struct loop_source *source, uint32_t epoll_events)
     if (n > 0) {
         why = "it sent something on its socket after the greeting";
     } else if (k->state == CLIENT_UP) {
-        (void)receive_some(k, DRAIN_RECORDS_MAX, &why);
+        (void)receive_some(k, DRAIN_RECORDS_MAX, DRAIN_BYTES_MAX, &why);
     }
     client_down(k, CODE_REFUSED, why);
 }
@@ -593,7 +595,7 @@ void clients_worker_drain(struct clients *c, uint32_t handle, uint64_t ret_claim
     }
     if (!k->closed && !k->broken) {
         const char *why = NULL;
-        (void)receive_some(k, DRAIN_RECORDS_MAX, &why);
+        (void)receive_some(k, DRAIN_RECORDS_MAX, DRAIN_BYTES_MAX, &why);
         if (why != NULL) {
             log_limited(&c->limit, LOG_LEVEL_WARN, "worker %u ended with garbage in its ring: %s",
                         k->worker, why);

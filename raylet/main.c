@@ -152,6 +152,7 @@ static int run_node(struct join *j, bool port_given, struct failure *f)
             return failure_set(f, CODE_FAILED, "Cannot write the log in %s: %s.", j->dir.path,
                                strerror(-r));
         }
+        log_init("drt-node", LOG_LEVEL_INFO); /* standard error is another file now */
     }
     for (size_t i = 0; i < j->invite.address_count; i++) {
         addresses[i] = j->invite.addresses[i];
