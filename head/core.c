@@ -153,6 +153,17 @@ static void node_message(struct head_core *core, struct head_node *node,
     }
 }
 
+/* Keys of clients and readers are for questions, whatever their holder sends. */
+static void refuse_change(struct head_core *core, struct head_link *link)
+{
+    struct failure f;
+    failure_set(&f, CODE_REFUSED,
+                "this key may ask the head, and change nothing: what a node says needs join.key of "
+                "the head's directory");
+    core->protocol_errors++;
+    head_refuse(core, link, &f);
+}
+
 static void link_message(struct head_core *core, struct head_link *link,
                          const struct cluster_msg *msg)
 {
@@ -160,6 +171,8 @@ static void link_message(struct head_core *core, struct head_link *link,
         head_node_join(core, link, &msg->join);
     } else if (msg->type == CLUSTER_QUERY) {
         head_query(core, (struct head_asker){.link = link}, msg->query.request, &msg->query.query);
+    } else if (link->role != PEER_NODE) {
+        refuse_change(core, link);
     } else if (link->node != NULL) {
         node_message(core, link->node, msg);
     } else {

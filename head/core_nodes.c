@@ -155,13 +155,6 @@ static void end_node(struct head_core *core, struct head_node *node, enum head_n
     node->suspect = false;
 }
 
-static void refuse(struct head_core *core, struct head_link *link, const struct failure *f)
-{
-    struct cluster_msg msg = {.type = CLUSTER_REFUSED, .refused.failure = *f};
-    head_send(core, link, &msg);
-    head_drop(core, link);
-}
-
 static void lose_node(struct head_core *core, struct head_node *node, const char *note)
 {
     struct head_link *link = node->link;
@@ -169,7 +162,7 @@ static void lose_node(struct head_core *core, struct head_node *node, const char
     if (link != NULL) {
         struct failure f;
         failure_set(&f, CODE_NODE_LOST, "the head declared this node lost: %s. Join again", note);
-        refuse(core, link, &f);
+        head_refuse(core, link, &f);
     }
 }
 
@@ -298,7 +291,7 @@ static void join_again(struct head_core *core, struct head_link *link,
                         "node number %u was declared lost%s%s: join again to get a new number",
                         join->number, node != NULL ? ", " : "", node != NULL ? node->note : "");
         }
-        refuse(core, link, &f);
+        head_refuse(core, link, &f);
         return;
     }
     take_amounts(node, join->amounts, join->amount_count);
@@ -346,7 +339,7 @@ static void join_new(struct head_core *core, struct head_link *link,
         return;
     }
     if (check_new(core, join, &f) != 0) {
-        refuse(core, link, &f);
+        head_refuse(core, link, &f);
         return;
     }
     uint32_t number = ++core->node_last;
@@ -383,7 +376,7 @@ void head_node_join(struct head_core *core, struct head_link *link, const struct
 {
     struct failure f;
     if (check_join(core, link, join, &f) != 0) {
-        refuse(core, link, &f);
+        head_refuse(core, link, &f);
     } else if (link->node != NULL && is_another(link->node, join)) {
         core->protocol_errors++;
         head_drop(core, link);

@@ -98,6 +98,13 @@ void head_drop(struct head_core *core, struct head_link *link)
     hold(core, HEAD_EFFECT_DROP, 0)->link = link->link;
 }
 
+void head_refuse(struct head_core *core, struct head_link *link, const struct failure *f)
+{
+    struct cluster_msg msg = {.type = CLUSTER_REFUSED, .refused.failure = *f};
+    head_send(core, link, &msg);
+    head_drop(core, link);
+}
+
 void head_tell(struct head_core *core, struct head_tool *tool, const struct local_msg *msg)
 {
     if (tool == NULL || tool->closing) {

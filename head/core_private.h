@@ -165,6 +165,8 @@ void head_send(struct head_core *core, struct head_link *link,
                const struct cluster_msg *msg); /* link NULL: nothing */
 void head_datagram(struct head_core *core, struct head_link *link, const struct cluster_msg *msg);
 void head_drop(struct head_core *core, struct head_link *link); /* and parts it from its node */
+/* Says why, and drops it. */
+void head_refuse(struct head_core *core, struct head_link *link, const struct failure *f);
 void head_tell(struct head_core *core, struct head_tool *tool, const struct local_msg *msg);
 void head_tool_close(struct head_core *core, struct head_tool *tool);
 void head_quit(struct head_core *core);

@@ -308,6 +308,63 @@ static void test_programs_are_refused_at_the_heads_socket(void **state)
     rig_fini(&r);
 }
 
+static void test_keys_that_may_only_ask(void **state)
+{
+    static const enum peer_role roles[] = {PEER_CLIENT, PEER_READER};
+    static const uint32_t headly[] = {STATE_CLUSTER, STATE_NODES, STATE_JOBS};
+    static const uint32_t nodely[] = {STATE_TASKS, STATE_CLASSES, STATE_EXPLAIN, STATE_WORKERS,
+                                      STATE_LOG};
+    static const enum cluster_type changes[] = {
+        CLUSTER_JOB_NEW,         CLUSTER_JOB_END, CLUSTER_FEASIBLE, CLUSTER_LEAVE,
+        CLUSTER_REPLY,           CLUSTER_JOINED,  CLUSTER_VIEW,     CLUSTER_RENEWED,
+        CLUSTER_FEASIBLE_ANSWER, CLUSTER_LEFT,    CLUSTER_RENEW};
+    struct rig r;
+    rig_init(&r);
+    rig_node(&r, 1, "box-1");
+    uint64_t job = rig_job(&r, 1, 1), link = 10;
+    for (size_t k = 0; k < ARRAY_SIZE(roles); k++) {
+        struct head_event up = {.kind = HEAD_EVENT_LINK_UP, .link = ++link, .role = roles[k]};
+        struct cluster_msg ask = {.type = CLUSTER_QUERY, .query = {.request = 7}};
+        rig_event(&r, &up);
+        for (size_t i = 0; i < ARRAY_SIZE(headly); i++) {
+            ask.query.query = (struct state_query){.kind = headly[i]};
+            rig_cluster(&r, link, &ask);
+            const struct cluster_reply *answer = &rig_take(&r, link, CLUSTER_REPLY)->reply;
+            assert_true(answer->request == 7 && answer->reply.last);
+            assert_int_equal(answer->reply.failure.code, 0);
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(nodely); i++) {
+            ask.query.query = (struct state_query){.kind = nodely[i], .node = "box-1"};
+            rig_cluster(&r, link, &ask);
+            reply(&r, 1, asked(&r, 1), &(struct state_reply){.last = true});
+            assert_true(rig_take(&r, link, CLUSTER_REPLY)->reply.reply.last);
+        }
+        for (uint32_t kind = STATE_STOP; kind <= STATE_LEAVE; kind++) {
+            ask.query.query = (struct state_query){.kind = kind};
+            rig_cluster(&r, link, &ask);
+            assert_int_equal(rig_take(&r, link, CLUSTER_REPLY)->reply.reply.failure.code,
+                             CODE_REFUSED);
+        }
+        assert_false(r.quit || rig_has(&r, 1, CLUSTER_QUERY));
+        for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
+            struct cluster_msg change = {.type = changes[i]};
+            up.link = ++link;
+            rig_event(&r, &up);
+            rig_cluster(&r, link, &change);
+            const struct failure *f = &rig_take(&r, link, CLUSTER_REFUSED)->refused.failure;
+            assert_int_equal(f->code, CODE_REFUSED);
+            assert_non_null(strstr(f->message, "join.key"));
+            assert_true(rig_has_effect(&r, HEAD_EFFECT_DROP, link));
+        }
+    }
+    struct head_counts counts;
+    head_core_count(r.core, &counts);
+    assert_int_equal(counts.protocol_errors, ARRAY_SIZE(roles) * ARRAY_SIZE(changes));
+    assert_int_equal(counts.nodes_alive, 1);
+    assert_int_equal(head_core_job(r.core, job)->state, HEAD_JOB_RUNNING);
+    rig_fini(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -321,6 +378,7 @@ int main(void)
         cmocka_unit_test(test_not_found_on_one_node_is_found_on_another),
         cmocka_unit_test(test_bounds_of_queries),
         cmocka_unit_test(test_only_tools_stop_the_head),
+        cmocka_unit_test(test_keys_that_may_only_ask),
         cmocka_unit_test(test_programs_are_refused_at_the_heads_socket),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
