@@ -221,11 +221,15 @@ static const char *task_reason(struct raylet_core *c, const struct task *t)
 
 /* ---- tasks ---- */
 
+#define ROWS_ROOM   20000u
+#define LOOK_AT_MAX 100000u /* tasks of one queue that are held against a filter */
+
 struct task_rows {
     struct raylet_core *core;
     const struct state_query *q;
     struct state_task *list;
-    uint32_t count, limit;
+    uint32_t count, room;
+    uint32_t most; /* of each queue: enough for the newest of all */
 };
 
 static const char *row_state(const struct task *t)
@@ -236,6 +240,12 @@ static const char *row_state(const struct task *t)
     return task_state_name(t->state);
 }
 
+/* Someone who asks what waits does not care for what. */
+static bool is_wanted_state(const char *filter, const char *state)
+{
+    return wanted(filter, state) || (strcmp(filter, "waiting") == 0 && strcmp(state, "ready") == 0);
+}
+
 static void add_task(struct task_rows *r, const struct task *t)
 {
     struct raylet_core *c = r->core;
@@ -243,8 +253,8 @@ static void add_task(struct task_rows *r, const struct task *t)
     const char *name =
         t->extra != NULL && t->extra->name != NULL ? t->extra->name : task_function(t);
 
-    if (r->count == r->limit || t->first == NULL || (r->q->job != 0 && r->q->job != job->number) ||
-        !wanted(r->q->state, row_state(t)) ||
+    if (r->count == r->room || t->first == NULL || (r->q->job != 0 && r->q->job != job->number) ||
+        !is_wanted_state(r->q->state, row_state(t)) ||
         (!wanted(r->q->name, name) && !wanted(r->q->name, task_function(t)))) {
         return;
     }
@@ -264,6 +274,18 @@ static void add_task(struct task_rows *r, const struct task *t)
                             .submitted_unix_ms = c->start_unix_ms + t->submitted_ms};
 }
 
+/* From the end of a queue, where the newest are. */
+static void add_newest(struct task_rows *r, struct list *queue)
+{
+    uint32_t before = r->count, seen = 0;
+
+    for (struct list *at = queue->prev;
+         at != queue && r->count - before < r->most && seen < LOOK_AT_MAX; at = at->prev) {
+        add_task(r, list_entry(at, struct task, link));
+        seen++;
+    }
+}
+
 static void add_live(struct task_rows *r)
 {
     struct raylet_core *c = r->core;
@@ -278,16 +300,10 @@ static void add_live(struct task_rows *r)
     LIST_FOREACH(at, &c->jobs)
     {
         struct job *job = list_entry(at, struct job, link);
-        for (struct class_ *k = job->classes; k != NULL && r->count < r->limit; k = k->hh.next) {
-            for (struct list *q = k->queue.next; q != &k->queue && r->count < r->limit;
-                 q = q->next) {
-                add_task(r, list_entry(q, struct task, link));
-            }
+        for (struct class_ *k = job->classes; k != NULL; k = k->hh.next) {
+            add_newest(r, &k->queue);
         }
-        for (struct list *q = job->waiting.next; q != &job->waiting && r->count < r->limit;
-             q = q->next) {
-            add_task(r, list_entry(q, struct task, link));
-        }
+        add_newest(r, &job->waiting);
     }
 }
 
@@ -315,7 +331,9 @@ static const char *end_reason(struct raylet_core *c, const struct history_row *r
 
 static void add_ended(struct task_rows *r, const struct history *h)
 {
-    for (uint32_t i = 0; i < h->used && r->count < r->limit; i++) {
+    uint32_t before = r->count;
+
+    for (uint32_t i = 0; i < h->used && r->count < r->room && r->count - before < r->most; i++) {
         const struct history_row *row = &h->rows[(h->next + h->room - 1 - i) % h->room];
         int code = row->error == NULL ? 0 : row->error->failure.code;
         const char *state = code == 0 ? "done" : code == CODE_CANCELLED ? "cancelled" : "failed";
@@ -352,40 +370,55 @@ static int newest_first(const void *a, const void *b)
     return x->id.number < y->id.number ? 1 : x->id.number > y->id.number ? -1 : 0;
 }
 
-static bool same_task(const struct state_task *t, const char *id)
+static void add_history(struct task_rows *r)
 {
-    char text[ID_TEXT_SIZE];
+    add_ended(r, &r->core->failed_history);
+    add_ended(r, &r->core->done_history);
+}
 
-    return strcmp(object_id_format(t->id, text), id) == 0;
+/* The one task of that id: where it lives, else what is remembered. */
+static void add_one(struct task_rows *r, struct object_id id)
+{
+    struct client *owner = core_client(r->core, id.client);
+    struct object *o = owner == NULL ? NULL : numbers_get(&owner->objects, id.number);
+
+    if (id.node != r->core->node) {
+        return;
+    }
+    if (o != NULL && o->state == OBJECT_PENDING && !o->following && o->task != NULL &&
+        o->task->first == o) {
+        add_task(r, o->task);
+        return;
+    }
+    add_history(r);
+    for (uint32_t i = 0; i < r->count; i++) {
+        if (object_id_equal(r->list[i].id, id)) {
+            r->list[0] = r->list[i];
+            r->count = 1;
+            return;
+        }
+    }
+    r->count = 0;
 }
 
 static void tasks(struct raylet_core *c, const struct state_query *q, struct state_reply *r)
 {
-    bool one = q->id[0] != '\0';
-    uint32_t room = one ? STATE_ROWS_MAX + HISTORY_DONE : MAX_OF(limit_of(q), 1000u);
-    struct task_rows rows = {.core = c, .q = q, .limit = room};
-    uint32_t n;
+    bool last = strcmp(q->id, "last") == 0, one = q->id[0] != '\0';
+    struct task_rows rows = {.core = c, .q = q, .room = ROWS_ROOM};
+    struct object_id id;
 
-    rows.list = arena_alloc(&c->arena, room * sizeof *rows.list);
-    add_live(&rows);
-    add_ended(&rows, &c->failed_history);
-    add_ended(&rows, &c->done_history);
+    rows.most = last ? 1 : one ? ROWS_ROOM : limit_of(q);
+    rows.list = arena_alloc(&c->arena, rows.room * sizeof *rows.list);
+    if (!one || last) {
+        add_live(&rows);
+        add_history(&rows);
+    } else if (object_id_parse(q->id, &id) == 0) {
+        add_one(&rows, id);
+    }
     qsort(rows.list, rows.count, sizeof *rows.list, newest_first);
     r->tasks = rows.list;
-    n = MIN_OF(rows.count, limit_of(q));
-    if (one && strcmp(q->id, "last") == 0) {
-        n = MIN_OF(rows.count, 1u);
-    } else if (one) {
-        n = 0;
-        for (uint32_t i = 0; i < rows.count && n == 0; i++) {
-            if (same_task(&rows.list[i], q->id)) {
-                r->tasks = &rows.list[i];
-                n = 1;
-            }
-        }
-    }
-    r->task_count = n;
-    if (one && n == 0) {
+    r->task_count = MIN_OF(rows.count, one ? 1 : limit_of(q));
+    if (one && r->task_count == 0) {
         failure_set(&r->failure, CODE_NOT_FOUND,
                     "node %s knows no task %s: it never was, or ended long ago (the last %u are "
                     "remembered)",
@@ -393,10 +426,32 @@ static void tasks(struct raylet_core *c, const struct state_query *q, struct sta
     }
 }
 
+/* What of a job ran or runs, so that a tool need not wait for its end to know. */
+static size_t add_job_counts(struct raylet_core *c, const struct job *job, struct state_class *list)
+{
+    const struct {
+        const char *state;
+        uint64_t count;
+    } counts[] = {{"running", job->running_count}, {"done", job->done}, {"failed", job->failed}};
+    size_t n = 0;
+
+    for (size_t i = 0; i < ARRAY_SIZE(counts); i++) {
+        if (counts[i].count > 0) {
+            list[n++] = (struct state_class){.function = job->name,
+                                             .state = counts[i].state,
+                                             .reason = "",
+                                             .node = c->node_name,
+                                             .count = counts[i].count,
+                                             .job = job->number};
+        }
+    }
+    return n;
+}
+
 static void classes(struct raylet_core *c, const struct state_query *q, struct state_reply *r)
 {
     uint32_t limit = MIN_OF(limit_of(q) * 2, STATE_ROWS_MAX), n = 0;
-    struct state_class *list = arena_alloc(&c->arena, (limit + 1) * sizeof *list);
+    struct state_class *list = arena_alloc(&c->arena, (limit + 4) * sizeof *list);
 
     LIST_FOREACH(at, &c->jobs)
     {
@@ -413,13 +468,16 @@ static void classes(struct raylet_core *c, const struct state_query *q, struct s
                                                  .job = job->number};
             }
         }
-        if (job->waiting_count > queued && n < limit) {
+        if (job->waiting_count > queued && n < limit && (q->job == 0 || q->job == job->number)) {
             list[n++] = (struct state_class){.function = job->name,
                                              .state = "waiting",
                                              .reason = "for arguments or a next attempt",
                                              .node = c->node_name,
                                              .count = job->waiting_count - queued,
                                              .job = job->number};
+        }
+        if (n < limit && (q->job == 0 || q->job == job->number)) {
+            n += (uint32_t)add_job_counts(c, job, list + n);
         }
     }
     r->classes = list;

@@ -349,6 +349,11 @@ static void comes(struct rig *r, uint32_t client, const struct local_msg *m)
         r->reply = m->reply.reply;
         snprintf(r->reply_line, sizeof r->reply_line, "%s",
                  r->reply.line_count > 0 ? r->reply.lines[0] : "");
+        for (size_t i = 0; i < r->reply.task_count && i < ARRAY_SIZE(r->reply_tasks); i++) {
+            r->reply_tasks[i] = r->reply.tasks[i];
+        }
+        snprintf(r->reply_reason, sizeof r->reply_reason, "%s",
+                 r->reply.task_count > 0 ? r->reply.tasks[0].reason : "");
         break;
     default:
         break;

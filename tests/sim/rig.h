@@ -70,6 +70,8 @@ struct rig {
     uint32_t event_count;
     struct state_reply reply; /* the last; shallow, valid until the next step */
     char reply_line[512];
+    struct state_task reply_tasks[8]; /* the first of its rows, without their texts but ... */
+    char reply_reason[128];           /* ... the first one's */
 };
 
 struct rig_config {

@@ -159,6 +159,15 @@ static void a_crash_costs_an_attempt_and_the_last_one_is_told(void **state)
         rig_settle(&s->rig);
     }
     assert_int_equal(code_of(&s->rig, id), CODE_CRASHED);
+
+    /* and is remembered with where and why */
+    rig_query(&s->rig, rig_tool(&s->rig), (struct state_query){.kind = STATE_TASKS, .id = "last"});
+    assert_int_equal(s->rig.reply.task_count, 1);
+    const struct state_task *row = &s->rig.reply_tasks[0];
+    assert_true(object_id_equal(row->id, id));
+    assert_int_equal(row->code, CODE_CRASHED);
+    assert_true(row->worker != 0);
+    assert_string_equal(s->rig.reply_reason, "crashed with signal 11, attempt 3 of 3");
     end(s);
 }
 
@@ -617,6 +626,35 @@ static void explain_says_what_is_missing(void **state)
     end(s);
 }
 
+static void rows_are_the_newest_of_a_long_queue(void **state)
+{
+    struct scene *s = begin();
+    struct rig_process *tool = rig_tool(&s->rig);
+    struct object_id newest = {0};
+    char id[ID_TEXT_SIZE];
+
+    for (int i = 0; i < 3000; i++) {
+        newest = rig_submit(&s->rig, s->driver, (struct rig_task){.class_number = s->f});
+        if (i % 50 == 0) {
+            rig_settle(&s->rig);
+        }
+    }
+    rig_settle(&s->rig);
+    rig_query(&s->rig, tool, (struct state_query){.kind = STATE_TASKS, .id = "last"});
+    assert_int_equal(s->rig.reply.task_count, 1);
+    assert_true(object_id_equal(s->rig.reply_tasks[0].id, newest));
+    rig_query(&s->rig, tool,
+              (struct state_query){.kind = STATE_TASKS, .state = "waiting", .limit = 5});
+    assert_int_equal(s->rig.reply.task_count, 5);
+    assert_true(object_id_equal(s->rig.reply_tasks[0].id, newest));
+    assert_int_equal(s->rig.reply_tasks[4].id.number, newest.number - 4);
+    rig_query(&s->rig, tool,
+              (struct state_query){.kind = STATE_TASKS, .id = object_id_format(newest, id)});
+    assert_int_equal(s->rig.reply.task_count, 1);
+    assert_true(object_id_equal(s->rig.reply_tasks[0].id, newest));
+    end(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -645,6 +683,7 @@ int main(void)
         cmocka_unit_test(messages_out_of_turn_close_the_client),
         cmocka_unit_test(a_node_leaves_when_its_work_is_done),
         cmocka_unit_test(explain_says_what_is_missing),
+        cmocka_unit_test(rows_are_the_newest_of_a_long_queue),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
