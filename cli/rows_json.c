@@ -209,15 +209,6 @@ json_t *json_of_nodes(const struct answer *a, uint64_t now_unix_ms)
     return array;
 }
 
-json_t *json_of_jobs(const struct answer *a, uint64_t now_unix_ms)
-{
-    json_t *array = json_array();
-    for (size_t i = 0; i < a->job_count; i++) {
-        append(array, json_of_job(&a->jobs[i], now_unix_ms));
-    }
-    return array;
-}
-
 json_t *json_of_tasks(const struct answer *a, uint64_t now_unix_ms)
 {
     json_t *array = json_array();

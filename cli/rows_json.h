@@ -17,7 +17,6 @@ json_t *json_of_worker(const struct state_worker *w, uint64_t now_unix_ms);
 
 /* Arrays of all rows of one kind. */
 json_t *json_of_nodes(const struct answer *a, uint64_t now_unix_ms);
-json_t *json_of_jobs(const struct answer *a, uint64_t now_unix_ms);
 json_t *json_of_tasks(const struct answer *a, uint64_t now_unix_ms);
 
 /* The time as a string, null for 0; the seconds between, null if one is not known. */

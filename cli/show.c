@@ -1,5 +1,6 @@
 #include "cli/show.h"
 
+#include <pwd.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -75,6 +76,21 @@ static void trim(struct answer *a, uint32_t limit)
         a->task_count = MIN_OF(a->task_count, limit);
         a->job_count = MIN_OF(a->job_count, limit);
         a->node_count = MIN_OF(a->node_count, limit);
+    }
+}
+
+/* Raylets tell users by number; people know them by name. */
+static void name_users(struct answer *a)
+{
+    for (size_t i = 0; i < a->job_count; i++) {
+        uint64_t uid;
+        const char *text = text_or(a->jobs[i].user, "");
+        if (text_parse_u64(text, UINT32_MAX, &uid) == 0) {
+            const struct passwd *entry = getpwuid((uid_t)uid);
+            a->jobs[i].user = entry != NULL
+                                  ? arena_text(&a->arena, entry->pw_name, strlen(entry->pw_name))
+                                  : text;
+        }
     }
 }
 
@@ -154,6 +170,7 @@ static int show_once(const struct show *show, const struct view *view, struct fa
         for (size_t i = 0; i < count; i++) {
             trim(&answers[i], i == 0 ? wish.limit : 0);
         }
+        name_users(&answers[0]);
         answers[0].cluster = text_or(answers[0].cluster, place.cluster);
         r = check_answer(&wish, &answers[0], f);
         /* Where one node of several does not answer, the others' rows are worth showing. */

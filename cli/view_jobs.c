@@ -1,4 +1,7 @@
-/* Jobs, the newest first: each is one run of a program. */
+/*
+ * Jobs, the newest first: each is one run of a program. Of a job that runs the head knows no
+ * counts; those come from its raylet, as classes.
+ */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -6,10 +9,35 @@
 #include "cli/views.h"
 #include "common/text.h"
 
+enum { JOBS = 0, CLASSES = 1 };
+
 static size_t jobs_ask(const struct wish *w, struct state_query *ret)
 {
-    ret[0] = query_of(w, STATE_JOBS);
-    return 1;
+    const struct wish all = {.limit = STATE_ROWS_MAX, .job = w->job};
+    ret[JOBS] = query_of(w, STATE_JOBS);
+    ret[CLASSES] = query_of(&all, STATE_CLASSES);
+    return 2;
+}
+
+static struct state_job with_counts(const struct state_job *job, const struct answer *classes)
+{
+    struct state_job sum = {0}, full = *job;
+    for (size_t i = 0; i < classes->class_count; i++) {
+        const struct state_class *c = &classes->classes[i];
+        if (c->job != job->number) {
+            continue;
+        }
+        bool waits = strcmp(c->state, "waiting") == 0 || strcmp(c->state, "ready") == 0;
+        sum.waiting += waits ? c->count : 0;
+        sum.running += strcmp(c->state, "running") == 0 ? c->count : 0;
+        sum.done += strcmp(c->state, "done") == 0 ? c->count : 0;
+        sum.failed += strcmp(c->state, "failed") == 0 ? c->count : 0;
+    }
+    full.waiting = MAX_OF(full.waiting, sum.waiting);
+    full.running = MAX_OF(full.running, sum.running);
+    full.done = MAX_OF(full.done, sum.done);
+    full.failed = MAX_OF(full.failed, sum.failed);
+    return full;
 }
 
 static void put_row(const struct state_job *j, const struct screen *s, struct table *t)
@@ -49,8 +77,9 @@ static void jobs_text(const struct wish *w, const struct answer *answers, const 
         {"FAILED", .right = true},
     };
     struct table *t = table_new(columns, ARRAY_SIZE(columns));
-    for (size_t i = 0; i < answers[0].job_count; i++) {
-        put_row(&answers[0].jobs[i], s, t);
+    for (size_t i = 0; i < answers[JOBS].job_count; i++) {
+        struct state_job full = with_counts(&answers[JOBS].jobs[i], &answers[CLASSES]);
+        put_row(&full, s, t);
     }
     if (table_row_count(t) > 0) {
         table_print(t, s, 0, true, out);
@@ -63,7 +92,13 @@ static void jobs_text(const struct wish *w, const struct answer *answers, const 
 
 static json_t *jobs_json(const struct wish *w, const struct answer *answers, uint64_t now_unix_ms)
 {
-    return json_of_jobs(&answers[0], now_unix_ms);
+    json_t *array = json_array();
+    for (size_t i = 0; i < answers[JOBS].job_count; i++) {
+        struct state_job full = with_counts(&answers[JOBS].jobs[i], &answers[CLASSES]);
+        int r = json_array_append_new(array, json_of_job(&full, now_unix_ms));
+        ASSERT(r == 0);
+    }
+    return array;
 }
 
 const struct view jobs_view = {jobs_ask, jobs_text, jobs_json};

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import re
 import signal
 
@@ -146,7 +147,8 @@ def test_running_and_waiting_tasks(cluster, held):
     newest = cluster.ask("tasks", "last")
     assert len(newest) == 1 and newest[0]["task"] == tasks[0]["task"]
 
-    waiting = cluster.ask("tasks", "--state", "waiting") + cluster.ask("tasks", "--state", "ready")
+    waiting = cluster.ask("tasks", "--state", "waiting")
+    assert len(waiting) == 2
     out = cluster.drt("explain", waiting[0]["task"]).stdout
     assert out.startswith(f'Task {waiting[0]["task"]} ')
     assert "disk" in out and "n1" in out
@@ -158,6 +160,8 @@ def test_running_and_waiting_tasks(cluster, held):
     check_row(jobs[0], JOB)
     assert jobs[0]["state"] == "running" and jobs[0]["node"] == "n1"
     assert jobs[0]["pid"] == h.child.pid
+    assert jobs[0]["user"] == pwd.getpwuid(os.geteuid()).pw_name
+    assert (jobs[0]["tasks_running"], jobs[0]["tasks_waiting"]) == (1, 2)
     out = cluster.drt("jobs").stdout.splitlines()
     assert out[0].split() == ["JOB", "NAME", "STATE", "NODE", "USER", "PID", "STARTED", "TOOK",
                               "RUNNING", "WAITING", "DONE", "FAILED"]

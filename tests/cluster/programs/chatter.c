@@ -18,7 +18,8 @@ int main(int argc, char **argv)
 {
     drt_init_or_exit();
     int64_t lines;
-    drt_check(drt_get_i64(drt_submit(chatter, drt_i64(argc > 1 ? atol(argv[1]) : 1)), &lines));
+    drt_check(drt_get_i64(drt_submit(chatter, drt_i64(argc > 1 ? strtoll(argv[1], NULL, 10) : 1)),
+                          &lines));
     printf("%" PRId64 "\n", lines);
     drt_shutdown();
     return 0;

@@ -148,7 +148,6 @@ static void empty_answers_are_empty_arrays(void **state)
     const struct wish everything = {.thing = ""};
     answer_init(&answer);
     assert_json(tasks_view.json(&everything, &answer, NOW_MS), "[]\n");
-    assert_json(jobs_view.json(&everything, &answer, NOW_MS), "[]\n");
     assert_json(nodes_view.json(&everything, &answer, NOW_MS), "[]\n");
     answer_fini(&answer);
 }

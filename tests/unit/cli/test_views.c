@@ -83,7 +83,7 @@ static const char jobs_piped[] = "JOB  NAME      STATE    NODE   USER   PID  STA
                                  "  4  resize    done     box-1  ada   5200  2026-01-30 08:43  12 "
                                  "s             0        0  10,233       2\n"
                                  "  3  training  running  box-1  ada   5120  08:38:30          2 h "
-                                 "5 min        6    1,100       0       0\n";
+                                 "5 min        6    1,100      12       0\n";
 
 static void assert_screen(const struct view *view, const struct answer *answers,
                           const struct screen *s, const char *expected)
@@ -200,10 +200,28 @@ static void tasks_are_newest_first_and_cut_to_the_width(void **state)
     assert_one_reply(&tasks_view, reply, &narrow, tasks_narrow);
 }
 
-static void jobs_are_newest_first(void **state)
+static void jobs_are_newest_first_with_the_counts_of_now(void **state)
 {
-    const struct state_reply reply = {.jobs = fixture_jobs, .job_count = ARRAY_SIZE(fixture_jobs)};
-    assert_one_reply(&jobs_view, reply, &piped, jobs_piped);
+    static const struct state_class classes[] = {{"train", "waiting", "", "box-1", 1000, 3},
+                                                 {"load", "waiting", "", "box-1", 100, 3},
+                                                 {"training", "running", "", "box-1", 6, 3},
+                                                 {"training", "done", "", "box-1", 12, 3}};
+    struct answer answers[2];
+    const struct state_reply jobs = {.jobs = fixture_jobs, .job_count = ARRAY_SIZE(fixture_jobs)};
+    const struct state_reply counts = {.classes = classes, .class_count = ARRAY_SIZE(classes)};
+    answer_init(&answers[0]);
+    answer_init(&answers[1]);
+    assert_int_equal(answer_add(&answers[0], &jobs), 0);
+    assert_int_equal(answer_add(&answers[1], &counts), 0);
+    answers[0].jobs[0].waiting = answers[0].jobs[0].running = 0;
+    sort_jobs(&answers[0]);
+    assert_screen(&jobs_view, answers, &piped, jobs_piped);
+    json_t *array = jobs_view.json(&everything, answers, NOW_MS);
+    json_t *training = json_array_get(array, 1);
+    assert_int_equal(json_integer_value(json_object_get(training, "tasks_waiting")), 1100);
+    assert_int_equal(json_integer_value(json_object_get(training, "tasks_done")), 12);
+    json_decref(array);
+    fixture_fini(answers, 2);
 }
 
 static void nothing_to_show_is_said(void **state)
@@ -211,8 +229,6 @@ static void nothing_to_show_is_said(void **state)
     const struct state_reply none = {0};
     assert_one_reply(&tasks_view, none, &piped, "No such tasks.\n");
     assert_one_reply(&nodes_view, none, &piped, "No such nodes.\n");
-    assert_one_reply(&jobs_view, none, &piped,
-                     "No such jobs. Each run of a program that calls drt_init is one.\n");
 }
 
 static void explain_shows_the_raylets_lines(void **state)
@@ -268,7 +284,7 @@ static void questions_carry_the_filters(void **state)
     assert_string_equal(q[2].state, "failed");
     assert_int_equal(explain_view.ask(&wish, q), 1);
     assert_int_equal(q[0].kind, STATE_EXPLAIN);
-    assert_int_equal(jobs_view.ask(&wish, q), 1);
+    assert_int_equal(jobs_view.ask(&wish, q), 2);
     assert_int_equal(q[0].kind, STATE_JOBS);
 }
 
@@ -283,7 +299,7 @@ int main(void)
         cmocka_unit_test(status_without_a_head_or_nodes_says_what_to_do),
         cmocka_unit_test(nodes_show_what_each_has_and_does),
         cmocka_unit_test(tasks_are_newest_first_and_cut_to_the_width),
-        cmocka_unit_test(jobs_are_newest_first),
+        cmocka_unit_test(jobs_are_newest_first_with_the_counts_of_now),
         cmocka_unit_test(nothing_to_show_is_said),
         cmocka_unit_test(explain_shows_the_raylets_lines),
         cmocka_unit_test(ends_are_told_in_words),
