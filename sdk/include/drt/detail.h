@@ -26,10 +26,16 @@
 #ifdef __cplusplus
 #define DRT_ZERO_ = {} /* designated initialisers warn of nothing, a plain declaration is zero */
 #define DRT_INT_ : int32_t
+/* g++ would take a bare number for a struct of one field. */
+#define DRT_NO_NUMBER_(type)                                                                       \
+    type() = default;                                                                              \
+    type(int) = delete;                                                                            \
+    type(double) = delete;
 extern "C" {
 #else
 #define DRT_ZERO_
 #define DRT_INT_
+#define DRT_NO_NUMBER_(type)
 #endif
 
 struct drt_ref;

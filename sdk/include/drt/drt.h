@@ -50,6 +50,7 @@ struct drt_bytes {
 /* A span of time. Not an integer, so that 5 cannot be taken for seconds. Zeroed: no limit. */
 struct drt_span {
     uint64_t ns_plus_1_;
+    DRT_NO_NUMBER_(drt_span)
 };
 
 static inline struct drt_span drt_ns(uint64_t ns)
