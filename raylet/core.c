@@ -87,6 +87,8 @@ struct raylet_core *raylet_core_new(const struct raylet_config *config)
     struct raylet_core *c = xcalloc(1, sizeof *c);
 
     c->node_name = xstrdup(config->node_name);
+    c->user = config->user == NULL ? NULL : xstrdup(config->user);
+    c->own_uid = config->uid;
     c->cluster = xstrdup(config->cluster == NULL ? "" : config->cluster);
     c->labels = xstrdup(config->labels == NULL ? "" : config->labels);
     init_totals(c, config);
@@ -174,6 +176,7 @@ void raylet_core_free(struct raylet_core *c)
     free(c->labels);
     free(c->cluster);
     free(c->node_name);
+    free(c->user);
     free(c);
 }
 

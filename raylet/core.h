@@ -21,6 +21,8 @@ struct raylet_config {
     const struct cluster_amount *amounts; /* totals; CPU and memory at least */
     size_t amount_count;
     const char *labels;
+    uint32_t uid;     /* a driver of this uid belongs to `user` in rows that people read */
+    const char *user; /* NULL: its number */
     const struct cluster_join *join; /* host, address, version, public_key, pid, supersedes: what
                                         JOIN says of us; the rest is ours */
     uint64_t seed;

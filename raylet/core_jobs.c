@@ -8,6 +8,7 @@
 #include "raylet/core_workers.h"
 
 #include <signal.h>
+#include <stdio.h>
 
 #define CLIENTS_MAX 4096u
 #define STOP_NS     (2 * NS_PER_S)
@@ -53,17 +54,14 @@ static void say_end(struct raylet_core *c, struct job *job)
 static void job_new(struct raylet_core *c, struct client *driver, const struct local_open *m)
 {
     struct job *job = xcalloc(1, sizeof *job);
-    char user[24];
-    struct buffer text = {0};
+    char number[24];
 
-    buffer_printf(&text, "%u", driver->uid);
-    text_copy(user, sizeof user, buffer_text(&text));
-    buffer_fini(&text);
+    snprintf(number, sizeof number, "%u", driver->uid);
     job->key = driver->number;
     job->state = JOB_ASKED;
     job->name = xstrdup(m->job_name);
     job->program_name = xstrdup(m->program_name);
-    job->user = xstrdup(user);
+    job->user = xstrdup(c->user != NULL && driver->uid == c->own_uid ? c->user : number);
     job->cwd = xstrdup(m->cwd);
     job->env = xmalloc(m->env.size + 1);
     memcpy(job->env, m->env.size > 0 ? m->env.data : "", m->env.size);

@@ -352,6 +352,8 @@ struct peer_view { /* another node, as the head told */
 
 struct raylet_core {
     char *node_name, *cluster, *labels;
+    char *user; /* of own_uid; NULL: by its number */
+    uint32_t own_uid;
     struct cluster_join join; /* template; strings owned */
     uint32_t node;            /* our number; 0 until the head gave it */
     uint64_t now_ns, boot_ns, start_ns, start_unix_ms;

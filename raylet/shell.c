@@ -1,6 +1,7 @@
 #include "raylet/shell.h"
 
 #include <fcntl.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/epoll.h>
@@ -484,6 +485,7 @@ static int watch_parent(struct shell *s)
 static void new_core(struct shell *s)
 {
     const struct shell_config *c = s->config;
+    const struct passwd *user = getpwuid(getuid());
     uint64_t seed = 0;
     FILE *file = fopen("/dev/urandom", "re");
     if (file == NULL || fread(&seed, sizeof seed, 1, file) != 1) {
@@ -498,6 +500,8 @@ static void new_core(struct shell *s)
         .amounts = c->amounts,
         .amount_count = c->amount_count,
         .labels = c->labels,
+        .uid = getuid(),
+        .user = user != NULL ? user->pw_name : NULL,
         .seed = seed,
         .memory_credit_bytes = c->memory_bytes / MEMORY_SHARE,
         .now_ns = clock_now_ns(),

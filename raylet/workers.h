@@ -1,7 +1,7 @@
 /*
  * The workers' processes: starting them, noticing their ends exactly, and seeing that nothing they
- * started outlives them. Each is a session of its own; the raylet is the reaper of what loses its
- * parent (PR_SET_CHILD_SUBREAPER), so that also those who left their group are found. Adds
+ * started outlives them. Each is a process group of its own; the raylet is the reaper of what loses
+ * its parent (PR_SET_CHILD_SUBREAPER), so that also those who left their group are found. Adds
  * EVENT_WORKER_STARTED, _REFUSED and _EXITED; on an exit everything the worker had sent comes
  * before, and its EVENT_CLIENT_DOWN after. On the loop's thread.
  */

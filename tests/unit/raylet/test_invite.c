@@ -1,0 +1,85 @@
+#include "raylet/invite.h"
+
+#include <unistd.h>
+
+#include "tests/unit/unit.h"
+
+/* A home with one cluster whose head was at this port. */
+static char *make_home(const char *cluster, const char *address)
+{
+    char *home = unit_make_dir(), dir[512];
+    struct place place;
+    struct keys_head keys;
+    struct failure f;
+    assert_int_equal(setenv("HOME", home, 1), 0);
+    assert_int_equal(unsetenv("DRT_DIR"), 0);
+    assert_int_equal(unsetenv("DRT_CLUSTER"), 0);
+    snprintf(dir, sizeof dir, "%s/.drt/%s", home, cluster);
+    assert_int_equal(place_for_start(dir, NULL, &place, &f), 0);
+    assert_int_equal(files_make_dirs(place.dir, 0700), 0);
+    assert_int_equal(keys_create(&place, cluster, &keys, &f), 0);
+    assert_int_equal(keys_set_addresses(&place, &address, 1, &f), 0);
+    return home;
+}
+
+static void test_the_head_of_this_machine(void **state)
+{
+    CLEANUP_DIR char *home = make_home("work", "127.0.0.1:7999");
+    struct invite i;
+    struct failure f;
+    static const char *const ways[] = {"127.0.0.1:7999", "localhost:7999"};
+    for (size_t n = 0; n < ARRAY_SIZE(ways); n++) {
+        struct invite_wish wish = {.address = ways[n]};
+        assert_int_equal(invite_find(&wish, &i, &f), 0);
+        assert_string_equal(i.keys.cluster, "work");
+        assert_string_equal(i.addresses[0], ways[n]);
+        assert_int_equal(i.address_count, 1);
+        assert_non_null(strstr(i.place.dir, "/.drt/work"));
+        assert_non_null(strstr(i.key_name, "/.drt/work/join.key"));
+    }
+    struct invite_wish other = {.address = "127.0.0.1:7998"};
+    assert_int_equal(invite_find(&other, &i, &f), CODE_REFUSED);
+    assert_non_null(strstr(f.message, "--join-file"));
+    struct invite_wish named = {.cluster = "work"};
+    assert_int_equal(invite_find(&named, &i, &f), 0);
+    assert_string_equal(i.addresses[0], "127.0.0.1:7999");
+    struct invite_wish none = {0}; /* nothing runs here */
+    assert_int_equal(invite_find(&none, &i, &f), CODE_NOT_FOUND);
+}
+
+static void test_a_join_file(void **state)
+{
+    CLEANUP_DIR char *there = make_home("far", "10.1.2.3:7420");
+    CLEANUP_DIR char *home = unit_make_dir();
+    struct invite i;
+    struct failure f;
+    char file[512];
+    snprintf(file, sizeof file, "%s/.drt/far/join.key", there);
+    assert_int_equal(setenv("HOME", home, 1), 0);
+    struct invite_wish wish = {.address = "10.1.2.3", .join_file = file};
+    assert_int_equal(invite_find(&wish, &i, &f), 0);
+    assert_string_equal(i.addresses[0], "10.1.2.3:7420");
+    assert_string_equal(i.key_name, file);
+    assert_int_equal(strncmp(i.place.dir, home, strlen(home)), 0);
+    assert_non_null(strstr(i.place.dir, "/.drt/far"));
+    wish.address = NULL;
+    assert_int_equal(invite_find(&wish, &i, &f), 0);
+    assert_string_equal(i.addresses[0], "10.1.2.3:7420");
+    wish.address = "[::1]:70000";
+    assert_int_equal(invite_find(&wish, &i, &f), CODE_SIGNATURE);
+    wish.address = NULL;
+    wish.join_file = "/no/such/file";
+    assert_int_not_equal(invite_find(&wish, &i, &f), 0);
+    snprintf(file, sizeof file, "%s/.drt/far/client.key", there);
+    wish.join_file = file; /* a key of another role opens nothing for a node */
+    assert_int_not_equal(invite_find(&wish, &i, &f), 0);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_head_of_this_machine),
+        cmocka_unit_test(test_a_join_file),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
