@@ -24,15 +24,35 @@ struct totals {
     size_t present, lost;
 };
 
-static struct totals add_up(const struct answer *a)
+/* What the raylets count now; the head hears of it once a second. False: this one did not say. */
+static bool add_counts_of_now(const struct answer *classes, const char *node, struct totals *t)
+{
+    bool found = false;
+    for (size_t i = 0; i < classes->class_count; i++) {
+        const struct state_class *c = &classes->classes[i];
+        if (*c->function != '\0' || c->job != 0 || strcmp(c->node, node) != 0) {
+            continue;
+        }
+        found = true;
+        t->waiting += strcmp(c->state, "waiting") == 0 ? c->count : 0;
+        t->running += strcmp(c->state, "running") == 0 ? c->count : 0;
+        t->done += strcmp(c->state, "done") == 0 ? c->count : 0;
+        t->failed += strcmp(c->state, "failed") == 0 ? c->count : 0;
+    }
+    return found;
+}
+
+static struct totals add_up(const struct answer *a, const struct answer *classes)
 {
     struct totals t = {0};
     for (size_t i = 0; i < a->node_count; i++) {
         const struct state_node *n = &a->nodes[i];
-        t.waiting += n->waiting;
-        t.running += n->running;
-        t.done += n->done;
-        t.failed += n->failed;
+        if (node_is_gone(n) || !add_counts_of_now(classes, n->name, &t)) {
+            t.waiting += n->waiting;
+            t.running += n->running;
+            t.done += n->done;
+            t.failed += n->failed;
+        }
         t.lost += strcmp(n->state, "lost") == 0;
         t.present += strcmp(n->state, "left") != 0;
     }
@@ -150,7 +170,7 @@ static void put_classes(const struct answer *a, const struct screen *s, struct b
         const struct state_class *c = &a->classes[i];
         char count[32];
         bool waits = strcmp(c->state, "waiting") == 0 || strcmp(c->state, "ready") == 0;
-        if (!waits || c->count == 0) {
+        if (!waits || c->count == 0 || *c->function == '\0') {
             continue;
         }
         if (table_row_count(t) == CLASSES_MAX) {
@@ -205,7 +225,7 @@ static void status_text(const struct wish *w, const struct answer *answers, cons
                         struct buffer *out)
 {
     const struct answer *a = &answers[CLUSTER];
-    struct totals t = add_up(a);
+    struct totals t = add_up(a, &answers[CLASSES]);
     char count[4][32];
 
     put_head(a, &t, s, out);
@@ -229,7 +249,7 @@ static void status_text(const struct wish *w, const struct answer *answers, cons
 static json_t *status_json(const struct wish *w, const struct answer *answers, uint64_t now_unix_ms)
 {
     const struct answer *a = &answers[CLUSTER];
-    struct totals t = add_up(a);
+    struct totals t = add_up(a, &answers[CLASSES]);
     json_t *head = json_null();
     if (a->head_pid != 0) {
         head = json_pack("{s:o, s:I, s:o, s:o}", "address", json_of_text(a->head_address), "pid",
@@ -241,7 +261,8 @@ static json_t *status_json(const struct wish *w, const struct answer *answers, u
                               (json_int_t)t.failed);
     json_t *classes = json_array();
     for (size_t i = 0; i < answers[CLASSES].class_count; i++) {
-        int r = json_array_append_new(classes, json_of_class(&answers[CLASSES].classes[i]));
+        const struct state_class *c = &answers[CLASSES].classes[i];
+        int r = *c->function == '\0' ? 0 : json_array_append_new(classes, json_of_class(c));
         ASSERT(r == 0);
     }
     return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "cluster", json_of_text(a->cluster), "head",

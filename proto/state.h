@@ -72,7 +72,7 @@ struct state_task {
     uint32_t code; /* enum code of the end */
 };
 
-struct state_class {
+struct state_class { /* function "" and job 0: all tasks of the node in that state */
     const char *function, *state, *reason, *node;
     uint64_t count, job;
 };

@@ -331,9 +331,8 @@ static const char *end_reason(struct raylet_core *c, const struct history_row *r
 
 static void add_ended(struct task_rows *r, const struct history *h)
 {
-    uint32_t before = r->count;
-
-    for (uint32_t i = 0; i < h->used && r->count < r->room && r->count - before < r->most; i++) {
+    /* All: they stand in the order of their ends, and the newest are asked for. */
+    for (uint32_t i = 0; i < h->used && r->count < r->room; i++) {
         const struct history_row *row = &h->rows[(h->next + h->room - 1 - i) % h->room];
         int code = row->error == NULL ? 0 : row->error->failure.code;
         const char *state = code == 0 ? "done" : code == CODE_CANCELLED ? "cancelled" : "failed";
@@ -426,6 +425,25 @@ static void tasks(struct raylet_core *c, const struct state_query *q, struct sta
     }
 }
 
+/* Of this node, as rows of no function and no job: fresher than what the head last heard. */
+static size_t add_totals(const struct raylet_core *c, struct state_class *list)
+{
+    const struct {
+        const char *state;
+        uint64_t count;
+    } counts[] = {
+        {"waiting", c->waiting}, {"running", c->running}, {"done", c->done}, {"failed", c->failed}};
+
+    for (size_t i = 0; i < ARRAY_SIZE(counts); i++) {
+        list[i] = (struct state_class){.function = "",
+                                       .state = counts[i].state,
+                                       .reason = "",
+                                       .node = c->node_name,
+                                       .count = counts[i].count};
+    }
+    return ARRAY_SIZE(counts);
+}
+
 /* What of a job ran or runs, so that a tool need not wait for its end to know. */
 static size_t add_job_counts(struct raylet_core *c, const struct job *job, struct state_class *list)
 {
@@ -451,8 +469,12 @@ static size_t add_job_counts(struct raylet_core *c, const struct job *job, struc
 static void classes(struct raylet_core *c, const struct state_query *q, struct state_reply *r)
 {
     uint32_t limit = MIN_OF(limit_of(q) * 2, STATE_ROWS_MAX), n = 0;
-    struct state_class *list = arena_alloc(&c->arena, (limit + 4) * sizeof *list);
+    struct state_class *list = arena_alloc(&c->arena, (limit + 8) * sizeof *list);
 
+    if (q->job == 0) {
+        n += (uint32_t)add_totals(c, list);
+        limit += n;
+    }
     LIST_FOREACH(at, &c->jobs)
     {
         const struct job *job = list_entry(at, struct job, link);

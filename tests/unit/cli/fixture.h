@@ -72,6 +72,9 @@ static const struct state_class fixture_classes[] = {
     {"train", "waiting", "disk 1 asked, 0.5 free on box-1", "box-1", 100, 3},
     {"resize", "waiting", "behind priority 5", "box-1", 20, 4},
     {"resize", "running", "", "box-2", 14, 4},
+    {"", "running", "", "box-2", 8, 0},
+    {"", "done", "", "box-2", 234, 0},
+    {"", "failed", "", "box-2", 1, 0},
 };
 
 static const struct state_task fixture_failed[] = {
