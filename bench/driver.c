@@ -335,7 +335,7 @@ static void op_flood(const struct settings *s)
     struct drt_ref *refs = room_for(s->count, sizeof *refs);
     struct board *board = s->board;
 
-    memset(refs, 0, s->count * sizeof *refs); /* its pages are the program's own, not a task's */
+    memset(refs, 1, s->count * sizeof *refs); /* its pages are the program's own, not a task's */
     atomic_fetch_add(&board->ready, 1);
     board_await(&board->go, 1, 60);
     double begin = now_s();
