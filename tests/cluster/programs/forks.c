@@ -7,16 +7,17 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-static void stay(int out, bool again)
+static void stay(int out, int told, bool again)
 {
     pid_t pid = fork();
     if (pid == 0) {
         setpgid(0, 0);
         if (again) {
-            stay(out, false);
+            stay(out, told, false);
         }
         dprintf(out, "%d\n", (int)getpid());
         close(out);
+        close(told);
         for (;;) {
             pause();
         }
@@ -29,7 +30,17 @@ DRT_TASK(leave_children, call, DRT_STR)
     if (f == NULL) {
         return drt_fail(call, 1, "cannot write");
     }
-    stay(fileno(f), true);
+    int ends[2];
+    char byte;
+    if (pipe(ends) < 0) {
+        return drt_fail(call, 1, "no pipe");
+    }
+    stay(fileno(f), ends[1], true);
+    close(ends[1]);
+    if (read(ends[0], &byte, 1) != 0) { /* both have written when both have closed it */
+        return drt_fail(call, 1, "a child wrote into the pipe");
+    }
+    close(ends[0]);
     fclose(f);
     return drt_return(call, drt_nothing());
 }
