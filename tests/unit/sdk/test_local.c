@@ -1,0 +1,193 @@
+/* The private cluster's start, with scripts in the place of the daemons: what is said when they are
+ * missing, fail, or are never ready; what is swept; and that nothing stays. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/files.h"
+#include "drt/drt.h"
+#include "sdk/local_cluster.h"
+
+static char home[200], bin[240];
+
+static void write_program(const char *name, const char *body)
+{
+    char path[300], text[1000];
+    snprintf(path, sizeof path, "%s/%s", bin, name);
+    int n = snprintf(text, sizeof text, "#!/bin/sh\n%s\n", body);
+    assert_int_equal(files_write_atomic(path, text, (size_t)n, 0700), 0);
+}
+
+static void path_of(const char *relative, char ret[300])
+{
+    snprintf(ret, 300, "%s/.drt/%s", home, relative);
+}
+
+static void make_dir(const char *relative)
+{
+    char path[300];
+    path_of(relative, path);
+    assert_int_equal(files_make_dirs(path, 0700), 0);
+}
+
+static bool exists(const char *relative)
+{
+    char path[300];
+    struct stat st;
+    path_of(relative, path);
+    return stat(path, &st) == 0;
+}
+
+static bool mine_exists(void)
+{
+    char name[40];
+    snprintf(name, sizeof name, "local-%d", (int)getpid());
+    return exists(name);
+}
+
+static int start(uint64_t limit_ns)
+{
+    const char *dir;
+    return local_cluster_start(0, clock_now_ns() + limit_ns, &dir);
+}
+
+static int setup(void **state)
+{
+    const char *tmp = getenv("TMPDIR");
+    snprintf(home, sizeof home, "%s/drt-local-XXXXXX", tmp != NULL ? tmp : "/tmp");
+    assert_non_null(mkdtemp(home));
+    snprintf(bin, sizeof bin, "%s/bin", home);
+    assert_int_equal(files_make_dirs(bin, 0700), 0);
+    setenv("HOME", home, 1);
+    setenv("DRT_BINDIR", bin, 1);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)files_remove_tree(home);
+    return 0;
+}
+
+static const char ready[] = "echo ready; cat <&3";
+
+static void test_fails_at_start(void **state)
+{
+    write_program("drt-head", "echo first >&2; echo 'the disk is full' >&2; exit 1");
+    write_program("drt-node", ready);
+    assert_int_equal(start(10 * NS_PER_S), DRT_E_PROGRAM);
+    assert_non_null(strstr(drt_last_error(), "drt-head ended at its start: the disk is full"));
+    assert_false(mine_exists());
+    write_program("drt-head", ready);
+    write_program("drt-node", "exit 1");
+    assert_int_equal(start(10 * NS_PER_S), DRT_E_PROGRAM);
+    assert_non_null(strstr(drt_last_error(), "drt-node ended at its start"));
+    assert_false(mine_exists());
+}
+
+static void test_never_ready(void **state)
+{
+    write_program("drt-head", "cat <&3");
+    assert_int_equal(start(50 * NS_PER_MS), DRT_E_TIMEOUT);
+    assert_non_null(strstr(drt_last_error(), "drt-head was not ready"));
+    assert_false(mine_exists());
+}
+
+/* Both end with the pipe that this process holds, the node first; the directory goes. */
+static void test_start_and_stop(void **state)
+{
+    char log[300];
+    struct buffer text = {0};
+    const char *dir;
+    path_of("../log", log);
+    setenv("TEST_LOG", log, 1);
+    write_program("drt-head", "echo ready; cat <&3; echo head >> $TEST_LOG");
+    write_program("drt-node",
+                  "echo \"$@\" > $TEST_LOG; echo ready; cat <&3; echo node >> $TEST_LOG");
+    assert_int_equal(local_cluster_start(1.5, clock_now_ns() + 10 * NS_PER_S, &dir), 0);
+    assert_true(mine_exists());
+    struct stat st;
+    assert_int_equal(stat(dir, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0700);
+    local_cluster_stop();
+    assert_false(mine_exists());
+    assert_int_equal(files_read(log, 4096, &text), 0);
+    assert_non_null(strstr(buffer_text(&text), "--num-cpus 1.5000"));
+    assert_non_null(strstr(buffer_text(&text), "--bind 127.0.0.1"));
+    const char *node = strstr(buffer_text(&text), "\nnode\n");
+    assert_non_null(node);
+    assert_string_equal(node, "\nnode\nhead\n");
+    buffer_fini(&text);
+    local_cluster_stop();
+}
+
+/* What programs left that were killed goes; what lives, and what is another's, stays. */
+static void test_sweep(void **state)
+{
+    char path[300], live[40];
+    snprintf(live, sizeof live, "local-%d", (int)getppid());
+    make_dir("local-2147483646/nodes");
+    make_dir("local-nothing");
+    make_dir("work");
+    make_dir(live);
+    make_dir("local-2147483645");
+    path_of("local-2147483645/head.lock", path);
+    int lock = files_lock(path);
+    assert_true(lock >= 0);
+    write_program("drt-head", "exit 1");
+    assert_int_equal(start(10 * NS_PER_S), DRT_E_PROGRAM);
+    assert_false(exists("local-2147483646"));
+    assert_true(exists("local-nothing") && exists("work") && exists(live));
+    assert_true(exists("local-2147483645")); /* its head still lives */
+    close(lock);
+}
+
+static void test_no_home(void **state)
+{
+    unsetenv("HOME");
+    assert_int_equal(start(NS_PER_S), -ENOENT);
+    assert_non_null(strstr(drt_last_error(), "HOME"));
+    setenv("HOME", home, 1);
+}
+
+/* A program that is killed takes the pipes with it: the daemons end by themselves. */
+static void test_owner_dies(void **state)
+{
+    char log[300];
+    int status, done[2];
+    char byte;
+    path_of("../log", log);
+    write_program("drt-head", ready);
+    write_program("drt-node", ready);
+    assert_int_equal(pipe(done), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        /* The daemons inherit done[1]: its end-of-file says that they are gone. */
+        close(done[0]);
+        _exit(start(10 * NS_PER_S) == 0 ? 0 : 1);
+    }
+    close(done[1]);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    assert_int_equal(read(done[0], &byte, 1), 0);
+    close(done[0]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_fails_at_start, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_never_ready, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_start_and_stop, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_sweep, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_no_home, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_owner_dies, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
