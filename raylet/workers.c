@@ -46,6 +46,7 @@ static struct worker *find(struct workers *w, uint32_t worker)
 
 static void signal_group(const struct worker *k, int signal)
 {
+    ASSERT(k->pid > 1); /* 0 and 1 would mean others than this worker */
     /* The leader's own number serves until it is reaped, which only we do. */
     if (kill(-k->pid, signal) < 0 && errno == ESRCH) {
         (void)kill(k->pid, signal);
