@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
 PRELUDE = """
 #include <drt/drt.h>
@@ -123,15 +124,30 @@ def fill(parts):
     return PRELUDE.replace("@TOP@", parts["top"]).replace("@BODY@", parts["body"])
 
 
-def compile_text(compiler, language, level, root, text, directory):
-    source = os.path.join(directory, "program")
-    with open(source, "w", encoding="utf-8") as out:
-        out.write(text)
-    command = [compiler, *FLAGS[language], "-Wall", "-Wextra", "-Werror", level,
-               "-I", os.path.join(root, "sdk/include"), "-c", source, "-o", source + ".o"]
-    # The error attribute speaks when code is made, so -fsyntax-only is not enough.
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.returncode == 0, done.stderr
+def compile_text(case):
+    """(compiler, language, level, root, text) -> (whether it compiles, what the compiler says)"""
+    compiler, language, level, root, text = case
+    with tempfile.TemporaryDirectory() as directory:
+        source = os.path.join(directory, "program")
+        with open(source, "w", encoding="utf-8") as out:
+            out.write(text)
+        command = [compiler, *FLAGS[language], "-Wall", "-Wextra", "-Werror", level,
+                   "-I", os.path.join(root, "sdk/include"), "-c", source, "-o", source + ".o"]
+        # The error attribute speaks when code is made, so -fsyntax-only is not enough.
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.returncode == 0, done.stderr
+
+
+def all_cases(found, root):
+    """(the case, the mistake in it or None)"""
+    for language, compiler in found:
+        for level in ANY:
+            yield (compiler, language, level, root, fill({"top": BY_HAND, "body": ""})), None
+        for name, where, line, languages, levels in MISTAKES:
+            for level in levels if language in languages else ():
+                parts = {"top": BY_HAND, "body": ""}
+                parts[where] += line
+                yield (compiler, language, level, root, fill(parts)), f"{name}: {line}"
 
 
 def main():
@@ -141,27 +157,18 @@ def main():
     if not found:
         print("no compiler: install gcc or clang")
         return 77
-    bad = tried = 0
-    with tempfile.TemporaryDirectory() as directory:
-        for language, compiler in found:
-            for level in ANY:
-                whole = fill({"top": BY_HAND, "body": ""})
-                fine, why = compile_text(compiler, language, level, root, whole, directory)
-                tried += 1
-                if not fine:
-                    bad += 1
-                    print(f"{compiler} {level}: a right program is refused:\n{why[:2000]}")
-            for name, where, line, languages, levels in MISTAKES:
-                for level in levels if language in languages else ():
-                    parts = {"top": BY_HAND, "body": ""}
-                    parts[where] += line
-                    text = fill(parts)
-                    fine, _ = compile_text(compiler, language, level, root, text, directory)
-                    tried += 1
-                    if fine:
-                        bad += 1
-                        print(f"{compiler} {level}: compiles, and should not: {name}: {line}")
-    print(f"{tried} compilations, {bad} not as they should be")
+    cases = list(all_cases(found, root))
+    bad = 0
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = pool.map(compile_text, [case for case, _ in cases])
+        for (case, mistake), (fine, why) in zip(cases, results):
+            if mistake is None and not fine:
+                bad += 1
+                print(f"{case[0]} {case[2]}: a right program is refused:\n{why[:2000]}")
+            elif mistake is not None and fine:
+                bad += 1
+                print(f"{case[0]} {case[2]}: compiles, and should not: {mistake}")
+    print(f"{len(cases)} compilations, {bad} not as they should be")
     return bad > 0
 
 
