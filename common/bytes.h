@@ -32,7 +32,7 @@ void buffer_clear(struct buffer *b); /* keeps the memory */
 void buffer_reserve(struct buffer *b,
                     size_t total); /* room for `total` bytes, contents kept; at least doubles */
 
-/* Grows by `more` unset bytes and returns them. */
+/* Grows by `more` unset bytes and returns them (NULL for no bytes in a buffer that has none). */
 static inline void *buffer_extend(struct buffer *b, size_t more)
 {
     if (UNLIKELY(more > b->room - b->size)) {
