@@ -36,9 +36,9 @@ static const struct cluster_amount *amounts(struct raylet_core *c, size_t *ret_c
 
     for (uint32_t i = 0; i < c->total.count; i++) {
         uint32_t kind = c->total.amounts[i].kind;
-        list[i] =
-            (struct cluster_amount){resource_name(&c->resources, kind), c->total.amounts[i].units,
-                                    resource_set_get(&c->available, kind)};
+        list[i] = (struct cluster_amount){core_text(c, resource_name(&c->resources, kind)),
+                                          c->total.amounts[i].units,
+                                          resource_set_get(&c->available, kind)};
     }
     *ret_count = c->total.count;
     return list;
@@ -134,9 +134,9 @@ void head_ask_feasible(struct raylet_core *c)
         }
         struct cluster_amount *list = arena_alloc(&c->arena, (s->asked.count + 1) * sizeof *list);
         for (uint32_t i = 0; i < s->asked.count; i++) {
-            list[i] =
-                (struct cluster_amount){resource_name(&c->resources, s->asked.amounts[i].kind),
-                                        s->asked.amounts[i].units, 0};
+            list[i] = (struct cluster_amount){
+                core_text(c, resource_name(&c->resources, s->asked.amounts[i].kind)),
+                s->asked.amounts[i].units, 0};
         }
         struct cluster_msg *m = core_send_head(c, CLUSTER_FEASIBLE);
         s->request = ++c->next_request;

@@ -33,9 +33,9 @@ static void say_new(struct raylet_core *c, struct job *job)
     struct cluster_msg *m = core_send_head(c, CLUSTER_JOB_NEW);
 
     m->job_new.key = job->key;
-    m->job_new.name = job->name;
-    m->job_new.program = job->program_name;
-    m->job_new.user = job->user;
+    m->job_new.name = core_text(c, job->name);
+    m->job_new.program = core_text(c, job->program_name);
+    m->job_new.user = core_text(c, job->user);
     m->job_new.pid = (uint32_t)job->pid;
     m->job_new.started_unix_ms = job->started_unix_ms;
 }

@@ -37,6 +37,18 @@ static bool wanted(const char *filter, const char *value)
 
 /* ---- nodes and jobs ---- */
 
+static const struct state_amount *kept_amounts(struct raylet_core *c,
+                                               const struct state_amount *amounts, size_t count)
+{
+    struct state_amount *list = arena_alloc(&c->arena, (count + 1) * sizeof *list);
+
+    for (size_t i = 0; i < count; i++) {
+        list[i] = amounts[i];
+        list[i].name = core_text(c, amounts[i].name);
+    }
+    return list;
+}
+
 static const struct state_amount *own_amounts(struct raylet_core *c)
 {
     struct state_amount *list = arena_alloc(&c->arena, (c->total.count + 1) * sizeof *list);
@@ -44,8 +56,8 @@ static const struct state_amount *own_amounts(struct raylet_core *c)
     for (uint32_t i = 0; i < c->total.count; i++) {
         uint32_t kind = c->total.amounts[i].kind;
         list[i] =
-            (struct state_amount){resource_name(&c->resources, kind), c->total.amounts[i].units,
-                                  resource_set_get(&c->available, kind)};
+            (struct state_amount){core_text(c, resource_name(&c->resources, kind)),
+                                  c->total.amounts[i].units, resource_set_get(&c->available, kind)};
     }
     return list;
 }
@@ -77,13 +89,13 @@ static void nodes(struct raylet_core *c, struct state_reply *r)
     for (struct peer_view *p = c->peers; p != NULL; p = p->hh.next) {
         struct state_node *row = &list[n++];
         row->number = p->number;
-        row->name = p->name;
+        row->name = core_text(c, p->name);
         row->host = row->note = "";
-        row->address = p->address;
+        row->address = core_text(c, p->address);
         row->state = "alive";
-        row->labels = p->labels;
+        row->labels = core_text(c, p->labels);
         row->since_unix_ms = p->since_unix_ms;
-        row->amounts = p->amounts;
+        row->amounts = kept_amounts(c, p->amounts, p->amount_count);
         row->amount_count = p->amount_count;
         row->waiting = p->waiting;
         row->running = p->running;
@@ -117,11 +129,11 @@ static void jobs(struct raylet_core *c, const struct state_query *q, struct stat
             continue;
         }
         list[n++] = (struct state_job){.number = job->number,
-                                       .name = job->name,
+                                       .name = core_text(c, job->name),
                                        .state = job_state_name(job),
                                        .node = c->node_name,
-                                       .program = job->program_name,
-                                       .user = job->user,
+                                       .program = core_text(c, job->program_name),
+                                       .user = core_text(c, job->user),
                                        .pid = (uint32_t)job->pid,
                                        .started_unix_ms = job->started_unix_ms,
                                        .ended_unix_ms = job->ended_unix_ms,
@@ -261,7 +273,7 @@ static void add_task(struct task_rows *r, const struct task *t)
     r->list[r->count++] =
         (struct state_task){.id = core_object_id(c, t->first),
                             .function = task_function(t),
-                            .name = name,
+                            .name = name == task_function(t) ? name : core_text(c, name),
                             .node = c->node_name,
                             .state = row_state(t),
                             .reason = task_reason(c, t),
@@ -455,7 +467,7 @@ static size_t add_job_counts(struct raylet_core *c, const struct job *job, struc
 
     for (size_t i = 0; i < ARRAY_SIZE(counts); i++) {
         if (counts[i].count > 0) {
-            list[n++] = (struct state_class){.function = job->name,
+            list[n++] = (struct state_class){.function = core_text(c, job->name),
                                              .state = counts[i].state,
                                              .reason = "",
                                              .node = c->node_name,
@@ -491,7 +503,7 @@ static void classes(struct raylet_core *c, const struct state_query *q, struct s
             }
         }
         if (job->waiting_count > queued && n < limit && (q->job == 0 || q->job == job->number)) {
-            list[n++] = (struct state_class){.function = job->name,
+            list[n++] = (struct state_class){.function = core_text(c, job->name),
                                              .state = "waiting",
                                              .reason = "for arguments or a next attempt",
                                              .node = c->node_name,
@@ -580,7 +592,7 @@ static void workers(struct raylet_core *c, const struct state_query *q, struct s
             (struct state_worker){.number = w->number,
                                   .job = w->job->number,
                                   .node = c->node_name,
-                                  .program = w->job->program_name,
+                                  .program = core_text(c, w->job->program_name),
                                   .state = states[w->state],
                                   .pid = (uint32_t)w->pid,
                                   .out_path = text_in_arena(c, "logs/worker-%u.out", w->number),

@@ -18,6 +18,11 @@ struct raylet_effect *core_effect(struct raylet_core *c, enum raylet_effect_kind
     return e;
 }
 
+const char *core_text(struct raylet_core *c, const char *text)
+{
+    return text == NULL ? "" : arena_text(&c->arena, text, strlen(text));
+}
+
 struct local_msg *core_send(struct raylet_core *c, uint32_t client, enum local_type type)
 {
     struct local_msg *m = arena_alloc(&c->arena, sizeof *m);

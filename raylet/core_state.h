@@ -413,6 +413,9 @@ struct raylet_effect *core_effect(struct raylet_core *c, enum raylet_effect_kind
 /* A zeroed message of this type in the arena, as an effect SEND to `client`. */
 struct local_msg *core_send(struct raylet_core *c, uint32_t client, enum local_type type);
 struct cluster_msg *core_send_head(struct raylet_core *c, enum cluster_type type);
+/* A copy in the arena. A message is sent after the whole step, in which what it speaks of may end:
+ * texts that are not kept for good go through this. "" for NULL. */
+const char *core_text(struct raylet_core *c, const char *text);
 /* The node's CPU of a slot etc. are in the modules; here only who: NULL if it never was or is gone.
  */
 struct client *core_client(struct raylet_core *c, uint32_t number);
