@@ -47,7 +47,8 @@ static int find_program(struct private_cluster *c, const char *folder, const cha
     if (try_path(ret, self, below, name) || try_path(ret, self, "", name)) {
         return 0;
     }
-    snprintf(c->why, sizeof c->why, "no %s in $DRT_BINDIR, %s%s or %s", name, self, below, self);
+    snprintf(c->why, sizeof c->why, "no %s in $DRT_BINDIR, %.180s%s or %.180s", name, self, below,
+             self);
     return -ENOENT;
 }
 

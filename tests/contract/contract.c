@@ -116,7 +116,7 @@ static void start_clients(struct contract *c, unsigned n)
         c->fixture->start_client(c, i);
         wait_for(c, &c->clients[i], CONTRACT_UP, 1);
         /* Some transports tell the server only with the first message. */
-        char name[8];
+        char name[16];
         snprintf(name, sizeof name, "hi %u", i);
         assert_int_equal(send_to(&c->clients[i], CONTRACT_ONLY_PEER, name, 4), 0);
         wait_for(c, &c->server, CONTRACT_MESSAGE, i + 1);

@@ -91,7 +91,7 @@ static void test_two_files_in_turn(void **state)
 {
     struct rig r;
     int ends[2];
-    char line[16], path[1024];
+    char line[32], path[1024];
     struct buffer text = {0};
     rig_init(&r);
     logs_set_file_bytes(r.logs, 100);
