@@ -155,7 +155,8 @@ struct drt_config {
  */
 #define drt_init(config)                                                                           \
     drt_init_((config), sizeof(struct drt_config), DRT_VERSION_MAJOR * 1000 + DRT_VERSION_MINOR)
-#define drt_init_or_exit() drt_check(drt_init((const struct drt_config *)0))
+#define drt_init_or_exit()                                                                         \
+    drt_check_(drt_init((const struct drt_config *)0), __FILE__, __LINE__, "drt_init")
 
 /* Releases all references; what this program still runs is cancelled. Fine before drt_init. */
 DRT_API void drt_shutdown(void);
