@@ -368,7 +368,8 @@ static void run_deadlines(struct shell *s, uint64_t now_ns)
     if (s->leaving && now_ns >= s->leave_at_ns) {
         end_with(s, NULL);
     }
-    if (!s->joined && now_ns >= s->give_up_at_ns) {
+    /* The head says why it refuses us, then ends the session: what it said comes first. */
+    if (!s->joined && now_ns >= s->give_up_at_ns && s->events.count == 0) {
         if (s->cause.code == 0) {
             failure_set(&s->cause, CODE_DISCONNECTED, "The head at %s did not answer within 15 s.",
                         s->config->addresses[0]);

@@ -129,3 +129,15 @@ def test_a_second_head_of_the_same_directory(cluster):
                     "--bind", "127.0.0.1", "--port", find_free_port(), "--num-cpus", 1, check=0)
     r = cluster.join("n1", check=None)
     assert r.returncode != 0 and "--name" in r.stderr
+
+
+def test_a_taken_name_is_told_by_the_head(cluster):
+    """It says why and ends the session: the sentence must win over the end."""
+    cluster.up()
+    key = cluster.home / "copied.key"
+    key.write_bytes((cluster.dir / "join.key").read_bytes())
+    key.chmod(0o600)
+    r = cluster.run(cluster.path("drt-node"), "join", f"127.0.0.1:{cluster.port}", "--name", "n1",
+                    "--dir", cluster.home / "elsewhere", "--bind", "127.0.0.1", "--port",
+                    find_free_port(), "--join-file", key, check=1)
+    assert "--name n1-2" in r.stderr
