@@ -4,22 +4,8 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include "common/text.h"
 #include "proto/local.h"
-
-int exit_of_failure(const struct failure *f)
-{
-    switch (f->code) {
-    case CODE_OK:
-        return EXIT_DONE;
-    case CODE_REFUSED:
-        return EXIT_REFUSED;
-    case CODE_DISCONNECTED:
-    case CODE_UNREACHABLE:
-        return EXIT_NO_CLUSTER;
-    default:
-        return EXIT_FAILED;
-    }
-}
 
 int ask_find(const char *dir, const char *cluster, struct place *ret, struct failure *f)
 {
@@ -192,16 +178,48 @@ int ask_open(const struct place *place, const char *node, struct ask *ret, struc
     if (r == -1) {
         failure_set(f, CODE_NOT_FOUND,
                     "cluster \"%s\" does not run on this machine: no head and no node answers in "
-                    "%.250s, and drt asks only this machine's. Start it with 'drt-head start', or "
-                    "name another one with --cluster or --dir.",
+                    "%.250s. Start it with 'drt-head start'; a head elsewhere is asked with "
+                    "--cluster HOST:PORT and its client.key.",
                     place->cluster, place->dir);
         return EXIT_NO_CLUSTER;
     }
     return r;
 }
 
+static int open_remote(const struct remote_wish *wish, struct ask *ret, struct failure *f)
+{
+    struct ask a = {.socket = -1};
+    int r = remote_open(wish, &a.remote, f);
+    if (r == EXIT_DONE) {
+        (void)text_copy(a.place.cluster, sizeof a.place.cluster, remote_cluster(a.remote));
+        *ret = a;
+    }
+    return r;
+}
+
+int ask_begin(const struct where *where, struct ask *ret, struct failure *f)
+{
+    struct place place;
+    struct remote_wish wish;
+    if (where_is_remote(where)) {
+        int code = where_remote(where, &wish, f);
+        return code == 0                ? open_remote(&wish, ret, f)
+               : code == CODE_SIGNATURE ? EXIT_USAGE
+                                        : EXIT_REFUSED;
+    }
+    int found = ask_find(where->dir, where->cluster, &place, f);
+    int r = found == EXIT_DONE ? ask_open(&place, NULL, ret, f) : found;
+    bool nobody = r == EXIT_NO_CLUSTER && f->code == CODE_NOT_FOUND;
+    if (nobody && where_else(where, found == EXIT_DONE ? &place : NULL, &wish)) {
+        r = open_remote(&wish, ret, f);
+    }
+    return r;
+}
+
 void ask_close(struct ask *a)
 {
+    remote_close(a->remote);
+    a->remote = NULL;
     if (a->socket >= 0) {
         ring_fini(&a->channel);
         close_fd(&a->socket);
@@ -215,6 +233,9 @@ int ask_rows(struct ask *a, const struct state_query *queries, size_t count, str
     uint64_t first = a->requests + 1, deadline_ns = clock_now_ns() + ASK_LIMIT_NS;
     size_t open = count;
     int r = 0;
+    if (a->remote != NULL) {
+        return remote_rows(a->remote, queries, count, answers, f);
+    }
     for (size_t i = 0; i < count && r == 0; i++) {
         struct local_msg m = {.type = LOCAL_QUERY,
                               .query = {.request = ++a->requests, .query = queries[i]}};

@@ -300,11 +300,9 @@ static int read_all(struct reader *r, struct failure *f)
 int show_logs(const struct logs *logs)
 {
     struct reader r = {.logs = logs, .ask = {.socket = -1}};
-    struct place place;
     struct failure f = {0};
 
-    int status = ask_find(logs->show.dir, logs->show.cluster, &place, &f);
-    status = status == EXIT_DONE ? ask_open(&place, NULL, &r.ask, &f) : status;
+    int status = ask_begin(&logs->show.where, &r.ask, &f);
     if (status == EXIT_DONE) {
         r.streams = xcalloc(STREAMS_MAX, sizeof *r.streams);
         status = find_streams(&r, &f);

@@ -50,8 +50,9 @@ static int read_show(const struct args *a, struct show *ret, struct failure *f)
     const struct args_value *watch = find_option(a, "watch"), *limit = find_option(a, "limit");
     const char *job = text_option(a, "job");
     *ret = (struct show){
-        .dir = text_option(a, "dir"),
-        .cluster = text_option(a, "cluster"),
+        .where = {.dir = text_option(a, "dir"),
+                  .cluster = text_option(a, "cluster"),
+                  .key_file = text_option(a, "key-file")},
         .wish = {.thing = a->thing_count > 0 ? a->things[0] : "",
                  .state = text_option(a, "state"),
                  .node = text_option(a, "node"),
@@ -116,7 +117,13 @@ static int run_stop(const struct show *show)
     struct place place;
     struct failure f = {0};
     struct buffer out = {0};
-    int status = ask_find(show->dir, show->cluster, &place, &f);
+    if (where_is_remote(&show->where)) {
+        failure_set(&f, CODE_SIGNATURE,
+                    "'drt stop' stops only what runs on this machine: a cluster's head on the "
+                    "head's own, a node on its own. Run it there, without an address and a key.");
+        return complain(EXIT_USAGE, &f);
+    }
+    int status = ask_find(show->where.dir, show->where.cluster, &place, &f);
     if (status == EXIT_DONE) {
         status = stop_cluster(&place, STOP_LIMIT_NS, &out, &f);
     }

@@ -5,6 +5,18 @@
     {                                                                                              \
         "dir", 'd', ARGS_TEXT, "DIR", "the cluster's directory; else DRT_DIR", 0                   \
     }
+#define ASK_OPTIONS                                                                                \
+    {"cluster",                                                                                    \
+     'C',                                                                                          \
+     ARGS_TEXT,                                                                                    \
+     "NAME|HOST:PORT",                                                                             \
+     "the cluster under ~/.drt, or its head's address; else DRT_CLUSTER",                          \
+     0},                                                                                           \
+        {"dir", 'd', ARGS_TEXT, "DIR", "the cluster's directory; else DRT_DIR", 0},                \
+    {                                                                                              \
+        "key-file", 'k', ARGS_TEXT, "FILE",                                                        \
+            "ask a head elsewhere with this key; else DRT_KEY_FILE", 0                             \
+    }
 #define SHOW_OPTIONS                                                                               \
     {"json", 0, ARGS_FLAG, NULL, "as JSON, for other programs", 0},                                \
     {                                                                                              \
@@ -31,12 +43,12 @@
         NULL, 0, ARGS_FLAG, NULL, NULL, 0                                                          \
     }
 
-static const struct args_option status_options[] = {SHOW_OPTIONS, PLACE_OPTIONS, OPTIONS_END};
+static const struct args_option status_options[] = {SHOW_OPTIONS, ASK_OPTIONS, OPTIONS_END};
 
 static const struct args_option nodes_options[] = {
-    SHOW_OPTIONS,  {"state", 's', ARGS_TEXT, "STATE", "only these: alive, suspect, lost, left", 0},
-    NAME_OPTION,   LIMIT_OPTION,
-    PLACE_OPTIONS, OPTIONS_END,
+    SHOW_OPTIONS, {"state", 's', ARGS_TEXT, "STATE", "only these: alive, suspect, lost, left", 0},
+    NAME_OPTION,  LIMIT_OPTION,
+    ASK_OPTIONS,  OPTIONS_END,
 };
 
 static const struct args_option tasks_options[] = {
@@ -47,14 +59,14 @@ static const struct args_option tasks_options[] = {
     JOB_OPTION,
     NAME_OPTION,
     LIMIT_OPTION,
-    PLACE_OPTIONS,
+    ASK_OPTIONS,
     OPTIONS_END,
 };
 
 static const struct args_option jobs_options[] = {
     SHOW_OPTIONS, {"state", 's', ARGS_TEXT, "STATE", "only these: running, done, failed, lost", 0},
     NODE_OPTION,  NAME_OPTION,
-    LIMIT_OPTION, PLACE_OPTIONS,
+    LIMIT_OPTION, ASK_OPTIONS,
     OPTIONS_END,
 };
 
@@ -66,12 +78,16 @@ static const struct args_option logs_options[] = {
     {"stream", 0, ARGS_TEXT, "out|err", "only standard output, or only standard error", 0},
     {"follow", 'f', ARGS_FLAG, NULL, "go on as more is written", 0},
     {"json", 0, ARGS_FLAG, NULL, "as JSON, for other programs", 0},
-    PLACE_OPTIONS,
+    ASK_OPTIONS,
     OPTIONS_END,
 };
 
-static const struct args_option explain_options[] = {SHOW_OPTIONS, PLACE_OPTIONS, OPTIONS_END};
-static const struct args_option stop_options[] = {PLACE_OPTIONS, OPTIONS_END};
+static const struct args_option explain_options[] = {SHOW_OPTIONS, ASK_OPTIONS, OPTIONS_END};
+static const struct args_option stop_options[] = {
+    PLACE_OPTIONS,
+    {"key-file", 'k', ARGS_TEXT, "FILE", NULL, 0}, /* to say why not */
+    OPTIONS_END,
+};
 static const struct args_option completion_options[] = {OPTIONS_END};
 
 static const struct args_verb verbs[] = {

@@ -138,15 +138,13 @@ static int render(const struct show *show, const struct wish *wish, const struct
 
 static int show_once(const struct show *show, const struct view *view, struct failure *f)
 {
-    struct place place;
     struct ask ask = {.socket = -1};
     struct wish wish = show->wish;
     char task[ID_TEXT_SIZE];
     struct state_query queries[VIEW_QUERIES_MAX] = {0};
     struct answer answers[VIEW_QUERIES_MAX];
 
-    int r = ask_find(show->dir, show->cluster, &place, f);
-    r = r == EXIT_DONE ? ask_open(&place, NULL, &ask, f) : r;
+    int r = ask_begin(&show->where, &ask, f);
     if (r == EXIT_DONE && show->last_job) {
         r = find_last_job(&ask, &wish.job, f);
     }
@@ -171,7 +169,7 @@ static int show_once(const struct show *show, const struct view *view, struct fa
             trim(&answers[i], i == 0 ? wish.limit : 0);
         }
         name_users(&answers[0]);
-        answers[0].cluster = text_or(answers[0].cluster, place.cluster);
+        answers[0].cluster = text_or(answers[0].cluster, ask.place.cluster);
         r = check_answer(&wish, &answers[0], f);
         /* Where one node of several does not answer, the others' rows are worth showing. */
         if (r == EXIT_DONE || count_rows(&answers[0]) != 0) {

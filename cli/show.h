@@ -8,7 +8,7 @@
 #include "cli/views.h"
 
 struct show {
-    const char *dir, *cluster; /* NULL: not given */
+    struct where where;
     struct wish wish;
     bool last_job; /* wish.job is the newest one's, to be asked for */
     bool json;

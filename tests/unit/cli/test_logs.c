@@ -78,7 +78,7 @@ static int captured(struct fake *f, struct logs logs, char out[4096])
 {
     f->answer = answer;
     fake_start(f, "head.sock", FAKE_ANSWERS);
-    logs.show.dir = f->dir;
+    logs.show.where.dir = f->dir;
     int status = fake_capture(run, &logs, out);
     fake_stop(f);
     return status;

@@ -59,7 +59,7 @@ static int run(void *arg)
 static int shown(struct fake *f, const struct view *view, struct show show, char out[4096])
 {
     struct job job = {show, view};
-    job.show.dir = f->dir;
+    job.show.where.dir = f->dir;
     f->answer = answer;
     fake_start(f, "head.sock", FAKE_ANSWERS);
     int status = fake_capture(run, &job, out);
