@@ -22,13 +22,35 @@ void objects_init(struct objects *o)
     o->mask = BUCKETS - 1;
 }
 
+struct shared_failure {
+    uint64_t users;
+    struct failure failure;
+};
+
+/* What stands behind a text's end does not count. */
+static bool failure_equal(const struct failure *a, const struct failure *b)
+{
+    return a->code == b->code && a->app_code == b->app_code && a->signal == b->signal &&
+           a->exit_code == b->exit_code && a->attempts == b->attempts && a->depth == b->depth &&
+           strcmp(a->task, b->task) == 0 && strcmp(a->node, b->node) == 0 &&
+           strcmp(a->message, b->message) == 0;
+}
+
+static void failure_unuse(const struct failure *f)
+{
+    struct shared_failure *shared = container_of(f, struct shared_failure, failure);
+    if (--shared->users == 0) {
+        free(shared);
+    }
+}
+
 static void drop_content(struct slot *s)
 {
     if (s->kind != SLOT_OBJECT) {
         return;
     }
     if (s->state == OBJECT_ERROR) {
-        free(s->failure);
+        failure_unuse(s->failure);
     } else if (s->state == OBJECT_VALUE && s->size > VALUE_SMALL) {
         free(s->data);
     }
@@ -78,6 +100,9 @@ void objects_fini(struct objects *o)
             }
             chunk_free(o, c);
         }
+    }
+    if (o->last_failure != NULL) {
+        failure_unuse(&o->last_failure->failure);
     }
     free(o->chunks);
     free(o->buckets);
@@ -306,8 +331,18 @@ void object_set_ready(struct objects *o, struct slot *s, uint32_t size)
 void object_set_error(struct objects *o, struct slot *s, const struct failure *f)
 {
     settle(o, s, OBJECT_ERROR);
-    s->failure = xmalloc(sizeof *f);
-    *s->failure = *f;
+    struct shared_failure *last = o->last_failure;
+    if (last == NULL || !failure_equal(&last->failure, f)) {
+        if (last != NULL) {
+            failure_unuse(&last->failure);
+        }
+        last = xmalloc(sizeof *last);
+        last->users = 1;
+        last->failure = *f;
+        o->last_failure = last;
+    }
+    last->users++;
+    s->failure = &last->failure;
 }
 
 struct bytes object_value(const struct slot *s)

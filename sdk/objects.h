@@ -29,9 +29,9 @@ struct slot {
     uint64_t serial;     /* of its reference; 0: it has none (any more) */
     struct object_id id; /* none: only this process knows it */
     union {
-        uint8_t small[VALUE_SMALL]; /* size <= VALUE_SMALL */
-        void *data;                 /* owned; 64-aligned */
-        struct failure *failure;    /* OBJECT_ERROR; owned */
+        uint8_t small[VALUE_SMALL];    /* size <= VALUE_SMALL */
+        void *data;                    /* owned; 64-aligned */
+        const struct failure *failure; /* OBJECT_ERROR; shared by equal ones */
     };
     uint32_t size;
     uint32_t chain;                  /* next in the bucket of its id, or free slot */
@@ -48,7 +48,8 @@ _Static_assert(sizeof(struct slot) == 64, "a reference costs 64 bytes");
 #define CHUNK_BITS  10u
 #define CHUNK_SLOTS (1u << CHUNK_BITS)
 
-struct chunk; /* objects.c */
+struct chunk;          /* objects.c */
+struct shared_failure; /* objects.c */
 
 struct objects {
     struct chunk **chunks;
@@ -57,11 +58,12 @@ struct objects {
     uint32_t spare;    /* empty chunks that are kept */
     uint32_t *buckets; /* of ids; slot numbers, 0: end */
     uint32_t mask;
-    size_t indexed;         /* objects with an id */
-    size_t used;            /* slots */
-    uint64_t settled_count; /* how many were settled since the start */
-    size_t unsettled;       /* indexed objects whose end is not known here */
-    uint64_t serial;        /* the last given out; survives objects_fini */
+    size_t indexed;                      /* objects with an id */
+    size_t used;                         /* slots */
+    struct shared_failure *last_failure; /* many objects fail of one cause */
+    uint64_t settled_count;              /* how many were settled since the start */
+    size_t unsettled;                    /* indexed objects whose end is not known here */
+    uint64_t serial;                     /* the last given out; survives objects_fini */
 };
 
 void objects_init(struct objects *o);

@@ -178,6 +178,20 @@ static void test_states(void **state)
     failure_set(&f, CODE_FAILED, "so");
     object_set_error(&o, slot_at(&o, number), &f);
     assert_string_equal(slot_at(&o, number)->failure->message, "so");
+    const struct failure *first = slot_at(&o, number)->failure;
+    uint32_t again;
+    make(3, &again);
+    failure_set(&f, CODE_FAILED, "so");
+    object_set_error(&o, slot_at(&o, again), &f);
+    assert_ptr_equal(slot_at(&o, again)->failure, first); /* equal ones are kept once */
+    struct object_id id;
+    assert_true(objects_release(&o, slot_at(&o, number), number, &id));
+    assert_string_equal(slot_at(&o, again)->failure->message, "so");
+    failure_set(&f, CODE_FAILED, "otherwise");
+    make(4, &number);
+    object_set_error(&o, slot_at(&o, number), &f);
+    assert_string_equal(slot_at(&o, again)->failure->message, "so");
+    assert_string_equal(slot_at(&o, number)->failure->message, "otherwise");
 }
 
 int main(void)
