@@ -7,9 +7,9 @@
 
 #include "common/base.h"
 
-/* In the child: 0, and *ret_report is the pipe for daemon_report; the child leads a session and has
- * no descriptor of the caller but 0 to 2 and `keep` (-1: none). In the parent: does not return; it
- * exits as the child reported. -errno: there is no child. */
+/* In the child: 0, and *ret_report is the pipe for daemon_report; the child leads a process group
+ * and has no descriptor of the caller but 0 to 2 and `keep` (-1: none). In the parent: does not
+ * return; it exits as the child reported. -errno: there is no child. */
 int daemon_begin(int keep, int *ret_report) MUST_CHECK;
 /* The one word: printed on standard output when `exit_status` is 0, else on standard error. Closes
  * the pipe. */

@@ -57,6 +57,20 @@ static void test_a_long_yield_ends_the_polling_for_a_while(void **state)
     assert_true(p.sleep_until_ns > before + NS_PER_MS);
 }
 
+static void test_long_yields_in_a_row_make_longer_pauses(void **state)
+{
+    struct patience p = {0};
+    struct countdown c = {.ready_at = INT32_MAX};
+    for (uint64_t pause_ns = NS_PER_MS; pause_ns <= 32 * NS_PER_MS; pause_ns *= 2) {
+        p.sleep_until_ns = p.pause_ns != 0 ? clock_now_ns() : 0; /* the pause is just over */
+        assert_false(patience_poll(&p, is_ready_slowly, &c));
+        assert_int_equal(p.pause_ns, MIN_OF(pause_ns, 16 * NS_PER_MS));
+    }
+    p.sleep_until_ns = 1; /* over for long */
+    assert_false(patience_poll(&p, is_ready_slowly, &c));
+    assert_int_equal(p.pause_ns, NS_PER_MS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -64,6 +78,7 @@ int main(void)
         cmocka_unit_test(test_patience_ends),
         cmocka_unit_test(test_no_polling_before_the_mark),
         cmocka_unit_test(test_a_long_yield_ends_the_polling_for_a_while),
+        cmocka_unit_test(test_long_yields_in_a_row_make_longer_pauses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
