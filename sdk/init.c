@@ -267,6 +267,16 @@ static void prepare(void)
     link_init(&runtime.link, &runtime.lock, take, NULL);
 }
 
+/* Once, and only to a person: a program that looked for a cluster and found none. */
+static void tell_alone(void)
+{
+    if (isatty(STDERR_FILENO) == 1) {
+        double cpus = drt_total("CPU");
+        fprintf(stderr, "drt: no cluster here; running on this machine alone (%g CPU%s)\n", cpus,
+                cpus == 1 ? "" : "s");
+    }
+}
+
 static int init(const struct drt_config *config)
 {
     int mode, worker = worker_fd();
@@ -286,12 +296,16 @@ static int init(const struct drt_config *config)
         return r;
     }
     prepare();
+    int asked = mode;
     r = start(config, &mode);
     if (r != 0) {
         objects_fini(&runtime.objects);
         return r;
     }
     atomic_store(&runtime.mode, mode);
+    if (asked == DRT_MODE_AUTO && mode == DRT_MODE_LOCAL) {
+        tell_alone();
+    }
     return 0;
 }
 

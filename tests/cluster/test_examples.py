@@ -54,7 +54,9 @@ def test_a_private_cluster_leaves_nothing(cluster):
 def test_without_a_cluster_programs_run_alone(cluster):
     del cluster.env["DRT_MODE"]
     r = cluster.run(cluster.example("pi"), check=0)
-    assert "pi is about 3.14" in r.stdout
+    assert "pi is about 3.14" in r.stdout and r.stderr == ""
+    r = cluster.run("script", "-qec", cluster.example("pi"), "/dev/null", check=0)
+    assert r.stdout.count("drt: no cluster here; running on this machine alone (") == 1
 
 
 def test_without_a_mode_programs_find_the_cluster(cluster):

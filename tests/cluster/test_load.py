@@ -40,6 +40,16 @@ def test_a_full_queue(cluster):
     assert 8 <= int(found.group(1)) <= 256
 
 
+def test_submit_waits_while_the_queue_is_full(cluster):
+    cluster.start_head()
+    cluster.join("n1", "--memory", "256M")
+    out = cluster.run(cluster.program("limits"), "flood", check=0).stdout
+    assert out == "500 MiB\n"
+    with open(f"/proc/{cluster.node_pid()}/status") as f:
+        peak_kib = next(int(line.split()[1]) for line in f if line.startswith("VmHWM"))
+    assert peak_kib < 160 * 1024, f"{peak_kib} KiB, with 64 MiB of credit"
+
+
 def test_what_no_node_has(cluster):
     cluster.up()
     out = cluster.run(cluster.program("limits"), "impossible", check=0).stdout.splitlines()

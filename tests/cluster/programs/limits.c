@@ -1,6 +1,7 @@
 /*
  * limits large: values above what a value may be; prints the codes.
  * limits full: holds objects until there is no more credit, gives them back, and goes on.
+ * limits flood: submits more bytes than it has credit for; submit waits, and all goes well.
  * limits impossible: asks for what no node has.
  */
 #include <drt/drt.h>
@@ -8,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MIB = 1 << 20, PIECE = 512 << 10, MOST = 4096 };
+enum { MIB = 1 << 20, PIECE = 512 << 10, MOST = 4096, FLOOD = 1000 };
 
 DRT_TASK(length_of, call, DRT_BYTES)
 {
@@ -76,6 +77,28 @@ static int try_full(void)
     return 0;
 }
 
+static int try_flood(void)
+{
+    static struct drt_ref refs[FLOOD];
+    void *data = calloc(1, PIECE);
+    int64_t total = 0;
+    if (data == NULL) {
+        return 1;
+    }
+    for (int i = 0; i < FLOOD; i++) {
+        refs[i] = drt_submit(length_of, drt_bytes(data, PIECE));
+    }
+    for (int i = 0; i < FLOOD; i++) {
+        int64_t length;
+        drt_check(drt_get_i64(refs[i], &length));
+        total += length;
+    }
+    printf("%lld MiB\n", (long long)(total >> 20));
+    drt_release_all(refs, FLOOD);
+    free(data);
+    return 0;
+}
+
 static int try_impossible(void)
 {
     report("resource", drt_submit(length_of, drt_bytes("", 0),
@@ -93,6 +116,8 @@ int main(int argc, char **argv)
         status = try_large();
     } else if (strcmp(what, "full") == 0) {
         status = try_full();
+    } else if (strcmp(what, "flood") == 0) {
+        status = try_flood();
     } else if (strcmp(what, "impossible") == 0) {
         status = try_impossible();
     }
