@@ -20,7 +20,7 @@ static struct shape *shape_ref(struct raylet_core *c, const struct resource_set 
     return s;
 }
 
-static void shape_unref(struct raylet_core *c, struct shape *s)
+void shape_unuse(struct raylet_core *c, struct shape *s)
 {
     if (--s->refs == 0) {
         HASH_DEL(c->shapes, s);
@@ -36,7 +36,7 @@ static void decl_free(struct raylet_core *c, struct class_decl *d)
     if (d->last != NULL) {
         class_unuse(c, d->last);
     }
-    shape_unref(c, d->shape);
+    shape_unuse(c, d->shape);
     free(d->function);
     free(d->node);
     free(d->labels);
@@ -126,7 +126,7 @@ void pool_unuse(struct raylet_core *c, struct pool *p)
     if (--p->classes == 0) {
         ASSERT(list_is_empty(&p->leased));
         HASH_DEL(p->job->pools, p);
-        shape_unref(c, p->shape);
+        shape_unuse(c, p->shape);
         free(p);
     }
 }

@@ -16,6 +16,7 @@ void class_forget_decls(struct raylet_core *c, struct client *client);
 struct class_ *class_use(struct raylet_core *c, struct client *client, struct class_decl *decl,
                          uint32_t depth);
 void class_unuse(struct raylet_core *c, struct class_ *k);
+void shape_unuse(struct raylet_core *c, struct shape *s);
 /* A lease keeps its pool. */
 void pool_unuse(struct raylet_core *c, struct pool *p);
 

@@ -180,7 +180,7 @@ static void feasible_answer(struct raylet_core *c, const struct cluster_feasible
             text_copy(s->error->failure.node, sizeof s->error->failure.node, c->node_name);
             s->refs++;
             fail_shape(c, s);
-            s->refs--; /* the class declarations of live clients hold it */
+            shape_unuse(c, s); /* those that failed may have been its last */
         }
         return;
     }

@@ -103,7 +103,7 @@ void job_say_all(struct raylet_core *c)
     LIST_FOREACH(at, &c->jobs)
     {
         struct job *job = list_entry(at, struct job, link);
-        if (job->number == 0) {
+        if (job->number == 0 && !job->refused) {
             say_new(c, job);
         } else if (job->state == JOB_ENDED_UNSAID) {
             say_end(c, job);
@@ -131,24 +131,34 @@ static void refuse(struct raylet_core *c, struct client *client, const struct fa
     client->state = CLIENT_REFUSED;
 }
 
+static void refused(struct raylet_core *c, struct job *job, const struct failure *f)
+{
+    job->refused = true;
+    if (job->state == JOB_ENDED_UNSAID) {
+        job_free(c, job); /* its driver went before; nobody else asks */
+    } else if (job->driver != NULL) {
+        refuse(c, job->driver, f);
+    }
+}
+
 void job_added(struct raylet_core *c, const struct cluster_job_added *m)
 {
     LIST_FOREACH(at, &c->jobs)
     {
         struct job *job = list_entry(at, struct job, link);
-        if (job->key != m->key || job->number != 0) {
+        if (job->key != m->key || job->number != 0 || job->refused) {
             continue;
         }
         if (m->failure.code != 0) {
-            if (job->driver != NULL) {
-                refuse(c, job->driver, &m->failure);
-            }
+            refused(c, job, &m->failure);
             return;
         }
         job->number = m->job;
         if (job->state == JOB_ASKED) {
             job_enter(job, JOB_LIVE);
-            welcome(c, job->driver);
+            if (job->driver->state == CLIENT_ASKED) { /* else it broke a rule meanwhile */
+                welcome(c, job->driver);
+            }
         } else if (job->state == JOB_ENDED_UNSAID) {
             say_end(c, job); /* its driver went before the head knew it */
         }
@@ -299,7 +309,9 @@ bool job_work(struct raylet_core *c)
         }
         job_enter(job, JOB_ENDED_UNSAID);
         core_timer_disarm(c, &job->timer);
-        if (job->number != 0 && c->head_state == HEAD_JOINED) {
+        if (job->refused) {
+            job_free(c, job); /* the head never knew it */
+        } else if (job->number != 0 && c->head_state == HEAD_JOINED) {
             say_end(c, job);
         }
     }

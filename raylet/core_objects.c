@@ -252,6 +252,10 @@ static struct watcher *add_watcher(struct raylet_core *c, struct object *o, enum
     w->kind = kind;
     w->flags = 0;
     w->next = o->watchers; /* the newest first; turned round when it settles */
+    w->at = &o->watchers;
+    if (w->next != NULL) {
+        w->next->at = &w->next;
+    }
     o->watchers = w;
     return w;
 }
@@ -267,28 +271,37 @@ void object_ask(struct raylet_core *c, struct object *o, struct client *client, 
     w->client = client->number;
 }
 
-void object_need(struct raylet_core *c, struct object *o, struct task *task)
+struct watcher *object_need(struct raylet_core *c, struct object *o, struct task *task)
 {
-    add_watcher(c, o, WATCH_NEED)->task = task;
+    struct watcher *w = add_watcher(c, o, WATCH_NEED);
+
+    w->task = task;
+    return w;
 }
 
-static void remove_watcher(struct raylet_core *c, struct object *o, enum watcher_kind kind,
-                           const void *who)
+static void remove_watcher(struct raylet_core *c, struct watcher *w)
 {
-    for (struct watcher **at = &o->watchers; *at != NULL; at = &(*at)->next) {
-        struct watcher *w = *at;
-        if (w->kind == kind &&
-            (kind == WATCH_NEED ? (const void *)w->task : (const void *)w->object) == who) {
-            *at = w->next;
-            slab_free(&c->watcher_slab, w);
-            return;
+    *w->at = w->next;
+    if (w->next != NULL) {
+        w->next->at = w->at;
+    }
+    slab_free(&c->watcher_slab, w);
+}
+
+void object_unneed(struct raylet_core *c, struct watcher *w)
+{
+    remove_watcher(c, w);
+}
+
+static void unfollow(struct raylet_core *c, struct object *o)
+{
+    for (struct watcher *w = o->alias->watchers; w != NULL; w = w->next) {
+        if (w->kind == WATCH_ALIAS && w->object == o) {
+            remove_watcher(c, w);
+            break;
         }
     }
-}
-
-void object_unneed(struct raylet_core *c, struct object *o, struct task *task)
-{
-    remove_watcher(c, o, WATCH_NEED, task);
+    o->following = false;
 }
 
 static struct watcher *turn_round(struct watcher *w)
@@ -402,8 +415,7 @@ void object_settle_error(struct raylet_core *c, struct object *o, struct object_
 {
     ASSERT(o->state == OBJECT_PENDING);
     if (o->following) {
-        remove_watcher(c, o->alias, WATCH_ALIAS, o);
-        o->following = false;
+        unfollow(c, o);
     }
     o->state = OBJECT_ERROR;
     o->error = error_ref(error);

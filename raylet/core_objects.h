@@ -33,9 +33,9 @@ void object_ask(struct raylet_core *c, struct object *o, struct client *client, 
 /* An answer for an id that names nothing that this client may see. */
 void object_answer_missing(struct raylet_core *c, struct client *client, struct object_id id,
                            const char *why);
-/* A pending object that this task needs; and no longer. */
-void object_need(struct raylet_core *c, struct object *o, struct task *task);
-void object_unneed(struct raylet_core *c, struct object *o, struct task *task);
+/* A pending object that this task needs; and no longer, with what object_need returned. */
+struct watcher *object_need(struct raylet_core *c, struct object *o, struct task *task);
+void object_unneed(struct raylet_core *c, struct watcher *w);
 
 void object_hold(struct object *o);
 void object_unhold(struct raylet_core *c, struct object *o);  /* may free it */

@@ -178,6 +178,7 @@ struct task *worker_take(struct raylet_core *c, struct worker *w, uint32_t index
     }
     w->order_first = (uint8_t)((w->order_first + 1) % LOCAL_CLAIMS);
     w->placed--;
+    w->weight -= task_weight(t);
     w->slots[index] = NULL;
     w->free_slots[index / 64] |= 1ull << (index % 64);
     worker_report(c, w);
@@ -231,6 +232,7 @@ static void place(struct raylet_core *c, struct worker *w, struct task *t)
     }
     w->free_slots[index / 64] &= ~(1ull << (index % 64));
     w->slots[index] = t;
+    w->weight += task_weight(t);
     w->order[(w->order_first + w->placed) % LOCAL_CLAIMS] = (uint8_t)index;
     if (w->placed++ == 0) {
         w->mark_ns = c->now_ns;
@@ -261,11 +263,16 @@ static bool must_yield(const struct class_ *k, uint32_t stuck_above, uint64_t le
     return stuck_above + k->level->stuck > p->stuck && least_used_ns + SLICE_NS < p->used_ns;
 }
 
+static bool has_room(const struct worker *w, uint32_t prefill)
+{
+    return w->placed < prefill && w->weight < PREFILL_BYTES_MAX;
+}
+
 /* It takes more: it is not waiting for answers, being stopped, or held up by a body that runs long.
  */
 static bool is_open(const struct raylet_core *c, const struct worker *w, uint32_t prefill)
 {
-    return w->state == WORKER_LEASED && w->client != NULL && w->placed < prefill &&
+    return w->state == WORKER_LEASED && w->client != NULL && has_room(w, prefill) &&
            w->taking_back == 0 && !w->stopping &&
            (w->placed == 0 || c->now_ns - w->mark_ns < LONG_NS);
 }
@@ -392,7 +399,7 @@ static bool serve(struct raylet_core *c, struct class_ *k, uint32_t stuck_above,
     struct worker *w = NULL;
 
     while (left > 0 && k->queued > 0) {
-        if (w == NULL || w->placed >= prefill) {
+        if (w == NULL || !has_room(w, prefill)) {
             w = may_top_up ? open_lease(c, k, prefill) : NULL;
         }
         if (w == NULL) {
@@ -609,7 +616,7 @@ static void look_for_long_ones(struct raylet_core *c)
     LIST_FOREACH(at, &c->workers)
     {
         struct worker *w = list_entry(at, struct worker, link);
-        if (w->placed < 2 || w->state != WORKER_LEASED) {
+        if (w->placed < 2 || w->state != WORKER_LEASED || w->client == NULL) {
             continue;
         }
         if (w->taking_back == 0 && c->now_ns - w->mark_ns >= LONG_NS) {

@@ -21,6 +21,7 @@
 #define PREFILL_MAX        64u
 #define PREFILL_SHARED_MAX 16u /* while several classes wait */
 #define PREFILL_AHEAD_NS   (200 * NS_PER_US)
+#define PREFILL_BYTES_MAX  (1u << 20)
 #define TURN_TASKS         8u
 #define HISTORY_DONE       10000u
 #define HISTORY_FAILED     1000u
@@ -49,8 +50,8 @@ enum object_state { OBJECT_PENDING = 0, OBJECT_VALUE, OBJECT_ERROR, OBJECT_ALIAS
 
 enum watcher_kind { WATCH_GET = 1, WATCH_NEED = 2, WATCH_ALIAS = 3 };
 
-struct watcher { /* who wants to know when an object settles */
-    struct watcher *next;
+struct watcher {                /* who wants to know when an object settles */
+    struct watcher *next, **at; /* at: what points at it, so that it is taken out at once */
     uint32_t kind;
     uint32_t flags; /* WATCH_GET: enum local_get_flags */
     union {
@@ -146,6 +147,7 @@ struct job {
     uint64_t started_unix_ms;
     struct client *driver; /* NULL once it went */
     bool said_goodbye;
+    bool refused;                       /* by the head, which never gives it a number */
     uint32_t program;                   /* handle; 0 until hashed */
     struct object_error *program_error; /* it cannot be run: every task of the job fails so */
     uint32_t failed_starts;             /* workers in a row that ended before their OPEN */
@@ -236,10 +238,16 @@ enum task_state {
     TASK_SETTLED
 };
 
+struct need {
+    struct object *object;   /* held */
+    struct watcher *watcher; /* of the object, until it is settled */
+};
+
 struct task_extra { /* what most tasks do not have */
     struct task *task;
-    struct object **needs; /* held */
+    struct need *needs;
     uint32_t need_count;
+    uint32_t need_bytes;  /* of their values in a RUN, once all are there */
     struct object **refs; /* held */
     uint32_t ref_count;
     char *name;
@@ -273,6 +281,12 @@ struct task {
     uint8_t stop;  /* ABANDONED: enum stop_how, if the body has begun */
 };
 
+/* Bytes that its RUN takes in a worker's ring, roughly. */
+static inline uint32_t task_weight(const struct task *t)
+{
+    return t->payload_size + (t->extra == NULL ? 0 : t->extra->need_bytes);
+}
+
 /* ---- workers ---- */
 
 enum worker_state {
@@ -300,6 +314,7 @@ struct worker {
     uint8_t order_first;
     uint32_t generation;
     uint32_t placed;           /* slots in use */
+    uint32_t weight;           /* bytes of the tasks in them */
     uint32_t taking_back;      /* TAKE_BACKs without an answer */
     uint64_t free_slots[2];    /* bit set */
     uint64_t mark_ns;          /* since when the first in order runs, as far as we know */

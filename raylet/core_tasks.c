@@ -9,6 +9,7 @@
 #define BACKOFF_DEFAULT_NS (100 * NS_PER_MS)
 #define BACKOFF_MAX_NS     (60 * NS_PER_S)
 #define CREDIT_SLACK       (1u << 20) /* the client's count and ours differ by what is under way */
+#define ARGUMENTS_MAX      (MESSAGE_MAX - MESSAGE_META_MAX)
 
 /* ---- state ---- */
 
@@ -88,10 +89,10 @@ static void extra_free(struct raylet_core *c, struct task *t)
     struct task_extra *x = t->extra;
 
     for (uint32_t i = 0; i < x->need_count; i++) {
-        if (!object_is_settled(x->needs[i])) {
-            object_unneed(c, x->needs[i], t);
+        if (!object_is_settled(x->needs[i].object)) {
+            object_unneed(c, x->needs[i].watcher);
         }
-        object_unhold(c, x->needs[i]);
+        object_unhold(c, x->needs[i].object);
     }
     for (uint32_t i = 0; i < x->ref_count; i++) {
         object_unhold(c, x->refs[i]);
@@ -191,6 +192,20 @@ static void settle_error(struct raylet_core *c, struct task *t, uint32_t worker,
     t->first = NULL;
 }
 
+/* If its body has begun, the answer stops it as t->stop says. */
+static void ask_back(struct raylet_core *c, struct task *t)
+{
+    struct worker *w = t->worker;
+
+    if (w->client != NULL) { /* else its process is gone, and its exit will say the rest */
+        struct raylet_effect *e = core_effect(c, EFFECT_TAKE_BACK);
+        e->worker = w->number;
+        e->client = w->client->number;
+        e->slot = t->slot;
+        w->taking_back++;
+    }
+}
+
 void task_fail(struct raylet_core *c, struct task *t, struct object_error *error)
 {
     if (t->state == TASK_ABANDONED) {
@@ -208,13 +223,7 @@ void task_fail(struct raylet_core *c, struct task *t, struct object_error *error
     if (t->extra != NULL) {
         core_timer_disarm(c, &t->extra->deadline_timer);
     }
-    if (t->worker->client != NULL) { /* else its process is gone, and its exit will say the rest */
-        struct raylet_effect *e = core_effect(c, EFFECT_TAKE_BACK);
-        e->worker = t->worker->number;
-        e->client = t->worker->client->number;
-        e->slot = t->slot;
-        t->worker->taking_back++;
-    }
+    ask_back(c, t);
 }
 
 static void fail_with(struct raylet_core *c, struct task *t, int code, const char *message)
@@ -269,36 +278,57 @@ static struct task *parent_of(struct client *client, const struct local_submit *
     return w->slots[m->parent_slot - 1];
 }
 
-/* Holds what it needs and was given. An error if one is not there, not this job's, or failed. */
-static struct object_error *take_objects(struct raylet_core *c, struct task *t,
-                                         const struct client *client, const struct object_id *ids,
-                                         size_t count, bool needs)
+/* Held. An error if it is not there, or not this job's. */
+static struct object_error *take_object(struct raylet_core *c, const struct task *t,
+                                        struct object_id id, struct object **ret)
+{
+    struct object *o = object_find(c, id);
+
+    if (o == NULL || o->owner->job != t->class_->job) {
+        char text[ID_TEXT_SIZE];
+        return error_make(c, CODE_NOT_FOUND, task_function(t),
+                          "its argument %s is not held by this program: it was released",
+                          object_id_format(id, text));
+    }
+    object_hold(o);
+    *ret = o;
+    return NULL;
+}
+
+static struct object_error *take_needs(struct raylet_core *c, struct task *t,
+                                       const struct local_submit *m)
 {
     struct task_extra *x = extra_of(t);
-    struct object **list = xmalloc(count * sizeof(struct object *));
-    uint32_t *used = needs ? &x->need_count : &x->ref_count;
+    struct object_error *e = NULL;
 
-    if (needs) {
-        x->needs = list;
-    } else {
-        x->refs = list;
-    }
-    for (size_t i = 0; i < count; i++) {
-        struct object *o = object_find(c, ids[i]);
-        if (o == NULL || o->owner->job != client->job) {
-            char text[ID_TEXT_SIZE];
-            return error_make(c, CODE_NOT_FOUND, task_function(t),
-                              "its argument %s is not held by this program: it was released",
-                              object_id_format(ids[i], text));
+    x->needs = xcalloc(m->need_count, sizeof *x->needs);
+    for (size_t i = 0; i < m->need_count && e == NULL; i++) {
+        struct need *n = &x->needs[i];
+        e = take_object(c, t, m->needs[i], &n->object);
+        if (e != NULL) {
+            break;
         }
-        object_hold(o);
-        list[(*used)++] = o;
-        if (needs && !object_is_settled(o)) {
-            object_need(c, o, t);
+        x->need_count++;
+        if (!object_is_settled(n->object)) {
+            n->watcher = object_need(c, n->object, t);
             t->needs_missing++;
         }
     }
-    return NULL;
+    return e;
+}
+
+static struct object_error *take_refs(struct raylet_core *c, struct task *t,
+                                      const struct local_submit *m)
+{
+    struct task_extra *x = extra_of(t);
+    struct object_error *e = NULL;
+
+    x->refs = xcalloc(m->ref_count, sizeof(struct object *));
+    for (size_t i = 0; i < m->ref_count && e == NULL; i++) {
+        e = take_object(c, t, m->refs[i], &x->refs[i]);
+        x->ref_count += e == NULL;
+    }
+    return e;
 }
 
 static struct object_error *failed_need(struct task *t)
@@ -306,8 +336,8 @@ static struct object_error *failed_need(struct task *t)
     struct task_extra *x = t->extra;
 
     for (uint32_t i = 0; x != NULL && i < x->need_count; i++) {
-        if (object_is_settled(x->needs[i])) {
-            const struct object *root = object_root(x->needs[i]);
+        if (object_is_settled(x->needs[i].object)) {
+            const struct object *root = object_root(x->needs[i].object);
             if (root->state == OBJECT_ERROR) {
                 return error_deeper(root->error);
             }
@@ -367,18 +397,54 @@ static struct task *task_new(struct raylet_core *c, struct client *client,
     return t;
 }
 
+/* All its arguments, which one message takes to a worker. */
+static size_t weigh(struct task *t)
+{
+    struct task_extra *x = t->extra;
+    size_t bytes = 0;
+
+    for (uint32_t i = 0; x != NULL && i < x->need_count; i++) {
+        bytes += align_up(object_root(x->needs[i].object)->size, 64);
+    }
+    if (x != NULL) {
+        x->need_bytes = (uint32_t)MIN_OF(bytes, UINT32_MAX / 2);
+    }
+    return bytes + t->payload_size;
+}
+
+/* Why a task that has its arguments can never run; NULL: it can. */
+static struct object_error *never(struct raylet_core *c, struct task *t)
+{
+    const struct job *job = t->class_->job;
+    const struct shape *shape = t->class_->pool->shape;
+    const struct object_error *known = job->program_error;
+    size_t bytes = weigh(t);
+
+    if (known == NULL && shape->state == SHAPE_IMPOSSIBLE) {
+        known = shape->error;
+    }
+    if (known != NULL) {
+        struct object_error *e = error_new(&known->failure);
+        text_copy(e->failure.task, sizeof e->failure.task, task_function(t));
+        return e;
+    }
+    if (bytes > ARGUMENTS_MAX) {
+        return error_make(c, CODE_TOO_LARGE, task_function(t),
+                          "its arguments have %zu bytes together; at most %u pass: let several "
+                          "tasks take some of them each",
+                          bytes, ARGUMENTS_MAX);
+    }
+    return NULL;
+}
+
 /* It has its arguments: it may run, if it can at all. */
 static void become_ready(struct raylet_core *c, struct task *t)
 {
-    struct job *job = t->class_->job;
     struct shape *shape = t->class_->pool->shape;
+    struct object_error *e = never(c, t);
 
     list_unlink(&t->link);
-    if (job->program_error != NULL || shape->state == SHAPE_IMPOSSIBLE) {
-        struct object_error *e = job->program_error != NULL ? job->program_error : shape->error;
-        struct failure f = e->failure;
-        text_copy(f.task, sizeof f.task, task_function(t));
-        e = error_new(&f);
+    if (UNLIKELY(e != NULL)) {
         task_fail(c, t, e);
         error_unref(e);
         return;
@@ -407,16 +473,16 @@ static struct object_error *refusal(struct raylet_core *c, struct client *client
     return credit_error(c, client, function);
 }
 
-static void prepare(struct raylet_core *c, struct task *t, struct client *client,
-                    const struct local_submit *m, struct task *parent)
+static void prepare(struct raylet_core *c, struct task *t, const struct local_submit *m,
+                    struct task *parent)
 {
     struct object_error *e = NULL;
 
     if (m->need_count > 0) {
-        e = take_objects(c, t, client, m->needs, m->need_count, true);
+        e = take_needs(c, t, m);
     }
     if (e == NULL && m->ref_count > 0) {
-        e = take_objects(c, t, client, m->refs, m->ref_count, false);
+        e = take_refs(c, t, m);
     }
     if (e == NULL) {
         e = failed_need(t);
@@ -472,14 +538,14 @@ void task_submit(struct raylet_core *c, struct client *client, const struct loca
     fill_payload(t, payload);
     enter(c, t, TASK_WAITING);
     list_append(&client->job->waiting, &t->link);
-    prepare(c, t, client, m, parent);
+    prepare(c, t, m, parent);
 }
 
 void task_wake(struct raylet_core *c)
 {
     struct list *at;
 
-    while ((at = list_first(&c->woken)) != NULL) {
+    for (uint32_t i = 0; i < WORK_STEP && (at = list_first(&c->woken)) != NULL; i++) {
         struct task *t = list_entry(at, struct task, link);
         struct object_error *e = failed_need(t);
         list_unlink(&t->link);
@@ -509,7 +575,7 @@ static void add_values(struct raylet_core *c, struct task *t, struct local_msg *
     struct bytes *parts = arena_alloc(&c->arena, n * sizeof *parts);
 
     for (uint32_t i = 0; i < n; i++) {
-        parts[i] = object_bytes(object_root(t->extra->needs[i]));
+        parts[i] = object_bytes(object_root(t->extra->needs[i].object));
         sizes[i] = (uint32_t)parts[i].size;
     }
     m->run.need_sizes = sizes;
@@ -548,7 +614,7 @@ static void settle_return(struct raylet_core *c, struct task *t, struct object *
     struct object *target;
 
     o->task = NULL;
-    switch (r->state) {
+    switch (value.size > VALUE_MAX + VALUE_HEADER_ROOM ? RETURN_TOO_LARGE : r->state) {
     case RETURN_VALUE:
         o->charge = MIN_OF(t->charge, r->size);
         t->charge -= o->charge;
@@ -708,7 +774,10 @@ void task_attempt_died(struct raylet_core *c, struct task *t, const struct failu
 
 /* ---- cancel and time ---- */
 
-static void cancel_children(struct raylet_core *c, struct task *t, uint32_t flags, const char *why)
+static int stop_task(struct raylet_core *c, struct task *t, enum stop_how how, bool recursive,
+                     const char *why);
+
+static void stop_children(struct raylet_core *c, struct task *t, enum stop_how how, const char *why)
 {
     struct list *at;
 
@@ -716,22 +785,32 @@ static void cancel_children(struct raylet_core *c, struct task *t, uint32_t flag
         struct task_extra *child = list_entry(at, struct task_extra, siblings);
         list_unlink(at);
         child->parent = NULL;
-        (void)task_cancel(c, child->task, flags, why);
+        (void)stop_task(c, child->task, how, true, why);
     }
+}
+
+static int stop_task(struct raylet_core *c, struct task *t, enum stop_how how, bool recursive,
+                     const char *why)
+{
+    if (recursive) {
+        stop_children(c, t, how, why);
+    }
+    if (t->state == TASK_ABANDONED) {
+        if (how > t->stop) { /* it was asked more kindly before */
+            t->stop = how;
+            ask_back(c, t);
+        }
+        return CODE_DONE;
+    }
+    t->stop = how;
+    fail_with(c, t, CODE_CANCELLED, why);
+    return 0;
 }
 
 int task_cancel(struct raylet_core *c, struct task *t, uint32_t flags, const char *why)
 {
-    if (flags & CANCEL_RECURSIVE) {
-        cancel_children(c, t, flags, why);
-    }
-    if (t->state == TASK_ABANDONED) {
-        t->stop = flags & CANCEL_FORCE ? STOP_KILL : t->stop;
-        return CODE_DONE;
-    }
-    t->stop = flags & CANCEL_FORCE ? STOP_KILL : STOP_ASK;
-    fail_with(c, t, CODE_CANCELLED, why);
-    return 0;
+    return stop_task(c, t, flags & CANCEL_FORCE ? STOP_KILL : STOP_ASK,
+                     (flags & CANCEL_RECURSIVE) != 0, why);
 }
 
 void task_timer(struct raylet_core *c, struct core_timer *timer)
@@ -745,7 +824,7 @@ void task_timer(struct raylet_core *c, struct core_timer *timer)
     }
     x = container_of(timer, struct task_extra, deadline_timer);
     x->task->stop = STOP_SOON;
-    cancel_children(c, x->task, CANCEL_RECURSIVE, "the time of the task that submitted it ran out");
+    stop_children(c, x->task, STOP_SOON, "the time of the task that submitted it ran out");
     fail_with(c, x->task, CODE_DEADLINE,
               "it ran past its timeout, which counts from submit and spans all attempts");
 }

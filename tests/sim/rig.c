@@ -354,6 +354,10 @@ static void comes(struct rig *r, uint32_t client, const struct local_msg *m)
         }
         snprintf(r->reply_reason, sizeof r->reply_reason, "%s",
                  r->reply.task_count > 0 ? r->reply.tasks[0].reason : "");
+        snprintf(r->reply_name, sizeof r->reply_name, "%s",
+                 r->reply.task_count > 0 ? r->reply.tasks[0].name : "");
+        snprintf(r->reply_amount, sizeof r->reply_amount, "%s",
+                 r->reply.node_count > 0 ? r->reply.nodes[0].amounts[0].name : "");
         break;
     default:
         break;
@@ -441,7 +445,7 @@ static void effect(struct rig *r, const struct raylet_effect *e)
     case EFFECT_KILL:
         r->kills++;
         p = worker_of(r, e->worker);
-        if (p != NULL) {
+        if (p != NULL && !r->deaf) {
             exits(r, p, e->signal);
         }
         break;
@@ -546,7 +550,7 @@ struct object_id rig_submit(struct rig *r, struct rig_process *p, struct rig_tas
     m->submit.parent_slot = t.parent_slot;
     m->submit.timeout_ns = t.timeout_ns;
     m->submit.backoff_ns = t.backoff_ns;
-    m->submit.name = "";
+    m->submit.name = t.name == NULL ? "" : t.name;
     m->submit.needs = arena_copy(&r->arena, t.needs, t.need_count * sizeof *t.needs);
     m->submit.need_count = t.need_count;
     m->submit.refs = arena_copy(&r->arena, t.refs, t.ref_count * sizeof *t.refs);

@@ -61,6 +61,7 @@ struct rig {
     uint32_t impossible; /* FEASIBLE answered with no so many times */
     uint32_t joins, job_news, job_ends, spawns, kills, quits, program_loads, fences;
     bool spawn_fails, start_dies; /* workers cannot be started; end before their OPEN */
+    bool deaf;                    /* kills are not heard of */
     struct rig_process processes[RIG_PROCESSES];
     uint32_t process_count;   /* those above were never used */
     uint32_t turn;            /* of rig_ready_worker */
@@ -70,8 +71,9 @@ struct rig {
     uint32_t event_count;
     struct state_reply reply; /* the last; shallow, valid until the next step */
     char reply_line[512];
-    struct state_task reply_tasks[8]; /* the first of its rows, without their texts but ... */
-    char reply_reason[128];           /* ... the first one's */
+    struct state_task reply_tasks[8];      /* the first of its rows, without their texts but ... */
+    char reply_reason[128];                /* ... the first one's */
+    char reply_name[64], reply_amount[64]; /* of the first task; the first of the first node's */
 };
 
 struct rig_config {
@@ -117,6 +119,7 @@ struct rig_task {
     size_t need_count;
     const struct object_id *refs;
     size_t ref_count;
+    const char *name; /* NULL: none */
 };
 struct object_id rig_submit(struct rig *r, struct rig_process *p,
                             struct rig_task task); /* not yet stepped */

@@ -1,0 +1,367 @@
+/* The raylet's core where lives cross: ends in odd orders, sizes at their limits, long queues. */
+#include "tests/sim/rig.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+static const struct rig_class ONE_CPU = {.cpus_x10000 = 10000};
+
+static uint32_t code_of(struct rig *r, struct object_id id)
+{
+    const struct rig_value *v = rig_value(r, id);
+
+    assert_non_null(v);
+    assert_int_equal(v->answers, 1);
+    return v->state == VALUE_ERROR ? v->code : 0;
+}
+
+/* A raylet with 2 CPUs and 2 of "x", a driver, and a class of one CPU. */
+struct scene {
+    struct rig rig;
+    struct rig_process *driver;
+    uint32_t f;
+};
+
+static struct scene *begin(void)
+{
+    struct scene *s = xcalloc(1, sizeof *s);
+
+    rig_init(&s->rig, 2, "x", 2);
+    s->driver = rig_driver(&s->rig);
+    assert_true(s->driver->welcomed);
+    s->f = rig_class(&s->rig, s->driver, "f", ONE_CPU);
+    rig_settle(&s->rig);
+    return s;
+}
+
+static void end(struct scene *s)
+{
+    rig_fini(&s->rig);
+    free(s);
+}
+
+static struct object_id submit(struct scene *s, uint64_t payload)
+{
+    return rig_submit(&s->rig, s->driver,
+                      (struct rig_task){.class_number = s->f, .payload = payload});
+}
+
+/* The worker that has taken it. */
+static struct rig_process *claimed_by(struct scene *s, struct object_id id)
+{
+    for (uint32_t i = 0; i < s->rig.process_count; i++) {
+        struct rig_process *p = &s->rig.processes[i];
+        if (p->used && p->current.returns > 0 && object_id_equal(p->current.task, id)) {
+            return p;
+        }
+    }
+    struct rig_process *w = rig_ready_worker(&s->rig);
+    assert_non_null(w);
+    assert_true(rig_claim(&s->rig, w));
+    assert_true(object_id_equal(w->current.task, id));
+    return w;
+}
+
+static struct object_id put_bytes(struct scene *s, struct bytes value)
+{
+    struct object_id id = {s->rig.node, s->driver->client, s->driver->next_number++};
+    struct local_msg *m = rig_say(&s->rig, s->driver, LOCAL_PUT);
+
+    m->put.number = id.number;
+    m->payload = value;
+    return id;
+}
+
+static void a_result_larger_than_a_value_is_an_error(void **state)
+{
+    struct scene *s = begin();
+    struct object_id id = submit(s, 1);
+    static uint8_t large[VALUE_MAX + 8192];
+
+    rig_get(&s->rig, s->driver, id);
+    rig_settle(&s->rig);
+    struct rig_process *w = claimed_by(s, id);
+    struct local_return one = {.state = RETURN_VALUE, .size = sizeof large};
+    struct local_msg *m = rig_say(&s->rig, w, LOCAL_RESULT);
+    m->result.slot = w->current.slot;
+    m->result.message = "";
+    m->result.returns = &one;
+    m->result.return_count = 1;
+    m->payload = bytes_of(large, sizeof large);
+    w->current.returns = 0;
+    rig_settle(&s->rig);
+    assert_int_equal(code_of(&s->rig, id), CODE_TOO_LARGE);
+    end(s);
+}
+
+static void arguments_that_no_message_takes_are_an_error(void **state)
+{
+    struct scene *s = begin();
+    static uint8_t large[VALUE_MAX];
+    struct object_id needs[5], last = submit(s, 0);
+
+    for (int i = 0; i < 4; i++) {
+        needs[i] = put_bytes(s, bytes_of(large, sizeof large));
+    }
+    needs[4] = last;
+    struct object_id id =
+        rig_submit(&s->rig, s->driver,
+                   (struct rig_task){.class_number = s->f, .needs = needs, .need_count = 5});
+    rig_get(&s->rig, s->driver, id);
+    rig_run_all(&s->rig); /* the last of its arguments is one too much */
+    assert_int_equal(code_of(&s->rig, id), CODE_TOO_LARGE);
+    id = rig_submit(&s->rig, s->driver,
+                    (struct rig_task){.class_number = s->f, .needs = needs, .need_count = 3});
+    rig_get(&s->rig, s->driver, id);
+    assert_int_equal(rig_run_all(&s->rig), 1);
+    assert_int_equal(code_of(&s->rig, id), 0);
+    end(s);
+}
+
+static void large_arguments_are_not_sent_far_ahead(void **state)
+{
+    struct scene *s = begin();
+    static uint8_t large[VALUE_MAX];
+    struct object_id need;
+
+    for (int i = 0; i < 50; i++) {
+        submit(s, 0);
+    }
+    rig_run_all(&s->rig); /* f is short */
+    need = put_bytes(s, bytes_of(large, sizeof large));
+    for (int i = 0; i < 200; i++) {
+        rig_submit(&s->rig, s->driver,
+                   (struct rig_task){.class_number = s->f, .needs = &need, .need_count = 1});
+    }
+    rig_settle(&s->rig);
+    struct rig_process *w = rig_ready_worker(&s->rig);
+    assert_non_null(w);
+    assert_true(w->ring_count < 16); /* of 1 MiB each */
+    assert_int_equal(rig_run_all(&s->rig), 200);
+    end(s);
+}
+
+static void a_row_keeps_its_name_when_its_task_ends_in_the_same_turn(void **state)
+{
+    struct scene *s = begin();
+    struct rig_process *tool = rig_tool(&s->rig);
+    struct local_msg *m;
+    struct object_id id =
+        rig_submit(&s->rig, s->driver,
+                   (struct rig_task){.class_number = s->f, .name = "a name of some length"});
+
+    rig_settle(&s->rig);
+    m = rig_say(&s->rig, tool, LOCAL_QUERY);
+    m->query.request = 1;
+    m->query.query =
+        (struct state_query){.kind = STATE_TASKS, .id = "", .node = "", .state = "", .name = ""};
+    struct rig_process *w = claimed_by(s, id);
+    rig_return(&s->rig, w, 1);
+    rig_settle(&s->rig);
+    assert_int_equal(s->rig.reply.task_count, 1);
+    assert_string_equal(s->rig.reply_name, "a name of some length");
+    end(s);
+}
+
+static void amounts_keep_their_names_when_others_come_in_the_same_turn(void **state)
+{
+    struct scene *s = begin();
+    struct rig_process *tool = rig_tool(&s->rig);
+    struct local_msg *m = rig_say(&s->rig, tool, LOCAL_QUERY);
+    char names[16][8];
+
+    m->query.request = 1;
+    m->query.query =
+        (struct state_query){.kind = STATE_NODES, .id = "", .node = "", .state = "", .name = ""};
+    for (int i = 0; i < 16; i++) {
+        snprintf(names[i], sizeof names[i], "y%d", i);
+        rig_class(&s->rig, s->driver, "g",
+                  (struct rig_class){.custom = names[i], .custom_x10000 = 1});
+    }
+    rig_settle(&s->rig);
+    assert_string_equal(s->rig.reply_amount, "CPU");
+    end(s);
+}
+
+static void a_child_whose_parents_time_is_over_is_stopped_too(void **state)
+{
+    struct scene *s = begin();
+    struct object_id parent = rig_submit(
+        &s->rig, s->driver, (struct rig_task){.class_number = s->f, .timeout_ns = 50 * NS_PER_MS});
+
+    rig_settle(&s->rig);
+    struct rig_process *w = claimed_by(s, parent);
+    uint32_t g = rig_class(&s->rig, w, "g", ONE_CPU);
+    struct object_id child = rig_submit(
+        &s->rig, w,
+        (struct rig_task){.class_number = g, .parent_slot = 1 + claim_index(w->current.slot)});
+    rig_settle(&s->rig);
+    struct rig_process *v = claimed_by(s, child);
+    assert_ptr_not_equal(v, w);
+    rig_pass(&s->rig, 60 * NS_PER_MS);
+    assert_true(v->cancel[claim_index(v->current.slot)]);
+    rig_pass(&s->rig, 4 * NS_PER_S);
+    assert_false(w->alive);
+    assert_false(v->alive); /* it did not look at its flag either */
+    end(s);
+}
+
+static void a_forced_cancel_stops_a_child_that_was_only_asked_before(void **state)
+{
+    struct scene *s = begin();
+    struct object_id parent = submit(s, 1);
+
+    rig_settle(&s->rig);
+    struct rig_process *w = claimed_by(s, parent);
+    uint32_t g = rig_class(&s->rig, w, "g", ONE_CPU);
+    struct object_id child = rig_submit(
+        &s->rig, w,
+        (struct rig_task){.class_number = g, .parent_slot = 1 + claim_index(w->current.slot)});
+    rig_settle(&s->rig);
+    struct rig_process *v = claimed_by(s, child);
+    rig_cancel(&s->rig, w, child, CANCEL_ASK);
+    rig_settle(&s->rig);
+    assert_true(v->alive);
+    rig_cancel(&s->rig, s->driver, parent, CANCEL_FORCE | CANCEL_RECURSIVE);
+    rig_settle(&s->rig);
+    assert_false(w->alive);
+    assert_false(v->alive);
+    end(s);
+}
+
+static void a_shape_that_only_an_orphan_asks_for_is_forgotten_with_it(void **state)
+{
+    struct scene *s = begin();
+    struct object_id parent = submit(s, 1);
+    struct cluster_msg no = {.type = CLUSTER_FEASIBLE_ANSWER};
+
+    rig_get(&s->rig, s->driver, parent);
+    rig_settle(&s->rig);
+    struct rig_process *w = claimed_by(s, parent);
+    s->rig.head_answers = false;
+    uint32_t g =
+        rig_class(&s->rig, w, "g", (struct rig_class){.custom = "x", .custom_x10000 = 30000});
+    struct object_id child = rig_submit(
+        &s->rig, w,
+        (struct rig_task){.class_number = g, .parent_slot = 1 + claim_index(w->current.slot)});
+    rig_return_alias(&s->rig, w, child);
+    rig_release(&s->rig, w, child);
+    rig_settle(&s->rig);
+    rig_crash(&s->rig, w, SIGKILL); /* with it goes its declaration */
+    rig_settle(&s->rig);
+    no.feasible_answer.request = 1;
+    failure_set(&no.feasible_answer.failure, CODE_IMPOSSIBLE, "no node has that");
+    rig_head_says(&s->rig, &no);
+    s->rig.head_answers = true;
+    rig_settle(&s->rig);
+    assert_int_equal(code_of(&s->rig, parent), CODE_IMPOSSIBLE);
+    end(s); /* which asserts that no shape is left */
+}
+
+static void a_job_that_the_head_refused_is_forgotten(void **state)
+{
+    struct scene *s = begin();
+    struct raylet_counts counts;
+    struct cluster_msg no = {.type = CLUSTER_JOB_ADDED};
+
+    s->rig.head_answers = false;
+    struct rig_process *late = rig_driver(&s->rig);
+    no.job_added.key = late->client;
+    failure_set(&no.job_added.failure, CODE_FULL, "too many jobs");
+    rig_head_says(&s->rig, &no);
+    rig_settle(&s->rig);
+    assert_true(late->refused);
+    s->rig.head_answers = true;
+    rig_pass(&s->rig, NS_PER_S);
+    raylet_core_count(s->rig.core, &counts);
+    assert_int_equal(counts.jobs, 1);
+    uint32_t said = s->rig.job_news;
+    rig_head(&s->rig, false);
+    rig_head(&s->rig, true);
+    rig_settle(&s->rig);
+    assert_int_equal(s->rig.job_news, said); /* nobody wants it any more */
+    end(s);
+}
+
+static void a_worker_without_its_channel_is_asked_for_nothing(void **state)
+{
+    struct scene *s = begin();
+
+    for (int i = 0; i < 50; i++) {
+        submit(s, 0);
+    }
+    rig_run_all(&s->rig);
+    for (int i = 0; i < 50; i++) {
+        submit(s, 0);
+    }
+    rig_settle(&s->rig);
+    struct rig_process *w = rig_ready_worker(&s->rig);
+    assert_true(w->ring_count > 4);
+    assert_true(rig_claim(&s->rig, w));
+    s->rig.deaf = true; /* what is killed takes its time to die */
+    rig_event(&s->rig, EVENT_CLIENT_DOWN)->client = w->client;
+    rig_pass(&s->rig, 100 * NS_PER_MS);
+    s->rig.deaf = false;
+    rig_crash(&s->rig, w, SIGKILL);
+    rig_pass(&s->rig, NS_PER_S);
+    rig_run_all(&s->rig);
+    end(s);
+}
+
+/* Each is taken off the list of those that wait: where that is searched, this takes minutes. */
+static void many_that_wait_for_one_end_quickly(void **state)
+{
+    struct scene *s = begin();
+    struct raylet_counts counts;
+    const uint32_t count = 100000;
+    struct object_id root;
+    clock_t before;
+
+    submit(s, 1);
+    submit(s, 1);
+    root = submit(s, 1); /* of 2 CPUs there is none for it */
+    s->rig.check = false;
+    rig_settle(&s->rig);
+    for (uint32_t i = 0; i < count; i++) {
+        rig_submit(&s->rig, s->driver,
+                   (struct rig_task){.class_number = s->f, .needs = &root, .need_count = 1});
+        if (s->rig.event_count > 900) {
+            rig_settle(&s->rig);
+        }
+    }
+    rig_settle(&s->rig);
+    raylet_core_count(s->rig.core, &counts);
+    assert_int_equal(counts.waiting, count + 1);
+    before = clock();
+    rig_driver_end(&s->rig, s->driver, false);
+    rig_settle(&s->rig);
+    raylet_core_count(s->rig.core, &counts);
+    assert_int_equal(counts.waiting, 0);
+    assert_true(clock() - before < 3 * CLOCKS_PER_SEC);
+    end(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_result_larger_than_a_value_is_an_error),
+        cmocka_unit_test(arguments_that_no_message_takes_are_an_error),
+        cmocka_unit_test(large_arguments_are_not_sent_far_ahead),
+        cmocka_unit_test(a_row_keeps_its_name_when_its_task_ends_in_the_same_turn),
+        cmocka_unit_test(amounts_keep_their_names_when_others_come_in_the_same_turn),
+        cmocka_unit_test(a_child_whose_parents_time_is_over_is_stopped_too),
+        cmocka_unit_test(a_forced_cancel_stops_a_child_that_was_only_asked_before),
+        cmocka_unit_test(a_shape_that_only_an_orphan_asks_for_is_forgotten_with_it),
+        cmocka_unit_test(a_job_that_the_head_refused_is_forgotten),
+        cmocka_unit_test(a_worker_without_its_channel_is_asked_for_nothing),
+        cmocka_unit_test(many_that_wait_for_one_end_quickly),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
