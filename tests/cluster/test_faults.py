@@ -46,6 +46,28 @@ def test_workers_killed_many_times(cluster, held):
     assert h.child.returncode == 1
 
 
+def test_workers_killed_under_load(cluster):
+    """Whatever was in a dead worker's ring is run elsewhere, once for its result."""
+    cluster.up(cpus=3)
+    child = cluster.start(cluster.program("many"), 1000000)
+    killed = set()
+    while child.poll() is None and len(killed) < 30:
+        for pid in cluster.worker_pids("many"):
+            if pid not in killed and cluster.ask("status")["tasks"]["running"] > 0:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                    killed.add(pid)
+                except ProcessLookupError:
+                    pass
+    out, err = child.communicate(timeout=60)
+    assert child.returncode == 0 and out.startswith("right "), (out, err, cluster.logs())
+    assert killed
+    until("the job is done", lambda: cluster.ask("jobs", "last")[0]["state"] == "done")
+    job = cluster.ask("jobs", "last")[0]
+    assert job["tasks_done"] == 1000000 and job["tasks_failed"] == 0
+    until("its resources are back", lambda: cluster.ask("nodes")[0]["cpus_available"] == 3)
+
+
 def test_what_a_worker_started_ends_with_it(cluster):
     cluster.up()
     file = cluster.work / "pids"
