@@ -13,6 +13,10 @@ int complain(int status, const struct failure *f)
     memcpy(message, f->message, sizeof message);
     message[sizeof message - 1] = '\0';
     text_clean(message);
+    /* After "drt:" a sentence begins small; a name in capitals stays. */
+    if (message[0] >= 'A' && message[0] <= 'Z' && (message[1] < 'A' || message[1] > 'Z')) {
+        message[0] = (char)(message[0] - 'A' + 'a');
+    }
     fprintf(stderr, "drt: %s\n", message[0] != '\0' ? message : code_name(f->code));
     return status;
 }

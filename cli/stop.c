@@ -249,9 +249,22 @@ static int left_over(const struct daemon *d, struct failure *f)
     return EXIT_FAILED;
 }
 
+/* Whether the directory is this user's, or this user may do all. */
+static bool may_stop(const struct place *place)
+{
+    struct stat st;
+    return geteuid() == 0 || (stat(place->dir, &st) == 0 && st.st_uid == geteuid());
+}
+
 int stop_cluster(const struct place *place, uint64_t limit_ns, struct buffer *out,
                  struct failure *f)
 {
+    if (!may_stop(place)) {
+        failure_set(f, CODE_REFUSED,
+                    "%.300s belongs to another user. Only who started the cluster stops it.",
+                    place->dir);
+        return EXIT_REFUSED;
+    }
     struct daemon head;
     size_t count;
     int status = EXIT_DONE;
