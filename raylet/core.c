@@ -255,8 +255,12 @@ static void hold(struct raylet_core *c, struct client *client, const struct loca
 {
     for (size_t i = 0; i < m->id_count; i++) {
         struct object *o = object_find(c, m->ids[i]);
-        if (o != NULL && may_see(client, o) && o->owner != client &&
-            object_hold_foreign(c, client, o) != 0) {
+        if (o == NULL || !may_see(client, o)) {
+            continue;
+        }
+        if (o->owner == client) {
+            o->held = true; /* it had released it, and another task gave it back */
+        } else if (object_hold_foreign(c, client, o) != 0) {
             core_protocol_error(c, client, "it holds too many objects of others");
             return;
         }

@@ -594,6 +594,11 @@ void rig_release(struct rig *r, struct rig_process *p, struct object_id id)
     say_ids(r, p, LOCAL_RELEASE, id);
 }
 
+void rig_hold(struct rig *r, struct rig_process *p, struct object_id id)
+{
+    say_ids(r, p, LOCAL_HOLD, id);
+}
+
 void rig_cancel(struct rig *r, struct rig_process *p, struct object_id id, uint32_t flags)
 {
     struct local_msg *m = rig_say(r, p, LOCAL_CANCEL);

@@ -126,6 +126,7 @@ struct object_id rig_submit(struct rig *r, struct rig_process *p,
 struct object_id rig_put(struct rig *r, struct rig_process *p, uint64_t value);
 void rig_get(struct rig *r, struct rig_process *p, struct object_id id);
 void rig_release(struct rig *r, struct rig_process *p, struct object_id id);
+void rig_hold(struct rig *r, struct rig_process *p, struct object_id id);
 void rig_cancel(struct rig *r, struct rig_process *p, struct object_id id, uint32_t flags);
 void rig_query(struct rig *r, struct rig_process *p, struct state_query query);
 

@@ -15,7 +15,7 @@
 #define HEALED_UNTIL (240 * NS_PER_S)
 
 struct fault_counts {
-    uint64_t lossy, cuts, one_way_cuts, head_kills, node_kills, slow_disks;
+    uint64_t lossy, cuts, one_way_cuts, head_kills, node_kills, node_leaves, slow_disks;
 };
 
 struct sim {
@@ -96,6 +96,7 @@ enum fault_kind {
     FAULT_WEATHER,
     FAULT_DRIVER,
     FAULT_WORKER,
+    FAULT_LEAVE,
     FAULT_KINDS
 };
 
@@ -125,6 +126,10 @@ static void do_fault(struct sim *s, enum fault_kind kind)
     case FAULT_DRIVER:
         sim_node_crash_driver(s->nodes[i]);
         break;
+    case FAULT_LEAVE:
+        s->faults.node_leaves++;
+        sim_node_leave(s->nodes[i]);
+        break;
     default:
         sim_node_crash_worker(s->nodes[i]);
     }
@@ -136,7 +141,7 @@ static void fault(struct sim *s)
     static const enum fault_kind weighted[] = {
         FAULT_HEAD,    FAULT_NODE,    FAULT_CUT,    FAULT_CUT,    FAULT_DISK,
         FAULT_WEATHER, FAULT_WEATHER, FAULT_DRIVER, FAULT_WORKER, FAULT_WORKER,
-        FAULT_WORKER,  FAULT_WORKER,  FAULT_WORKER};
+        FAULT_WORKER,  FAULT_WORKER,  FAULT_WORKER, FAULT_LEAVE};
     uint64_t n = s->fault_count++;
 
     do_fault(s, n < FAULT_KINDS ? (enum fault_kind)n
@@ -316,13 +321,15 @@ static int run(uint64_t seed, bool quiet, uint64_t *ret_trace)
                (unsigned long long)s->steps, (unsigned long long)s->counts.tasks,
                (unsigned long long)s->counts.bodies, (unsigned long long)s->counts.values,
                (unsigned long long)s->counts.errors, (unsigned long long)check.jobs);
-        printf("  faults: head killed %llu, nodes %llu, workers %llu, drivers %llu; cuts %llu "
+        printf("  faults: head killed %llu, nodes %llu (told to leave %llu), workers %llu, drivers "
+               "%llu; cuts %llu "
                "(one-way %llu), slow disk %llu, "
                "bad weather %llu\n",
                (unsigned long long)s->faults.head_kills, (unsigned long long)s->faults.node_kills,
-               (unsigned long long)s->counts.crashes, (unsigned long long)s->counts.driver_crashes,
-               (unsigned long long)s->faults.cuts, (unsigned long long)s->faults.one_way_cuts,
-               (unsigned long long)s->faults.slow_disks, (unsigned long long)s->faults.lossy);
+               (unsigned long long)s->faults.node_leaves, (unsigned long long)s->counts.crashes,
+               (unsigned long long)s->counts.driver_crashes, (unsigned long long)s->faults.cuts,
+               (unsigned long long)s->faults.one_way_cuts, (unsigned long long)s->faults.slow_disks,
+               (unsigned long long)s->faults.lossy);
         printf("  packets: %llu sent, %llu lost, %llu doubled, %llu reordered; head: %llu records, "
                "%llu commits\n",
                (unsigned long long)net.sent, (unsigned long long)net.lost,

@@ -14,6 +14,8 @@
 #define DOES_FAIL     (1ull << 42) /* in its first attempt */
 #define TAKES_LONG    (1ull << 43)
 #define TAKES_NO_TIME (1ull << 44)
+#define RUNS_ONCE     (1ull << 45) /* at most, whatever happens */
+#define HEEDS_NOTHING (1ull << 46) /* a body that does not look whether it was cancelled */
 
 #define ASKED_MAX 256
 #define CHILDREN  3
@@ -28,7 +30,7 @@ struct asked {
 
 struct sim_driver {
     struct rig_process *process;
-    uint32_t classes[4];
+    uint32_t classes[5];
     uint32_t class_count;
     struct asked asked[ASKED_MAX];
     uint32_t count;
@@ -43,6 +45,7 @@ struct plan { /* what a worker's body does */
     struct object_id children[CHILDREN];
     uint64_t expected[CHILDREN];
     uint32_t child_count;
+    struct object_id held; /* of a driver's, perhaps of another job's; number 0: none */
     uint32_t class_number; /* of the worker's own declaration; 0: none yet */
 };
 
@@ -277,6 +280,7 @@ static uint64_t random_payload(struct rng *rng)
                : kind < 14 ? DOES_FAIL
                : kind < 16 ? TAKES_LONG
                            : 0;
+    payload |= rng_chance(rng, 0.1) ? HEEDS_NOTHING : 0;
     return kind >= 60 ? payload | TAKES_NO_TIME : payload;
 }
 
@@ -284,12 +288,15 @@ static void submit_one(struct sim_node *n, struct sim_driver *d)
 {
     struct rng *rng = n->config.rng;
     struct object_id needs[2];
-    struct rig_task t = {.class_number = d->classes[rng_below(rng, d->class_count)],
+    uint32_t class_count = d->class_count - !rng_chance(rng, 0.05); /* the last never fits */
+    struct object_id refs[1];
+    struct rig_task t = {.class_number = d->classes[rng_below(rng, class_count)],
                          .payload = random_payload(rng),
                          .returns = rng_chance(rng, 0.05) ? 3 : 1,
                          .max_attempts = (uint32_t)rng_between(rng, 1, 4),
                          .backoff_ns = 10 * NS_PER_MS,
-                         .needs = needs};
+                         .needs = needs,
+                         .refs = refs};
     uint64_t expected = t.payload & WORD_MASK;
     bool known = true;
 
@@ -301,7 +308,13 @@ static void submit_one(struct sim_node *n, struct sim_driver *d)
         known = known && of->known;
     }
     t.flags |= rng_chance(rng, 0.5) ? SUBMIT_RETRY_ON_ERROR : 0;
-    t.flags |= rng_chance(rng, 0.05) ? SUBMIT_AT_MOST_ONCE : 0;
+    if (rng_chance(rng, 0.05)) {
+        t.flags |= SUBMIT_AT_MOST_ONCE;
+        t.payload |= RUNS_ONCE;
+    }
+    if (d->count > 0 && rng_chance(rng, 0.05)) {
+        refs[t.ref_count++] = d->asked[rng_below(rng, d->count)].id;
+    }
     t.timeout_ns = rng_chance(rng, 0.05) ? rng_between(rng, 1, 2000) * NS_PER_MS : 0;
     struct object_id id = rig_submit(n->rig, d->process, t);
     n->config.counts->tasks++;
@@ -342,6 +355,7 @@ static bool may_be(uint32_t code)
     case CODE_EXITED:
     case CODE_DEADLINE:
     case CODE_CANCELLED:
+    case CODE_IMPOSSIBLE:
         return true;
     default:
         return false;
@@ -399,12 +413,13 @@ static void declare(struct sim_node *n, struct sim_driver *d)
         {.cpus_x10000 = 5000, .priority = 1},
         {.cpus_x10000 = 20000},
         {.cpus_x10000 = 0, .custom = "x", .custom_x10000 = 10000},
+        {.cpus_x10000 = 10000, .custom = "x", .custom_x10000 = 30000},
     };
-    static const char *const names[] = {"one", "half", "two", "custom"};
+    static const char *const names[] = {"one", "half", "two", "custom", "never"};
 
     d->welcomed = true;
     n->config.counts->welcomes++;
-    for (int i = 0; i < 4; i++) {
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
         d->classes[d->class_count++] = rig_class(n->rig, d->process, names[i], kinds[i]);
     }
 }
@@ -467,8 +482,42 @@ static void note_run(struct sim_node *n, const struct rig_run *current)
     run->key.attempt = current->attempt;
     HASH_FIND(hh, n->runs, &run->key, sizeof run->key, old);
     ASSERT(old == NULL); /* one try is run once */
+    ASSERT((current->payload & RUNS_ONCE) == 0 || current->attempt == 1);
     HASH_ADD(hh, n->runs, key, sizeof run->key, run);
     n->config.counts->bodies++;
+}
+
+static void hold_something(struct sim_node *n, struct rig_process *w, struct plan *p)
+{
+    const struct sim_driver *d = &n->drivers[rng_below(n->config.rng, SIM_DRIVERS)];
+
+    p->held = (struct object_id){0};
+    if (d->process != NULL && d->count > 0 && rng_chance(n->config.rng, 0.2)) {
+        p->held = d->asked[rng_below(n->config.rng, d->count)].id;
+        rig_hold(n->rig, w, p->held);
+    }
+}
+
+static void submit_children(struct sim_node *n, struct rig_process *w, struct plan *p)
+{
+    struct rng *rng = n->config.rng;
+    bool alias = (w->current.payload & DOES_ALIAS) != 0;
+
+    p->child_count = alias ? 1 : CHILDREN;
+    for (uint32_t i = 0; i < p->child_count; i++) {
+        uint64_t word =
+            alias ? (w->current.payload & WORD_MASK) + w->current.needs : rng_below(rng, 100);
+        p->expected[i] = word;
+        word |= rng_chance(rng, alias ? 0.4 : 0.1)   ? DOES_ALIAS
+                : rng_chance(rng, alias ? 0.1 : 0.2) ? DOES_NEST
+                                                     : 0;
+        p->children[i] =
+            rig_submit(n->rig, w,
+                       (struct rig_task){.class_number = w->classes,
+                                         .payload = word,
+                                         .parent_slot = 1 + claim_index(w->current.slot)});
+        n->config.counts->tasks++;
+    }
 }
 
 static void begin_body(struct sim_node *n, struct rig_process *w, struct plan *p)
@@ -482,6 +531,7 @@ static void begin_body(struct sim_node *n, struct rig_process *w, struct plan *p
     p->busy = true;
     p->waits = false;
     p->child_count = 0;
+    hold_something(n, w, p);
     p->until_ns = n->now_ns + (payload & TAKES_NO_TIME ? 1000 : took);
     if ((payload & (DOES_NEST | DOES_ALIAS)) == 0) {
         return;
@@ -489,18 +539,7 @@ static void begin_body(struct sim_node *n, struct rig_process *w, struct plan *p
     if (w->classes == 0) {
         p->class_number = rig_class(n->rig, w, "child", (struct rig_class){.cpus_x10000 = 10000});
     }
-    p->child_count = payload & DOES_ALIAS ? 1 : CHILDREN;
-    for (uint32_t i = 0; i < p->child_count; i++) {
-        uint64_t word =
-            payload & DOES_ALIAS ? (payload & WORD_MASK) + w->current.needs : rng_below(rng, 100);
-        p->expected[i] = word;
-        p->children[i] =
-            rig_submit(n->rig, w,
-                       (struct rig_task){.class_number = w->classes,
-                                         .payload = word,
-                                         .parent_slot = 1 + claim_index(w->current.slot)});
-        n->config.counts->tasks++;
-    }
+    submit_children(n, w, p);
     if (payload & DOES_NEST) {
         n->config.counts->nested++;
         p->waits = true;
@@ -540,6 +579,15 @@ static void end_body(struct sim_node *n, struct rig_process *w, struct plan *p)
     for (uint32_t i = 0; i < p->child_count; i++) {
         rig_release(n->rig, w, p->children[i]);
     }
+    if (p->held.number != 0 && rng_chance(n->config.rng, 0.7)) { /* else it ends with the worker */
+        rig_release(n->rig, w, p->held);
+    }
+}
+
+static bool shall_end(const struct sim_node *n, const struct rig_process *w, const struct plan *p)
+{
+    return p->until_ns <= n->now_ns ||
+           ((w->current.payload & HEEDS_NOTHING) == 0 && w->cancel[claim_index(w->current.slot)]);
 }
 
 static void work(struct sim_node *n, uint32_t index)
@@ -562,8 +610,7 @@ static void work(struct sim_node *n, uint32_t index)
         (void)rig_say(n->rig, w, LOCAL_UNBLOCKED);
         p->waits = false;
     }
-    if (p->busy && !p->waits &&
-        (p->until_ns <= n->now_ns || w->cancel[claim_index(w->current.slot)])) {
+    if (p->busy && !p->waits && shall_end(n, w, p)) {
         end_body(n, w, p);
     }
 }
@@ -583,6 +630,13 @@ void sim_node_crash_worker(struct sim_node *n)
             rig_crash(n->rig, w, rng_chance(n->config.rng, 0.8) ? SIGSEGV : 3 << 8);
             return;
         }
+    }
+}
+
+void sim_node_leave(struct sim_node *n)
+{
+    if (n->rig != NULL) {
+        rig_event(n->rig, EVENT_LEAVE)->limit_ns = rng_below(n->config.rng, 5000) * NS_PER_MS;
     }
 }
 

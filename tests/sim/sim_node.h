@@ -37,7 +37,9 @@ uint32_t sim_node_number(const struct sim_node *n); /* 0: not joined in this lif
 void sim_node_cut(struct sim_node *n, bool to_head, bool from_head);
 bool sim_node_is_cut(const struct sim_node *n);
 
-void sim_node_crash_worker(struct sim_node *n); /* one that runs, if any */
+void sim_node_crash_worker(struct sim_node *n);
+/* It is told to leave within some seconds; it quits, and is started again. */
+void sim_node_leave(struct sim_node *n); /* one that runs, if any */
 void sim_node_crash_driver(struct sim_node *n);
 /* From now on drivers submit nothing new, and say goodbye when all they asked for is answered. */
 void sim_node_finish(struct sim_node *n);

@@ -314,6 +314,28 @@ static void a_worker_without_its_channel_is_asked_for_nothing(void **state)
     end(s);
 }
 
+static void an_own_object_can_be_held_again(void **state)
+{
+    struct scene *s = begin();
+    struct object_id id = rig_put(&s->rig, s->driver, 12);
+
+    rig_submit(&s->rig, s->driver,
+               (struct rig_task){.class_number = s->f, .refs = &id, .ref_count = 1});
+    rig_release(&s->rig, s->driver, id);
+    rig_settle(&s->rig);
+    rig_hold(&s->rig, s->driver, id); /* as a task that was given it does */
+    rig_run_all(&s->rig);
+    rig_get(&s->rig, s->driver, id);
+    rig_settle(&s->rig);
+    assert_int_equal(code_of(&s->rig, id), 0);
+    rig_release(&s->rig, s->driver, id);
+    rig_settle(&s->rig);
+    struct raylet_counts counts;
+    raylet_core_count(s->rig.core, &counts);
+    assert_int_equal(counts.objects, 1); /* the task's */
+    end(s);
+}
+
 /* Each is taken off the list of those that wait: where that is searched, this takes minutes. */
 static void many_that_wait_for_one_end_quickly(void **state)
 {
@@ -360,6 +382,7 @@ int main(void)
         cmocka_unit_test(a_shape_that_only_an_orphan_asks_for_is_forgotten_with_it),
         cmocka_unit_test(a_job_that_the_head_refused_is_forgotten),
         cmocka_unit_test(a_worker_without_its_channel_is_asked_for_nothing),
+        cmocka_unit_test(an_own_object_can_be_held_again),
         cmocka_unit_test(many_that_wait_for_one_end_quickly),
     };
 
