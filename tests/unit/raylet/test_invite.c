@@ -25,6 +25,7 @@ static char *make_home(const char *cluster, const char *address)
 static void test_the_head_of_this_machine(void **state)
 {
     CLEANUP_DIR char *home = make_home("work", "127.0.0.1:7999");
+    assert_non_null(home);
     struct invite i;
     struct failure f;
     static const char *const ways[] = {"127.0.0.1:7999", "localhost:7999"};
