@@ -107,7 +107,15 @@ static void renew(struct raylet_core *c)
 
 static void joined(struct raylet_core *c, const struct cluster_joined *m)
 {
-    ASSERT(c->node == 0 || c->node == m->number);
+    if (m->number == 0 || (c->node != 0 && c->node != m->number)) {
+        struct failure f;
+        failure_set(&f, CODE_REFUSED,
+                    "the head gave this node number %u, and it is number %u: it has lost its "
+                    "journal. Start the node again.",
+                    m->number, c->node);
+        quit(c, &f);
+        return;
+    }
     c->node = m->number;
     c->lease_ns = m->lease_ns;
     c->renew_answered_ns = c->boot_ns;

@@ -579,6 +579,23 @@ static void without_a_head_drivers_wait_and_running_work_goes_on(void **state)
     end(s);
 }
 
+static void a_head_that_gives_another_number_ends_the_node(void **state)
+{
+    struct scene *s = begin();
+
+    rig_head(&s->rig, false);
+    rig_settle(&s->rig);
+    s->rig.head_answers = false;
+    rig_head(&s->rig, true);
+    rig_settle(&s->rig);
+    struct cluster_msg m = {.type = CLUSTER_JOINED,
+                            .joined = {.number = 8, .lease_ns = NS_PER_S, .cluster = "test"}};
+    rig_event(&s->rig, EVENT_HEAD_MESSAGE)->head = &m;
+    rig_settle(&s->rig);
+    assert_int_equal(s->rig.quits, 1);
+    end(s);
+}
+
 static void messages_out_of_turn_close_the_client(void **state)
 {
     struct scene *s = begin();
@@ -680,6 +697,7 @@ int main(void)
         cmocka_unit_test(two_jobs_share_the_node),
         cmocka_unit_test(another_jobs_objects_cannot_be_read),
         cmocka_unit_test(without_a_head_drivers_wait_and_running_work_goes_on),
+        cmocka_unit_test(a_head_that_gives_another_number_ends_the_node),
         cmocka_unit_test(messages_out_of_turn_close_the_client),
         cmocka_unit_test(a_node_leaves_when_its_work_is_done),
         cmocka_unit_test(explain_says_what_is_missing),
