@@ -1,6 +1,9 @@
 """Each example says the same in a cluster, in a private one, and in sequence."""
 
+import os
+
 import pytest
+from conftest import is_alive, until
 
 EXAMPLES = {
     "pi": ["16", "10000"],
@@ -49,6 +52,33 @@ def test_a_private_cluster_leaves_nothing(cluster):
     assert "pi is about 3.14" in r.stdout
     r = cluster.drt("status", check=3)
     assert [p for p in (cluster.home / ".drt").glob("local-*")] == []
+
+
+def test_a_private_cluster_of_a_killed_program(cluster, held):
+    h = held(1, DRT_MODE="local")
+    pid = h.pid_of(0)
+    mine = list((cluster.home / ".drt").glob("local-*"))
+    assert len(mine) == 1
+    assert os.stat(mine[0]).st_mode & 0o777 == 0o700
+    cluster.drt("status", check=3)
+    assert cluster.drt("status", "--dir", mine[0]).stdout.count("alive") == 1
+    h.child.kill()
+    h.child.wait(10)
+    until("its daemons and workers end",
+          lambda: not is_alive(pid) and not cluster.pids("drt-head") + cluster.pids("drt-node"))
+    cluster.run(cluster.example("pi"), DRT_MODE="local", check=0)
+    assert list((cluster.home / ".drt").glob("local-*")) == []
+
+
+def test_two_private_clusters_at_once(cluster, held):
+    a, b = held(1, DRT_MODE="local"), held(1, DRT_MODE="local")
+    assert a.pid_of(0) != b.pid_of(0)
+    assert len(list((cluster.home / ".drt").glob("local-*"))) == 2
+    a.let_go()
+    assert a.end() == "0 done in attempt 1\n"
+    assert len(list((cluster.home / ".drt").glob("local-*"))) == 1
+    b.let_go()
+    assert b.end() == "0 done in attempt 1\n"
 
 
 def test_without_a_cluster_programs_run_alone(cluster):
