@@ -93,6 +93,11 @@ static inline bool ring_has_queue(const struct ring_channel *c)
     return c->queue.size != 0;
 }
 
+static inline size_t ring_queued_bytes(const struct ring_channel *c)
+{
+    return c->queue.size - c->queue_sent;
+}
+
 /* Flushes and arms the sleep flag; true if there is nothing to receive and the queue is as it was,
  * so: wait on doorbell_mine now. Who waits for something else (credit) looks at that once more in
  * between. False: it disarmed again, as something has come, or the last of the queue has found

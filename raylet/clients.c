@@ -9,8 +9,10 @@
 #include "common/numbers.h"
 
 #define ACCEPTS_PER_CALL  16
-#define BYTES_PER_TURN    (4u << 20) /* a writer as fast as we are must not fill us up */
-#define DRAIN_RECORDS_MAX 65536u     /* a full ring of the smallest records has fewer */
+#define BYTES_PER_TURN    (4u << 20)  /* a writer as fast as we are must not fill us up */
+#define ANSWERS_PER_TURN  (16u << 20) /* bytes of values that one client may ask for */
+#define QUEUED_MAX        (8u << 20)  /* who leaves more unread is not listened to until it reads */
+#define DRAIN_RECORDS_MAX 65536u      /* a full ring of the smallest records has fewer */
 #define DRAIN_BYTES_MAX   (64u << 20)
 #define ACCEPT_PAUSE_NS   (100 * NS_PER_MS)
 #define NOT_LISTED        SIZE_MAX
@@ -30,6 +32,7 @@ struct client {
     pid_t pid;
     uid_t uid;
     bool came_up, opened, closed, broken;
+    bool slow; /* much waits for it to read: we do not listen to it, and the core knows */
     struct ring_channel ring;
     int socket, program_fd;
     struct loop_source socket_source, bell_source;
@@ -192,14 +195,21 @@ static const char *check_open(struct client *k, const struct local_open *open)
     return NULL;
 }
 
-/* Takes at most `max` messages, and no further one after `bytes_max`. How many; *ret_why is set
- * when it broke a rule, and then it is to be dropped. */
-static size_t receive_some(struct client *k, size_t max, size_t bytes_max, const char **ret_why)
+/* The most that it can bring about. */
+static size_t answer_bytes(const struct local_get *m)
+{
+    return m->id_count * (m->flags & GET_WHOLE ? VALUE_MAX : VALUES_INLINE_MAX);
+}
+
+/* Takes at most `max` messages, and no further one after `bytes_max`, or when the answers may have
+ * `answers_max`. How many; *ret_why is set when it broke a rule, and then it is to be dropped. */
+static size_t receive_some(struct client *k, size_t max, size_t bytes_max, size_t answers_max,
+                           const char **ret_why)
 {
     struct clients *c = k->clients;
     struct arena *arena = &c->events->arena;
-    size_t n = 0, bytes = 0;
-    for (; n < max && bytes < bytes_max; n++) {
+    size_t n = 0, bytes = 0, answers = 0;
+    for (; n < max && bytes < bytes_max && answers < answers_max; n++) {
         struct bytes data;
         int r = ring_receive(&k->ring, arena, &data);
         if (r <= 0) {
@@ -223,6 +233,7 @@ static size_t receive_some(struct client *k, size_t max, size_t bytes_max, const
             *ret_why = "it did not begin with OPEN";
             break;
         }
+        answers += m->type == LOCAL_GET ? answer_bytes(&m->get) : 0;
         struct raylet_event *event = events_add(c->events, EVENT_CLIENT_MESSAGE);
         event->client = k->handle;
         event->worker = k->worker;
@@ -238,7 +249,12 @@ size_t clients_receive(struct clients *c, uint64_t now_ns)
     for (size_t i = 0; i < c->hot.count;) {
         struct client *k = c->hot.items[i];
         const char *why = NULL;
-        size_t n = receive_some(k, CLIENTS_RECORDS_PER_TURN, BYTES_PER_TURN, &why);
+        if (UNLIKELY(k->slow)) {
+            make_cold(k); /* until a flush finds that it has read */
+            continue;
+        }
+        size_t n =
+            receive_some(k, CLIENTS_RECORDS_PER_TURN, BYTES_PER_TURN, ANSWERS_PER_TURN, &why);
         total += n;
         if (UNLIKELY(why != NULL)) {
             client_down(k, CODE_REFUSED, why);
@@ -350,7 +366,7 @@ static void socket_ready(struct loop_source *source, uint32_t epoll_events)
     if (n > 0) {
         why = "it sent something on its socket after the greeting";
     } else if (k->state == CLIENT_UP) {
-        (void)receive_some(k, DRAIN_RECORDS_MAX, DRAIN_BYTES_MAX, &why);
+        (void)receive_some(k, DRAIN_RECORDS_MAX, DRAIN_BYTES_MAX, SIZE_MAX, &why);
     }
     client_down(k, CODE_REFUSED, why);
 }
@@ -467,6 +483,17 @@ uint64_t clients_next_ns(const struct clients *c)
     return next_ns;
 }
 
+static void set_slow(struct client *k, bool slow)
+{
+    k->slow = slow;
+    if (!slow && k->state == CLIENT_UP) {
+        make_hot(k); /* what it said meanwhile rang nobody */
+    }
+    struct raylet_event *event = events_add(k->clients->events, EVENT_CLIENT_SLOW);
+    event->client = k->handle;
+    event->ok = slow;
+}
+
 void clients_flush(struct clients *c, uint64_t now_ns)
 {
     size_t kept = 0;
@@ -476,6 +503,9 @@ void clients_flush(struct clients *c, uint64_t now_ns)
             continue;
         }
         int r = ring_flush(&k->ring);
+        if (UNLIKELY(k->slow != (ring_queued_bytes(&k->ring) > QUEUED_MAX)) && r >= 0) {
+            set_slow(k, !k->slow);
+        }
         if (r > 0) { /* its ring is full: again in the next turn, and it rings us */
             c->touched.items[kept] = k;
             k->touched_index = kept++;
@@ -595,7 +625,7 @@ void clients_worker_drain(struct clients *c, uint32_t handle, uint64_t ret_claim
     }
     if (!k->closed && !k->broken) {
         const char *why = NULL;
-        (void)receive_some(k, DRAIN_RECORDS_MAX, DRAIN_BYTES_MAX, &why);
+        (void)receive_some(k, DRAIN_RECORDS_MAX, DRAIN_BYTES_MAX, SIZE_MAX, &why);
         if (why != NULL) {
             log_limited(&c->limit, LOG_LEVEL_WARN, "worker %u ended with garbage in its ring: %s",
                         k->worker, why);

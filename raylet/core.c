@@ -391,6 +391,9 @@ static void event(struct raylet_core *c, const struct raylet_event *e)
     case EVENT_CLIENT_DOWN:
         client_down(c, e);
         break;
+    case EVENT_CLIENT_SLOW:
+        client_slow(c, e);
+        break;
     case EVENT_PROGRAM:
         job_program(c, e);
         break;

@@ -45,6 +45,8 @@ enum raylet_event_kind {
     EVENT_CLIENT_MESSAGE,
     EVENT_CLIENT_DOWN, /* its socket ended, or the shell dropped it for broken bytes (failure says
                           so) */
+    EVENT_CLIENT_SLOW, /* `client`, `ok`: much lies unread before it, or (false) no longer: its
+                          answers are then without their values */
     /* The program of a driver is hashed and stored, or cannot be used. `client`, `program` (handle
        > 0, equal hash = equal handle). */
     EVENT_PROGRAM,

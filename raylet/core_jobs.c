@@ -335,6 +335,15 @@ void client_up(struct raylet_core *c, const struct raylet_event *e)
     numbers_set(&c->clients_by_number, client->number, client);
 }
 
+void client_slow(struct raylet_core *c, const struct raylet_event *e)
+{
+    struct client *client = core_client(c, e->client);
+
+    if (client != NULL) {
+        client->slow = e->ok;
+    }
+}
+
 static void client_forget(struct raylet_core *c, struct client *client)
 {
     struct job *job = client->job;

@@ -11,6 +11,7 @@
 #include "raylet/core_state.h"
 
 void client_up(struct raylet_core *c, const struct raylet_event *e);
+void client_slow(struct raylet_core *c, const struct raylet_event *e);
 void client_down(struct raylet_core *c, const struct raylet_event *e);
 void client_open(struct raylet_core *c, struct client *client, const struct local_open *m);
 void client_goodbye(struct raylet_core *c, struct client *client);

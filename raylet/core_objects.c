@@ -223,10 +223,11 @@ static void answer(struct raylet_core *c, struct client *client, const struct ob
         answer_failure(c, client, id, &root->error->failure);
         return;
     }
+    uint32_t most = client->slow ? sizeof root->small : VALUES_INLINE_MAX;
     struct local_value *v = new_answer(c, client, id);
     v->size = root->size;
     v->state = VALUE_READY;
-    if (root->size <= VALUES_INLINE_MAX || (flags & GET_WHOLE)) {
+    if (root->size <= most || (flags & GET_WHOLE)) {
         v->state = VALUE_HERE;
         struct bytes b = object_bytes(root);
         buffer_append(&client->answer_bytes, b.data, b.size);

@@ -125,6 +125,7 @@ struct client {
     struct foreign_hold *holds;
     uint64_t outstanding_bytes;
     uint64_t credit_pending;
+    bool slow;    /* it does not read: values are only announced to it */
     bool touched; /* in core->touched: answers or credit wait to be sent at the end of the step */
     struct list touched_link;
     struct local_value *answers;

@@ -96,6 +96,67 @@ static void say_many(struct player *p)
     }
 }
 
+#define LARGE_COUNT 200u
+#define LARGE_BYTES 65536u
+#define FEW         20u
+
+static void hear_one(struct player *p)
+{
+    struct local_msg m;
+    if (!player_hear(p, &m) || m.type != LOCAL_VALUES) {
+        _exit(2);
+    }
+}
+
+static void read_late(struct player *p)
+{
+    player_open(p, ROLE_TOOL, 0);
+    hear_one(p);
+    for (uint32_t i = 1; i <= FEW; i++) {
+        struct local_msg m = {.type = LOCAL_GOODBYE};
+        player_say(p, &m);
+    }
+    raise(SIGSTOP);
+    for (uint32_t i = 1; i < LARGE_COUNT; i++) {
+        hear_one(p);
+    }
+}
+
+static void test_who_does_not_read_is_not_listened_to(void **state)
+{
+    struct rig r;
+    static uint8_t bytes[LARGE_BYTES];
+    struct local_value value = {.id = {1, 1, 1}, .state = VALUE_HERE, .size = sizeof bytes};
+    struct local_msg m = {.type = LOCAL_VALUES, .payload = bytes_of(bytes, sizeof bytes)};
+    int status = 0;
+    m.values.values = &value;
+    m.values.value_count = 1;
+    rig_init(&r, 10);
+    pid_t pid = child(&r, read_late);
+    uint32_t client = expect(&r, EVENT_CLIENT_UP)->client;
+    (void)expect(&r, EVENT_CLIENT_MESSAGE);
+    for (uint32_t i = 0; i < LARGE_COUNT; i++) {
+        clients_send(r.clients, client, &m);
+    }
+    clients_flush(r.clients, clock_now_ns());
+    assert_true(expect(&r, EVENT_CLIENT_SLOW)->ok);
+    assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
+    assert_true(WIFSTOPPED(status));
+    for (int i = 0; i < 20; i++) {
+        turn(&r);
+    }
+    assert_int_equal(r.events.count, r.seen);
+    assert_false(clients_any_hot(r.clients)); /* and costs nothing */
+    assert_int_equal(kill(pid, SIGCONT), 0);
+    assert_false(expect(&r, EVENT_CLIENT_SLOW)->ok);
+    for (uint32_t i = 0; i < FEW; i++) {
+        assert_int_equal(expect(&r, EVENT_CLIENT_MESSAGE)->local->type, LOCAL_GOODBYE);
+    }
+    (void)expect(&r, EVENT_CLIENT_DOWN);
+    ended(pid, 0);
+    rig_fini(&r);
+}
+
 static void test_all_that_was_sent_comes_before_its_end(void **state)
 {
     struct rig r;
@@ -304,6 +365,7 @@ int main(int argc, char **argv)
     player_main(argc, argv);
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_that_was_sent_comes_before_its_end),
+        cmocka_unit_test(test_who_does_not_read_is_not_listened_to),
         cmocka_unit_test(test_more_than_a_ring_holds),
         cmocka_unit_test(test_a_close_lets_it_read_what_was_sent),
         cmocka_unit_test(test_who_breaks_the_rules_is_dropped),

@@ -336,6 +336,28 @@ static void an_own_object_can_be_held_again(void **state)
     end(s);
 }
 
+static void who_does_not_read_is_told_of_values_only(void **state)
+{
+    struct scene *s = begin();
+    static const uint8_t some[1000];
+    struct object_id large = put_bytes(s, bytes_of(some, sizeof some));
+    struct object_id small = rig_put(&s->rig, s->driver, 5);
+    struct raylet_event *slow = rig_event(&s->rig, EVENT_CLIENT_SLOW);
+
+    slow->client = s->driver->client;
+    slow->ok = true;
+    rig_get(&s->rig, s->driver, large);
+    rig_get(&s->rig, s->driver, small);
+    rig_settle(&s->rig);
+    assert_int_equal(rig_value(&s->rig, large)->state, VALUE_READY);
+    assert_int_equal(rig_value(&s->rig, small)->state, VALUE_HERE);
+    rig_event(&s->rig, EVENT_CLIENT_SLOW)->client = s->driver->client; /* no longer */
+    rig_get(&s->rig, s->driver, large);
+    rig_settle(&s->rig);
+    assert_int_equal(rig_value(&s->rig, large)->state, VALUE_HERE);
+    end(s);
+}
+
 /* Each is taken off the list of those that wait: where that is searched, this takes minutes. */
 static void many_that_wait_for_one_end_quickly(void **state)
 {
@@ -383,6 +405,7 @@ int main(void)
         cmocka_unit_test(a_job_that_the_head_refused_is_forgotten),
         cmocka_unit_test(a_worker_without_its_channel_is_asked_for_nothing),
         cmocka_unit_test(an_own_object_can_be_held_again),
+        cmocka_unit_test(who_does_not_read_is_told_of_values_only),
         cmocka_unit_test(many_that_wait_for_one_end_quickly),
     };
 
