@@ -2,6 +2,9 @@
 
 #include <stdio.h>
 
+#define COURTESY_BEHIND_NS (200 * NS_PER_US) /* so much less than another it has used */
+#define COURTESY_NS        (5 * NS_PER_MS)
+
 /* ---- shapes ---- */
 
 static struct shape *shape_ref(struct raylet_core *c, const struct resource_set *asked)
@@ -245,11 +248,15 @@ static void came_to_life(struct raylet_core *c, struct class_ *k)
 {
     k->level = level_use(c, k->priority, k->depth);
     list_append(&k->level->turn, &k->run_link);
-    c->queued_classes++;
     if (list_is_empty(
             &k->pool->leased)) { /* who was away has no more than a millisecond of an advantage */
         uint64_t floor = c->used_clock_ns > NS_PER_MS ? c->used_clock_ns - NS_PER_MS : 0;
-        k->pool->used_ns = MAX_OF(k->pool->used_ns, floor);
+        if (k->pool->used_ns < floor) {
+            k->pool->used_ns = floor;
+        }
+        if (k->pool->used_ns + COURTESY_BEHIND_NS < c->used_clock_ns) {
+            c->courtesy_until_ns = c->now_ns + COURTESY_NS;
+        }
     }
 }
 
@@ -260,7 +267,6 @@ static void fell_asleep(struct raylet_core *c, struct class_ *k)
     class_set_stuck(c, k, false);
     list_unlink(&k->run_link);
     k->level = NULL;
-    c->queued_classes--;
     if (c->reserving == k) {
         c->reserving = NULL;
     }

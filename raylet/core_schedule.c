@@ -249,7 +249,7 @@ static void place(struct raylet_core *c, struct worker *w, struct task *t)
 /* How many tasks of this class may wait in one worker's ring. */
 static uint32_t prefill_of(const struct raylet_core *c, const struct class_ *k)
 {
-    uint64_t most = c->queued_classes > 1 ? PREFILL_SHARED_MAX : PREFILL_MAX;
+    uint64_t most = c->now_ns < c->courtesy_until_ns ? PREFILL_SHARED_MAX : PREFILL_MAX;
 
     return k->duration_ns == 0 ? 1 : (uint32_t)MIN_OF(most, 1 + PREFILL_AHEAD_NS / k->duration_ns);
 }

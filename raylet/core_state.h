@@ -19,7 +19,7 @@
 #define SUBMIT_CHARGE_BYTES                                                                        \
     256u /* what a task costs beside its arguments (docs/protocol.md, credits) */
 #define PREFILL_MAX        64u
-#define PREFILL_SHARED_MAX 16u /* while several classes wait */
+#define PREFILL_SHARED_MAX 8u /* beside a job that asks for little at a time */
 #define PREFILL_AHEAD_NS   (200 * NS_PER_US)
 #define PREFILL_BYTES_MAX  (1u << 20)
 #define TURN_TASKS         8u
@@ -393,9 +393,10 @@ struct raylet_core {
     uint32_t worker_count, workers_max, blocked_count;
     uint64_t idle_worker_ns;
     struct list levels;
-    uint32_t queued_classes; /* with ready tasks */
-    uint64_t used_clock_ns;  /* the most virtual time of a pool that got a lease */
-    struct list woken;       /* tasks whose needs are settled, by link */
+    uint64_t
+        courtesy_until_ns;  /* a pool that was away came back: the others keep their rings short */
+    uint64_t used_clock_ns; /* the most virtual time of a pool that got a lease */
+    struct list woken;      /* tasks whose needs are settled, by link */
     struct list
         reported; /* workers to look at before placing: results came, or they have nothing to do */
     struct list touched; /* clients with something to send */
