@@ -142,7 +142,7 @@ static void look_at_reports(struct raylet_core *c)
         observe(c, w);
         if (w->state == WORKER_LEASED && w->placed == 0 && w->client != NULL) {
             worker_enter(c, w, WORKER_IDLE);
-            if (w->job->state != JOB_LIVE) {
+            if (w->job->state != JOB_LIVE || w->stopping) { /* a signal may be on its way to it */
                 worker_leave(c, w);
             }
         }

@@ -314,6 +314,31 @@ static void a_worker_without_its_channel_is_asked_for_nothing(void **state)
     end(s);
 }
 
+static void a_worker_that_was_told_to_end_gets_nothing_more(void **state)
+{
+    struct scene *s = begin();
+    struct object_id late = rig_submit(
+        &s->rig, s->driver, (struct rig_task){.class_number = s->f, .timeout_ns = 50 * NS_PER_MS});
+
+    rig_settle(&s->rig);
+    struct rig_process *w = claimed_by(s, late);
+    s->rig.deaf = true; /* the signal is under way */
+    rig_pass(&s->rig, 1500 * NS_PER_MS);
+    assert_int_equal(s->rig.kills, 1);
+    uint32_t told = w->worker;
+    struct object_id next =
+        rig_submit(&s->rig, s->driver, (struct rig_task){.class_number = s->f, .max_attempts = 1});
+    rig_get(&s->rig, s->driver, next);
+    rig_return(&s->rig, w, 1); /* and its body has just ended */
+    rig_settle(&s->rig);
+    struct rig_process *v = claimed_by(s, next);
+    assert_int_not_equal(v->worker, told);
+    rig_return(&s->rig, v, 2);
+    rig_settle(&s->rig);
+    assert_int_equal(code_of(&s->rig, next), 0);
+    end(s);
+}
+
 static void an_own_object_can_be_held_again(void **state)
 {
     struct scene *s = begin();
@@ -404,6 +429,7 @@ int main(void)
         cmocka_unit_test(a_shape_that_only_an_orphan_asks_for_is_forgotten_with_it),
         cmocka_unit_test(a_job_that_the_head_refused_is_forgotten),
         cmocka_unit_test(a_worker_without_its_channel_is_asked_for_nothing),
+        cmocka_unit_test(a_worker_that_was_told_to_end_gets_nothing_more),
         cmocka_unit_test(an_own_object_can_be_held_again),
         cmocka_unit_test(who_does_not_read_is_told_of_values_only),
         cmocka_unit_test(many_that_wait_for_one_end_quickly),
