@@ -23,6 +23,7 @@
 extern char **environ;
 
 static pthread_mutex_t init_lock = PTHREAD_MUTEX_INITIALIZER;
+static atomic_bool serves; /* a worker: it holds the lock, in drt_init, as long as it lives */
 
 /* ---- what comes from the raylet ---- */
 
@@ -139,6 +140,7 @@ static NORETURN void be_worker(int fd)
         _exit(1);
     }
     atomic_store(&runtime.mode, DRT_MODE_CLUSTER);
+    atomic_store(&serves, true);
     serve();
 }
 
@@ -178,6 +180,12 @@ static int connect_node(const char *dir, const char *cluster, const char *job_na
     }
     text_copy(runtime.node_name, sizeof runtime.node_name, node);
     r = greet(ROLE_DRIVER, 0, job_name, deadline_ns);
+    if (r == DRT_E_TIMEOUT) {
+        error_set(r,
+                  "node %s has not accepted this program in time: its head does not answer, or "
+                  "the machine is very busy. 'drt status' tells; drt_config.timeout waits longer",
+                  node);
+    }
     if (r != 0) {
         runtime_lock();
         link_close(&runtime.link);
@@ -325,14 +333,16 @@ int drt_init_(const struct drt_config *config, size_t config_size, int header_ve
     if (r != 0) {
         return r;
     }
-    pthread_mutex_lock(&init_lock);
-    if (atomic_load(&runtime.mode) != DRT_MODE_AUTO) {
-        r = error_set(-EALREADY, "drt_init was called already: call it once, first in main()");
-    } else {
-        r = init(&mine);
+    if (!atomic_load(&serves)) {
+        pthread_mutex_lock(&init_lock);
+        if (atomic_load(&runtime.mode) == DRT_MODE_AUTO) {
+            r = init(&mine);
+            pthread_mutex_unlock(&init_lock);
+            return r;
+        }
+        pthread_mutex_unlock(&init_lock);
     }
-    pthread_mutex_unlock(&init_lock);
-    return r;
+    return error_set(-EALREADY, "drt_init was called already: call it once, first in main()");
 }
 
 /* ---- the end ---- */
@@ -370,7 +380,7 @@ static void close_link(void)
 
 void drt_shutdown(void)
 {
-    if (atomic_load(&runtime.forked) || runtime_body() != NULL) {
+    if (atomic_load(&runtime.forked) || atomic_load(&serves) || runtime_body() != NULL) {
         return;
     }
     pthread_mutex_lock(&init_lock);

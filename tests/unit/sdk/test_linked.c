@@ -387,6 +387,7 @@ static void test_refusals(void **state)
     options = (struct fake_options){.deaf = true};
     raylet = fake_raylet_start(&options);
     assert_int_equal(drt_init(DRT_CONFIG(.timeout = drt_ms(30))), DRT_E_TIMEOUT);
+    assert_non_null(strstr(drt_last_error(), "drt status")); /* not: cancel it */
     fake_raylet_stop(raylet);
     assert_int_equal(drt_init(DRT_CONFIG(.timeout = drt_ms(30))), DRT_E_NOT_FOUND);
 }

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -65,6 +66,26 @@ DRT_TASK(nested, call, DRT_I64)
     struct drt_ref r = drt_submit(add, drt_i64(drt_arg_i64(call, 0)), drt_i64(1));
     int rc = drt_get_i64(r, &x);
     return rc == 0 ? drt_return(call, drt_i64(x * 10)) : rc;
+}
+
+static void *begin_and_end(void *ret)
+{
+    int *code = ret;
+    *code = drt_init(NULL);
+    drt_shutdown();
+    return NULL;
+}
+
+/* In the body, and in a thread that it makes: the sum of what drt_init answered. */
+DRT_TASK(beginning_again, call)
+{
+    pthread_t thread;
+    int here = 0, there = 0;
+    begin_and_end(&here);
+    if (pthread_create(&thread, NULL, begin_and_end, &there) == 0) {
+        pthread_join(thread, NULL);
+    }
+    return drt_return(call, drt_i64(here + there));
 }
 
 DRT_TASK(passing_on, call, DRT_REF)
@@ -411,6 +432,16 @@ static void test_alias(void **state)
     assert_int_equal(end_worker(), 0);
 }
 
+/* A worker stays what it is, whatever its tasks try. */
+static void test_begun_already(void **state)
+{
+    start_worker(-1);
+    declare(1, "beginning_again");
+    offer(0, &(struct want){.class_number = 1});
+    assert_int_equal(number_in(expect(LOCAL_RESULT)->payload), 2 * -EALREADY);
+    assert_int_equal(end_worker(), 0);
+}
+
 static void test_output_and_death(void **state)
 {
     int out[2], status;
@@ -440,13 +471,10 @@ int main(int argc, char **argv)
     }
     self = argv[0];
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_runs),
-        cmocka_unit_test(test_needs),
-        cmocka_unit_test(test_results),
-        cmocka_unit_test(test_taken_back),
-        cmocka_unit_test(test_nested),
-        cmocka_unit_test(test_alias),
-        cmocka_unit_test(test_output_and_death),
+        cmocka_unit_test(test_runs),          cmocka_unit_test(test_needs),
+        cmocka_unit_test(test_results),       cmocka_unit_test(test_taken_back),
+        cmocka_unit_test(test_nested),        cmocka_unit_test(test_alias),
+        cmocka_unit_test(test_begun_already), cmocka_unit_test(test_output_and_death),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
