@@ -1,5 +1,6 @@
 #include "head/start.h"
 
+#include <dirent.h>
 #include <poll.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -80,6 +81,24 @@ static void print_screen(const struct start *s, int32_t pid, const char *address
 
 /* ---- the directory ---- */
 
+/* Something else lives there: closing the directory to others would take it away from them. */
+static bool is_of_another_kind(const struct place *place)
+{
+    char path[PLACE_PATH_MAX];
+    if (place_path(place, "head.lock", path) == 0 && access(path, F_OK) == 0) {
+        return false;
+    }
+    DIR *dir = opendir(place->dir);
+    bool found = false;
+    for (struct dirent *e; dir != NULL && !found && (e = readdir(dir)) != NULL;) {
+        found = strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0;
+    }
+    if (dir != NULL) {
+        closedir(dir);
+    }
+    return found;
+}
+
 static int make_dir(const struct place *place, struct failure *f)
 {
     struct stat st;
@@ -90,6 +109,12 @@ static int make_dir(const struct place *place, struct failure *f)
     if (r == 0 && st.st_uid != geteuid()) {
         return failure_set(f, CODE_REFUSED,
                            "%s belongs to another user. Choose another directory with --dir",
+                           place->dir);
+    }
+    if (r == 0 && (st.st_mode & 077) != 0 && is_of_another_kind(place)) {
+        return failure_set(f, CODE_REFUSED,
+                           "%s is open to others and holds other things. Name a new directory "
+                           "with --dir",
                            place->dir);
     }
     if (r == 0 && (st.st_mode & 077) != 0 && chmod(place->dir, 0700) < 0) {

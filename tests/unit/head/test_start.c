@@ -115,6 +115,27 @@ static void test_start_says_the_next_step(void **state)
     assert_non_null(strstr(run.text, keys.addresses[0])); /* join.key knows the way */
 }
 
+static void test_a_directory_of_others_stays_as_it_is(void **state)
+{
+    char dir[512], path[600];
+    struct stat st;
+    snprintf(dir, sizeof dir, "%s/shared", home);
+    snprintf(path, sizeof path, "%s/theirs", dir);
+    assert_int_equal(mkdir(dir, 0755), 0);
+    assert_int_equal(chmod(dir, 0755), 0);
+    assert_int_equal(mkdir(path, 0755), 0);
+    struct run run = START("--dir", dir);
+    assert_int_equal(run.status, 4);
+    assert_non_null(strstr(run.text, "open to others and holds other things"));
+    assert_int_equal(stat(dir, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0755);
+    assert_int_equal(rmdir(path), 0); /* an empty one is made private */
+    assert_int_equal(START("--dir", dir).status, 0);
+    assert_int_equal(stat(dir, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0700);
+    assert_int_equal(RUN("stop", "--dir", dir).status, 0);
+}
+
 static void test_second_head_is_refused(void **state)
 {
     assert_int_equal(START().status, 0);
@@ -285,6 +306,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_start_says_the_next_step),
+        TEST(test_a_directory_of_others_stays_as_it_is),
         TEST(test_second_head_is_refused),
         TEST(test_port_is_remembered),
         TEST(test_taken_port_is_an_error_where_it_was_asked_for),
