@@ -83,7 +83,7 @@ struct raylet_event {
 enum raylet_effect_kind {
     EFFECT_SEND = 1, /* `client`, `local`: for RUN its claim word is set to OFFERED first */
     EFFECT_CLOSE,    /* `client`: after what was sent before; a worker is killed by EFFECT_KILL */
-    EFFECT_CREDIT,   /* `client`, `bytes` came back */
+    EFFECT_CREDIT,   /* `client`, `bytes` came back; modulo 2^64, for large results take more */
     EFFECT_CANCEL_FLAG,  /* `client` (a worker's), `slot`: set CLAIM_CANCEL */
     EFFECT_TAKE_BACK,    /* `client`, `worker`, `slot`: compare-and-swap OFFERED to TAKEN_BACK;
                             answered in the same turn */

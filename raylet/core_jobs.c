@@ -460,7 +460,7 @@ void client_flush(struct raylet_core *c)
             continue;
         }
         object_send_answers(c, client);
-        if (client->credit_pending > 0) {
+        if (client->credit_pending != 0) {
             struct raylet_effect *e = core_effect(c, EFFECT_CREDIT);
             e->client = client->number;
             e->bytes = client->credit_pending;

@@ -99,6 +99,14 @@ void core_credit_back(struct raylet_core *c, struct client *client, uint64_t byt
     core_touch(c, client);
 }
 
+void core_credit_take(struct raylet_core *c, struct client *client, uint64_t bytes)
+{
+    client->outstanding_bytes += bytes;
+    c->outstanding_all += bytes;
+    client->credit_pending -= bytes;
+    core_touch(c, client);
+}
+
 void core_protocol_error(struct raylet_core *c, struct client *client, const char *format, ...)
 {
     va_list args;

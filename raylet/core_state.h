@@ -124,8 +124,8 @@ struct client {
     uint32_t decl_count;
     struct foreign_hold *holds;
     uint64_t outstanding_bytes;
-    uint64_t credit_pending;
-    bool slow;    /* it does not read: values are only announced to it */
+    uint64_t credit_pending; /* modulo 2^64: below zero where values took more than came back */
+    bool slow;               /* it does not read: values are only announced to it */
     bool touched; /* in core->touched: answers or credit wait to be sent at the end of the step */
     struct list touched_link;
     struct local_value *answers;
@@ -442,6 +442,7 @@ uint64_t core_unix_ms(const struct raylet_core *c); /* now */
 /* The client will get credit or answers at the end of the step. */
 void core_touch(struct raylet_core *c, struct client *client);
 void core_credit_back(struct raylet_core *c, struct client *client, uint64_t bytes);
+void core_credit_take(struct raylet_core *c, struct client *client, uint64_t bytes);
 /* Counted, logged once by the shell, and the client is closed with this sentence. */
 void core_protocol_error(struct raylet_core *c, struct client *client, const char *format, ...)
     PRINTF(3, 4);

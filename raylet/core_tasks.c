@@ -607,6 +607,18 @@ void task_run(struct raylet_core *c, struct task *t)
     }
 }
 
+/* The task's own charge covers a small value; what a large one has beyond it is taken now. */
+static void charge_value(struct raylet_core *c, struct task *t, struct object *o, uint32_t size)
+{
+    uint32_t covered = MIN_OF(t->charge, size);
+
+    t->charge -= covered;
+    o->charge = size;
+    if (UNLIKELY(covered < size)) {
+        core_credit_take(c, o->owner, size - covered);
+    }
+}
+
 static void settle_return(struct raylet_core *c, struct task *t, struct object *o,
                           const struct local_return *r, struct bytes value)
 {
@@ -616,8 +628,7 @@ static void settle_return(struct raylet_core *c, struct task *t, struct object *
     o->task = NULL;
     switch (value.size > VALUE_MAX + VALUE_HEADER_ROOM ? RETURN_TOO_LARGE : r->state) {
     case RETURN_VALUE:
-        o->charge = MIN_OF(t->charge, r->size);
-        t->charge -= o->charge;
+        charge_value(c, t, o, r->size);
         object_settle_value(c, o, value);
         return;
     case RETURN_ALIAS:

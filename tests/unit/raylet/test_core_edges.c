@@ -339,6 +339,30 @@ static void a_worker_that_was_told_to_end_gets_nothing_more(void **state)
     end(s);
 }
 
+static void a_large_result_is_charged_until_it_is_released(void **state)
+{
+    struct scene *s = begin();
+    static const uint8_t large[100000];
+    struct object_id id = submit(s, 1);
+
+    rig_settle(&s->rig);
+    struct rig_process *w = claimed_by(s, id);
+    struct local_return one = {.state = RETURN_VALUE, .size = sizeof large};
+    struct local_msg *m = rig_say(&s->rig, w, LOCAL_RESULT);
+    m->result.slot = w->current.slot;
+    m->result.message = "";
+    m->result.returns = &one;
+    m->result.return_count = 1;
+    m->payload = bytes_of(large, sizeof large);
+    w->current.returns = 0;
+    rig_settle(&s->rig);
+    assert_true(s->driver->credit_back == (uint64_t)(8 + 256) - sizeof large);
+    rig_release(&s->rig, s->driver, id);
+    rig_settle(&s->rig);
+    assert_int_equal(s->driver->credit_back, 8 + 256);
+    end(s);
+}
+
 static void an_own_object_can_be_held_again(void **state)
 {
     struct scene *s = begin();
@@ -430,6 +454,7 @@ int main(void)
         cmocka_unit_test(a_job_that_the_head_refused_is_forgotten),
         cmocka_unit_test(a_worker_without_its_channel_is_asked_for_nothing),
         cmocka_unit_test(a_worker_that_was_told_to_end_gets_nothing_more),
+        cmocka_unit_test(a_large_result_is_charged_until_it_is_released),
         cmocka_unit_test(an_own_object_can_be_held_again),
         cmocka_unit_test(who_does_not_read_is_told_of_values_only),
         cmocka_unit_test(many_that_wait_for_one_end_quickly),
