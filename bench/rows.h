@@ -23,7 +23,7 @@ struct row {
     const char *floor;                                /* the row that bounds it; NULL: none */
     enum row_figure by; /* what is compared with the floor, and with the line */
     const char *extra;  /* ROW_EXTRA: its name */
-    double line;        /* of the issue; 0: none. A rate is to be above it, all else below */
+    double line;        /* the aim; 0: none. A rate is to be above it, all else below */
     bool slow;          /* only with --slow */
     bool is_bare;       /* needs no cluster */
 };
