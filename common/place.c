@@ -127,6 +127,17 @@ static int place_in(const char *dir, const char *cluster, struct place *ret, str
     return 0;
 }
 
+/* It would be the working directory, which a script with an unset variable never means. */
+static int check_dir(const char *dir, struct failure *f)
+{
+    if (dir == NULL || *dir != '\0') {
+        return 0;
+    }
+    return failure_set(f, CODE_SIGNATURE,
+                       "the cluster's directory is empty. Give --dir a path (\".\" is the working "
+                       "directory), or leave it out.");
+}
+
 static int check_cluster(const char *cluster, struct failure *f)
 {
     if (cluster == NULL || place_name_ok(cluster)) {
@@ -158,7 +169,8 @@ int place_for_start(const char *dir, const char *cluster, struct place *ret, str
 {
     const char *chosen = dir != NULL ? dir : variable("DRT_DIR");
     const char *name = cluster != NULL ? cluster : variable("DRT_CLUSTER");
-    int r = check_cluster(name, f);
+    int r = check_dir(dir, f);
+    r = r != 0 ? r : check_cluster(name, f);
     if (r != 0) {
         return r;
     }
@@ -336,7 +348,8 @@ static int find_live(struct place *ret, struct failure *f)
 int place_find(const char *dir, const char *cluster, struct place *ret, struct failure *f)
 {
     struct place p;
-    int r = check_cluster(cluster, f);
+    int r = check_dir(dir, f);
+    r = r != 0 ? r : check_cluster(cluster, f);
     if (r != 0) {
         return r;
     }

@@ -22,8 +22,8 @@ struct place {
 bool place_name_ok(const char *name);
 
 /* The directory for a new cluster: `dir`, else DRT_DIR, else ~/.drt/<cluster, else DRT_CLUSTER,
- * else "default">. Nothing is made. 0, or a code with the sentence in `f`. Arguments may be NULL.
- */
+ * else "default">. Nothing is made. 0, or a code with the sentence in `f`. Arguments may be NULL;
+ * an empty one is CODE_SIGNATURE, and an empty variable counts as not set. */
 int place_for_start(const char *dir, const char *cluster, struct place *ret,
                     struct failure *f) MUST_CHECK;
 /* The directory of a cluster that is there: as above (but `cluster` overrules a DRT_DIR of another

@@ -51,6 +51,8 @@ def test_usage(cluster):
     assert cluster.drt("explain", check=2).stderr
     assert cluster.drt("tasks", "x", check=2).stderr.startswith("drt: ")
     assert cluster.drt("tasks", "--job", "x", check=2).stderr.startswith("drt: ")
+    for option in ("--dir", "--cluster"):
+        assert cluster.drt("status", option, "", check=2).stderr.startswith("drt: ")
     assert cluster.drt("completion", "fish", check=2).stderr.startswith("drt: ")
     assert re.fullmatch(r"drt \d+\.\d+\.\d+\n", cluster.drt("--version").stdout)
     for verb in ("status", "nodes", "tasks", "jobs", "logs", "explain", "stop", "completion"):
@@ -70,6 +72,10 @@ def test_daemons_usage(cluster):
     for program in ("drt-head", "drt-node"):
         r = cluster.run(cluster.path(program), "strat", check=2)
         assert r.stderr.startswith(f"{program}: ")
+        begin = "start" if program == "drt-head" else "join"
+        for option in ("--dir", "--cluster"):
+            r = cluster.run(cluster.path(program), begin, option, "", check=2)
+            assert r.stderr.startswith(f"{program}: ")
         cluster.run(cluster.path(program), "--help", check=0)
         assert cluster.run(cluster.path(program), "--version", check=0).stdout
 

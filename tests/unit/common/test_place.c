@@ -134,6 +134,22 @@ static void test_bad_names_are_refused(void **state)
     assert_int_equal(place_find(NULL, NULL, &p, &why), CODE_SIGNATURE);
 }
 
+static void test_empty_is_no_directory(void **state)
+{
+    struct fixture *f = *state;
+    struct place p;
+    struct failure why;
+    assert_int_equal(place_for_start("", NULL, &p, &why), CODE_SIGNATURE);
+    assert_non_null(strstr(why.message, "--dir"));
+    assert_int_equal(place_find("", NULL, &p, &why), CODE_SIGNATURE);
+    assert_int_equal(place_for_start(NULL, "", &p, &why), CODE_SIGNATURE);
+    assert_int_equal(place_find(NULL, "", &p, &why), CODE_SIGNATURE);
+    setenv("DRT_DIR", "", 1);
+    setenv("DRT_CLUSTER", "", 1);
+    assert_int_equal(place_for_start(NULL, NULL, &p, &why), 0);
+    check_dir(f, &p, ".drt/default");
+}
+
 static void test_a_path_that_is_too_long(void **state)
 {
     static char dir[PLACE_PATH_MAX + 10];
@@ -306,6 +322,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_relative_directory_becomes_absolute, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_bad_names_are_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_empty_is_no_directory, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_path_that_is_too_long, setup, teardown),
         cmocka_unit_test_setup_teardown(test_finds_the_only_live_one, setup, teardown),
         cmocka_unit_test_setup_teardown(test_named_places_must_be_there, setup, teardown),
