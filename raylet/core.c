@@ -566,6 +566,7 @@ void raylet_core_count(const struct raylet_core *c, struct raylet_counts *ret)
                                   .running = c->running,
                                   .done = c->done,
                                   .failed = c->failed,
+                                  .held_bytes = c->outstanding_all,
                                   .dropped_messages = c->dropped_messages,
                                   .protocol_errors = c->protocol_errors};
     for (const struct list *at = c->workers.next; at != &c->workers; at = at->next) {

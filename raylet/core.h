@@ -52,7 +52,7 @@ enum raylet_event_kind {
     EVENT_PROGRAM,
     EVENT_WORKER_STARTED, /* `worker`, `pid`: the process exists; it will connect as a client with
                              OPEN.worker */
-    EVENT_WORKER_REFUSED, /* `worker`, `failure`: could not be started */
+    EVENT_WORKER_REFUSED, /* `worker`, `failure`: could not be started; CODE_FULL: not now */
     EVENT_WORKER_EXITED,  /* `worker`, `wait_status`; `claimed`: indexes whose words stood in
                              CLAIMED; all its messages came before */
     EVENT_TAKEN_BACK,     /* `worker`, `slot`, `ok`: answer to EFFECT_TAKE_BACK */
@@ -140,6 +140,7 @@ void raylet_core_check(struct raylet_core *core);
 struct raylet_counts {
     uint64_t clients, workers, idle_workers, jobs, tasks, objects, classes, programs;
     uint64_t waiting, running, done, failed; /* tasks; done and failed since the start */
+    uint64_t held_bytes;                     /* of tasks and values, as charged */
     uint64_t dropped_messages, protocol_errors;
 };
 void raylet_core_count(const struct raylet_core *core, struct raylet_counts *ret);

@@ -244,6 +244,9 @@ void job_end(struct raylet_core *c, struct job *job, uint32_t end_state)
 
 void job_timer(struct raylet_core *c, struct job *job)
 {
+    if (job->state == JOB_LIVE) {
+        return; /* workers may be started again: this step does */
+    }
     LIST_FOREACH(at, &job->workers)
     {
         worker_kill(c, list_entry(at, struct worker, job_link), SIGKILL);

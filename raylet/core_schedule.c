@@ -380,7 +380,7 @@ static enum lease_outcome new_lease(struct raylet_core *c, struct class_ *k, str
         *ret = w;
         return LEASE_NEW;
     }
-    if (job->starting >= k->queued) {
+    if (job->starting >= k->queued || c->now_ns < job->start_after_ns) {
         return LEASE_NONE;
     }
     if (c->worker_count >= c->workers_max + c->blocked_count && !evict_idle(c, job)) {

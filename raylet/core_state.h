@@ -152,6 +152,8 @@ struct job {
     uint32_t program;                   /* handle; 0 until hashed */
     struct object_error *program_error; /* it cannot be run: every task of the job fails so */
     uint32_t failed_starts;             /* workers in a row that ended before their OPEN */
+    uint32_t put_off_starts;            /* in a row: the machine could start no process */
+    uint64_t start_after_ns;            /* no worker is started before */
     struct list workers;                /* all, by job_link */
     struct list idle;                   /* by place_link; the last used first */
     struct class_ *classes;             /* uthash by key */

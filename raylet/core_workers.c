@@ -11,10 +11,12 @@
 #include <sys/wait.h>
 
 #define STARTS_TRIED                                                                               \
-    3u /* processes in a row that end before they serve: the program cannot run                    \
-        */
-#define TERM_AFTER_NS NS_PER_S
-#define KILL_AFTER_NS (2 * NS_PER_S)
+    3u                    /* processes in a row that end before they serve: the program cannot run \
+                           */
+#define STARTS_PUT_OFF 7u /* 25 s in all */
+#define PUT_OFF_NS     (100 * NS_PER_MS) /* doubled each time */
+#define TERM_AFTER_NS  NS_PER_S
+#define KILL_AFTER_NS  (2 * NS_PER_S)
 
 void worker_started(struct raylet_core *c, const struct raylet_event *e)
 {
@@ -59,6 +61,17 @@ static void start_failed(struct raylet_core *c, struct job *job, const struct fa
     fail_job_tasks(c, job, job->program_error);
 }
 
+/* The machine has no process or descriptor to spare: that passes. False: it has lasted too long. */
+static bool put_off(struct raylet_core *c, struct job *job)
+{
+    if (job->state != JOB_LIVE || ++job->put_off_starts > STARTS_PUT_OFF) {
+        return false;
+    }
+    job->start_after_ns = c->now_ns + (PUT_OFF_NS << job->put_off_starts);
+    core_timer_arm(c, &job->timer, job->start_after_ns);
+    return true;
+}
+
 static void forget(struct raylet_core *c, struct worker *w)
 {
     worker_enter(c, w, WORKER_DEAD);
@@ -86,7 +99,9 @@ void worker_refused(struct raylet_core *c, const struct raylet_event *e)
     if (w != NULL) {
         struct job *job = w->job;
         forget(c, w);
-        start_failed(c, job, e->failure, true);
+        if (e->failure->code != CODE_FULL || !put_off(c, job)) {
+            start_failed(c, job, e->failure, true);
+        }
     }
 }
 
@@ -158,6 +173,7 @@ bool worker_opened(struct raylet_core *c, struct client *client, uint64_t number
     w->client = client;
     w->ever_ran = true;
     w->job->failed_starts = 0;
+    w->job->put_off_starts = 0;
     client->worker = w;
     client->job = w->job;
     client->job->live_clients++;

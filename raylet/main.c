@@ -15,6 +15,7 @@
 #include "raylet/invite.h"
 #include "raylet/launcher.h"
 #include "raylet/leave.h"
+#include "raylet/memory.h"
 #include "raylet/offer.h"
 #include "raylet/options.h"
 #include "raylet/shell.h"
@@ -279,6 +280,7 @@ int main(int argc, char **argv)
         return EXIT_USAGE;
     }
     log_init("drt-node", LOG_LEVEL_INFO);
+    memory_setup();
     int r = args_parse(&node_program, argc, argv, &a, &out);
     if (r != ARGS_RUN) {
         fputs(buffer_text(&out), r == ARGS_SHOW ? stdout : stderr);

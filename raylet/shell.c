@@ -17,6 +17,7 @@
 #include "raylet/guard.h"
 #include "raylet/head_link.h"
 #include "raylet/log_query.h"
+#include "raylet/memory.h"
 #include "raylet/programs.h"
 #include "raylet/workers.h"
 
@@ -57,6 +58,7 @@ struct shell {
     uint64_t give_up_at_ns; /* until the head has answered our JOIN */
     uint64_t leave_at_ns;   /* told to go: at the latest then */
     uint64_t log_at_ns;
+    struct memory memory;
     struct failure cause; /* why there is no head, until we are joined */
     bool joined, leaving, done;
     struct failure end; /* why it ended; code 0: as asked */
@@ -364,6 +366,11 @@ static void run_deadlines(struct shell *s, uint64_t now_ns)
     head_link_tick(s->head, now_ns);
     if (now_ns >= s->log_at_ns) {
         turn_log(s, now_ns);
+    }
+    if (memory_is_due(&s->memory, now_ns)) {
+        struct raylet_counts counts;
+        raylet_core_count(s->core, &counts);
+        (void)memory_look(&s->memory, counts.held_bytes, now_ns);
     }
     if (s->leaving && now_ns >= s->leave_at_ns) {
         end_with(s, NULL);

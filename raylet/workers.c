@@ -241,12 +241,12 @@ void workers_spawn(struct workers *w, const struct workers_start *start)
     ASSERT(find(w, start->worker) == NULL && start->worker != 0);
     int r = start_process(k, start);
     if (r != 0) {
+        bool full = r == -EAGAIN || r == -EMFILE || r == -ENFILE || r == -ENOMEM;
         struct failure f;
-        failure_set(&f, CODE_PROGRAM, "A worker of %s cannot be started: %s.%s", start->name,
-                    strerror(-r),
-                    r == -EAGAIN || r == -EMFILE || r == -ENOMEM
-                        ? " The limits of this machine (ulimit -u, ulimit -n, memory) are reached."
-                        : "");
+        failure_set(&f, full ? CODE_FULL : CODE_PROGRAM, "A worker of %s cannot be started: %s.%s",
+                    start->name, strerror(-r),
+                    full ? " The limits of this machine (ulimit -u, ulimit -n, memory) are reached."
+                         : "");
         logs_ended(w->config.logs, k->number);
         worker_free(k);
         refuse(w, start->worker, &f);

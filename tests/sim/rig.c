@@ -385,7 +385,7 @@ static void spawn(struct rig *r, const struct raylet_effect *e)
     r->spawns++;
     if (r->spawn_fails) {
         struct failure *f = arena_alloc(&r->arena, sizeof *f);
-        failure_set(f, CODE_PROGRAM, "no such interpreter");
+        failure_set(f, r->spawn_code == 0 ? CODE_PROGRAM : r->spawn_code, "as the test wanted");
         answer = rig_event(r, EVENT_WORKER_REFUSED);
         answer->worker = e->worker;
         answer->failure = f;

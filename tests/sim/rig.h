@@ -60,6 +60,7 @@ struct rig {
     uint32_t next_client;
     uint32_t impossible; /* FEASIBLE answered with no so many times */
     uint32_t joins, job_news, job_ends, spawns, kills, quits, program_loads, fences;
+    int spawn_code;               /* why they cannot; 0: CODE_PROGRAM */
     bool spawn_fails, start_dies; /* workers cannot be started; end before their OPEN */
     bool deaf;                    /* kills are not heard of */
     struct rig_process processes[RIG_PROCESSES];

@@ -440,9 +440,42 @@ static void many_that_wait_for_one_end_quickly(void **state)
     end(s);
 }
 
+static void a_machine_that_is_full_for_a_moment_fails_no_task(void **state)
+{
+    struct scene *s = begin();
+    struct object_id id = submit(s, 3);
+
+    s->rig.spawn_fails = true;
+    s->rig.spawn_code = CODE_FULL;
+    rig_get(&s->rig, s->driver, id);
+    rig_pass(&s->rig, NS_PER_S);
+    assert_null(rig_value(&s->rig, id));
+    assert_true(s->rig.spawns >= 2 && s->rig.spawns <= 10);
+    s->rig.spawn_fails = false;
+    rig_pass(&s->rig, 2 * NS_PER_S);
+    rig_run_all(&s->rig);
+    assert_int_equal(code_of(&s->rig, id), 0);
+    end(s);
+}
+
+static void a_machine_that_stays_full_is_an_error(void **state)
+{
+    struct scene *s = begin();
+    struct object_id id = submit(s, 3);
+
+    s->rig.spawn_fails = true;
+    s->rig.spawn_code = CODE_FULL;
+    rig_get(&s->rig, s->driver, id);
+    rig_pass(&s->rig, 60 * NS_PER_S);
+    assert_int_equal(code_of(&s->rig, id), CODE_PROGRAM);
+    end(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_machine_that_is_full_for_a_moment_fails_no_task),
+        cmocka_unit_test(a_machine_that_stays_full_is_an_error),
         cmocka_unit_test(a_result_larger_than_a_value_is_an_error),
         cmocka_unit_test(arguments_that_no_message_takes_are_an_error),
         cmocka_unit_test(large_arguments_are_not_sent_far_ahead),
