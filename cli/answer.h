@@ -12,7 +12,9 @@ struct answer {
     bool whole;         /* the last reply came */
     struct failure failure;
     const char *cluster, *head_address; /* "" if not told */
-    uint32_t head_pid;
+    uint32_t head_pid;                  /* 0: no head answers */
+    bool head_stands;        /* it is there all the same, on this machine: its lock is held */
+    uint32_t head_stand_pid; /* 0: not found */
     uint64_t head_started_unix_ms;
     struct state_node *nodes;
     size_t node_count;

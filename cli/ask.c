@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include "cli/stop.h"
 #include "common/text.h"
 #include "proto/local.h"
 
@@ -82,6 +83,15 @@ static const char *asked(const struct ask *a)
 
 static int broken(const struct ask *a, int r, struct failure *f)
 {
+    uint32_t pid = 0;
+    if (r == -ETIMEDOUT && !a->from_node && stop_finds_head(&a->place, &pid) && pid != 0) {
+        failure_set(f, CODE_TIMEOUT,
+                    "the head of \"%s\" (process %" PRIu32
+                    ") did not answer within %u s. Try again, "
+                    "or end it with 'drt stop', which kills it after 10 s; its log is in %.200s.",
+                    a->place.cluster, pid, (unsigned)(ASK_LIMIT_NS / NS_PER_S), a->place.dir);
+        return EXIT_FAILED;
+    }
     if (r == -ETIMEDOUT) {
         failure_set(f, CODE_TIMEOUT,
                     "the %s of \"%s\" did not answer within %u s. Try again; its log is in %.200s.",

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "cli/rows_json.h"
+#include "cli/stop.h"
 #include "common/text.h"
 
 int complain(int status, const struct failure *f)
@@ -173,6 +174,8 @@ static int show_once(const struct show *show, const struct view *view, struct fa
             trim(&answers[i], i == 0 ? wish.limit : 0);
         }
         name_users(&answers[0]);
+        answers[0].head_stands = ask.remote == NULL && answers[0].head_pid == 0 &&
+                                 stop_finds_head(&ask.place, &answers[0].head_stand_pid);
         answers[0].cluster = text_or(answers[0].cluster, ask.place.cluster);
         r = check_answer(&wish, &answers[0], f);
         /* Where one node of several does not answer, the others' rows are worth showing. */

@@ -242,6 +242,17 @@ static bool find_head(const struct place *place, struct daemon *ret)
     return true;
 }
 
+bool stop_finds_head(const struct place *place, uint32_t *ret_pid)
+{
+    struct daemon head;
+    if (!find_head(place, &head)) {
+        return false;
+    }
+    close_fd(&head.pidfd);
+    *ret_pid = (uint32_t)head.pid;
+    return true;
+}
+
 static int left_over(const struct daemon *d, struct failure *f)
 {
     failure_set(f, CODE_FAILED, "%s still runs: %s. Look at who holds %.200s, and end it by hand.",

@@ -59,6 +59,25 @@ static struct totals add_up(const struct answer *a, const struct answer *classes
     return t;
 }
 
+/* What to do about a head that does not answer. */
+static void put_advice(const struct answer *a, const struct screen *s, struct buffer *out)
+{
+    char who[48] = "A process";
+    if (a->head_stand_pid != 0) {
+        snprintf(who, sizeof who, "Process %" PRIu32, a->head_stand_pid);
+    }
+    if (a->head_stands) {
+        screen_printf(s, out, TONE_PLAIN,
+                      "Running work goes on. %s is the head and stands still. End all here: drt "
+                      "stop (kills after 10 s)",
+                      who);
+    } else {
+        screen_put(s, out, TONE_PLAIN,
+                   "Running work goes on. Start the head again: drt-head start");
+    }
+    buffer_append_text(out, "\n");
+}
+
 static void put_head(const struct answer *a, const struct totals *t, const struct screen *s,
                      struct buffer *out)
 {
@@ -77,9 +96,7 @@ static void put_head(const struct answer *a, const struct totals *t, const struc
     }
     buffer_append_text(out, "\n");
     if (a->head_pid == 0) {
-        screen_put(s, out, TONE_PLAIN,
-                   "Running work goes on. Start the head again: drt-head start");
-        buffer_append_text(out, "\n");
+        put_advice(a, s, out);
     }
 }
 

@@ -99,6 +99,22 @@ def test_the_raylet_is_killed(cluster, held):
     assert "right" in cluster.run(cluster.program("many"), 100, check=0).stdout
 
 
+def test_a_head_that_stands_still_is_named(cluster):
+    cluster.start_head()
+    pid = cluster.head_pid()
+    os.kill(pid, signal.SIGSTOP)
+    alone = cluster.drt("status", check=1)
+    assert f"process {pid}" in alone.stderr and "drt stop" in alone.stderr
+    os.kill(pid, signal.SIGCONT)
+    cluster.join("n1")
+    os.kill(pid, signal.SIGSTOP)
+    until("a raylet answers", lambda: cluster.ask("status")["head"] is None, 30)
+    out = cluster.drt("status").stdout
+    assert f"Process {pid} is the head" in out and "drt stop" in out
+    assert "drt-head start" not in out
+    assert f"The head was killed (process {pid})" in cluster.drt("stop").stdout
+
+
 def test_the_head_is_killed_and_restarted(cluster, held):
     cluster.up()
     h = held(2)

@@ -173,6 +173,14 @@ static void status_without_a_head_or_nodes_says_what_to_do(void **state)
                   "No node is known.\n"
                   "\n"
                   "TASKS   none yet\n");
+    answers[0].head_stands = true;
+    answers[0].head_stand_pid = 4711;
+    struct buffer out = {0};
+    status_view.text(&everything, answers, &piped, &out);
+    assert_non_null(strstr(buffer_text(&out), "Process 4711 is the head and stands still"));
+    assert_non_null(strstr(buffer_text(&out), "drt stop"));
+    assert_null(strstr(buffer_text(&out), "drt-head start"));
+    buffer_fini(&out);
     answers[0].head_pid = 7;
     answers[0].head_address = "h:7420";
     answers[0].head_started_unix_ms = NOW_MS;
