@@ -85,8 +85,23 @@ static int open_kind(struct drt_ref ref, int kind, struct value_view *ret)
     return r;
 }
 
+static int no_room(const char *function)
+{
+    return error_set(-EINVAL, "%s was given NULL for the result: pass a pointer to where it goes",
+                     function);
+}
+
+/* A wait that was given a number of references and no references. */
+static int no_references(const char *function, size_t count)
+{
+    return error_set(-EINVAL, "%s was given NULL for %zu references", function, count);
+}
+
 int drt_get_i64(struct drt_ref ref, int64_t *ret)
 {
+    if (UNLIKELY(ret == NULL)) {
+        return no_room("drt_get_i64");
+    }
     struct value_view v;
     int r = open_kind(ref, DRT_I64, &v);
     if (r == 0) {
@@ -98,6 +113,9 @@ int drt_get_i64(struct drt_ref ref, int64_t *ret)
 
 int drt_get_f64(struct drt_ref ref, double *ret)
 {
+    if (UNLIKELY(ret == NULL)) {
+        return no_room("drt_get_f64");
+    }
     struct value_view v;
     int r = open_kind(ref, DRT_F64, &v);
     if (r == 0) {
@@ -109,6 +127,9 @@ int drt_get_f64(struct drt_ref ref, double *ret)
 
 int drt_get_str(struct drt_ref ref, const char **ret)
 {
+    if (UNLIKELY(ret == NULL)) {
+        return no_room("drt_get_str");
+    }
     struct value_view v;
     int r = open_kind(ref, DRT_STR, &v);
     if (r == 0) {
@@ -120,6 +141,9 @@ int drt_get_str(struct drt_ref ref, const char **ret)
 
 int drt_get_bytes(struct drt_ref ref, struct drt_bytes *ret)
 {
+    if (UNLIKELY(ret == NULL)) {
+        return no_room("drt_get_bytes");
+    }
     struct value_view v;
     int r = open_kind(ref, DRT_BYTES, &v);
     if (r == 0) {
@@ -147,6 +171,9 @@ static int open_records(struct drt_ref ref, const char *type, size_t type_size,
 int drt_get_records_(struct drt_ref ref, const char *type, size_t type_size, const void **ret,
                      size_t *ret_count)
 {
+    if (UNLIKELY(ret == NULL)) {
+        return no_room("DRT_GET_ARRAY");
+    }
     struct value_view v;
     int r = open_records(ref, type, type_size, &v);
     if (r == 0) {
@@ -161,6 +188,9 @@ int drt_get_records_(struct drt_ref ref, const char *type, size_t type_size, con
 
 int drt_get_record_(struct drt_ref ref, const char *type, size_t type_size, void *ret)
 {
+    if (UNLIKELY(ret == NULL)) {
+        return no_room("DRT_GET_RECORD");
+    }
     struct value_view v;
     int r = open_records(ref, type, type_size, &v);
     if (r != 0) {
@@ -334,6 +364,9 @@ int drt_wait(const struct drt_ref *refs, size_t count, size_t k, struct drt_span
     if (r != 0) {
         return r;
     }
+    if (refs == NULL && count != 0) {
+        return no_references("drt_wait", count);
+    }
     if (k > count_set(refs, count)) {
         return error_set(-EINVAL, "drt_wait for %zu of %zu references: there are only %zu", k,
                          count, count_set(refs, count));
@@ -363,6 +396,12 @@ int drt_wait_any(const struct drt_ref *refs, size_t count, struct drt_span limit
     int r = runtime_enter();
     if (r != 0) {
         return r;
+    }
+    if (refs == NULL && count != 0) {
+        return no_references("drt_wait_any", count);
+    }
+    if (ret_index == NULL) {
+        return no_room("drt_wait_any");
     }
     if (count_set(refs, count) == 0) {
         return error_set(DRT_E_DONE, "all references are none: there is nothing left to wait for");

@@ -39,7 +39,7 @@ static void refuse(struct submission *s, int code)
 /* What was given away is given away, also by a call that was refused. */
 static void end_given(const struct drt_value *values, size_t count)
 {
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count && values != NULL; i++) {
         if (values[i].kind_ == DRT_OF && values[i].count_ != 0) {
             struct drt_ref ref = {{values[i].u_.h[0], values[i].u_.h[1]}};
             drt_release(&ref);
@@ -96,6 +96,12 @@ static int check(struct submission *s, drt_task_fn *fn, const char *name,
                          "%s is not a task: define it with DRT_TASK, and submit it by its name or "
                          "a pointer to it",
                          name != NULL ? name : "the function");
+    }
+    if (UNLIKELY(s->values == NULL && s->count != 0)) {
+        size_t count = s->count;
+        s->count = 0;
+        return error_set(-EINVAL, "%s was submitted with NULL for %zu arguments", s->entry->name,
+                         count);
     }
     if (UNLIKELY(s->returns == 0 || s->returns > LOCAL_RETURNS_MAX)) {
         return error_set(-EINVAL, "%s was submitted for %zu results; a task has 1 to %u",
@@ -289,6 +295,12 @@ void submit(struct drt_ref *refs, size_t returns, drt_task_fn *fn, const char *n
     s.count = count;
     s.refs = refs;
     s.returns = returns;
+    if (UNLIKELY(refs == NULL && returns != 0)) {
+        error_set(-EINVAL, "%s was submitted with NULL for the references of %zu results",
+                  name != NULL ? name : "a task", returns);
+        end_given(values, count);
+        return;
+    }
     if (runtime_enter() != 0) {
         memset(refs, 0, returns * sizeof *refs);
         return;

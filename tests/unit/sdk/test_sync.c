@@ -202,6 +202,37 @@ static void is_refused(struct drt_ref ref, int code, const char *words)
     }
 }
 
+static void says(const char *words)
+{
+    if (strstr(drt_last_error(), words) == NULL) {
+        fail_msg("\"%s\" does not say \"%s\"", drt_last_error(), words);
+    }
+}
+
+static void test_null_is_refused(void **state)
+{
+    struct drt_ref number = drt_put(drt_i64(1)), array = {{0, 0}};
+    bool ready[4];
+    size_t n;
+    assert_int_equal(drt_get_i64(number, NULL), -EINVAL);
+    says("drt_get_i64 was given NULL");
+    assert_int_equal(drt_get_f64(number, NULL), -EINVAL);
+    assert_int_equal(drt_get_str(number, NULL), -EINVAL);
+    assert_int_equal(drt_get_bytes(number, NULL), -EINVAL);
+    assert_int_equal(drt_get_records_(number, "struct pair", 16, NULL, &n), -EINVAL);
+    assert_int_equal(drt_get_record_(number, "struct pair", 16, NULL), -EINVAL);
+    drt_submit_into(NULL, 2, some);
+    says("some was submitted with NULL for the references of 2 results");
+    assert_int_equal(drt_wait(NULL, 4, 1, drt_forever(), ready, &n), -EINVAL);
+    says("drt_wait was given NULL for 4 references");
+    assert_int_equal(drt_wait_any(NULL, 4, drt_forever(), &n), -EINVAL);
+    assert_int_equal(drt_wait_any(&number, 1, drt_forever(), NULL), -EINVAL);
+    assert_int_equal(drt_wait_any(NULL, 0, drt_forever(), &n), DRT_E_DONE);
+    array = drt_submit_array(add, NULL, 5);
+    is_refused(array, -EINVAL, "add was submitted with NULL for 5 arguments");
+    assert_int_equal(drt_nodes(NULL, 3, &n), -EINVAL);
+}
+
 static void test_misuse(void **state)
 {
     struct drt_value text = drt_str("20"), number = drt_i64(1), two[2] = {number, number};
@@ -363,6 +394,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_values, setup, teardown),
         cmocka_unit_test_setup_teardown(test_several_results, setup, teardown),
         cmocka_unit_test_setup_teardown(test_errors, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_null_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_misuse, setup, teardown),
         cmocka_unit_test_setup_teardown(test_before_init, setup, teardown),
         cmocka_unit_test_setup_teardown(test_scopes, setup, teardown),
