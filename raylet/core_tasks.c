@@ -647,7 +647,7 @@ static void settle_return(struct raylet_core *c, struct task *t, struct object *
         break;
     default:
         e = error_make(c, CODE_SIGNATURE, task_function(t),
-                       "it ended without setting this return: call drt_return for each");
+                       "it ended without setting this result: set each one with drt_return_at");
     }
     object_settle_error(c, o, e);
     error_unref(e);

@@ -274,6 +274,7 @@ static void remember(struct rig *r, const struct local_value *v, const uint8_t *
         int rc = failure_decode(bytes_of(bytes, v->size), &f);
         ASSERT(rc == 0);
         found->code = (uint32_t)f.code;
+        snprintf(r->last_error, sizeof r->last_error, "%.127s", f.message);
     } else if (v->size >= 8 && v->state == VALUE_HERE) {
         memcpy(&found->value, bytes, 8);
     }

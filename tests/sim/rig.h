@@ -67,6 +67,7 @@ struct rig {
     uint32_t process_count;   /* those above were never used */
     uint32_t turn;            /* of rig_ready_worker */
     struct rig_value *values; /* by id */
+    char last_error[128];     /* what the last value in error says */
     struct arena arena;       /* of the events of one turn */
     struct raylet_event events[1024];
     uint32_t event_count;

@@ -158,7 +158,8 @@ struct drt_config {
 #define drt_init_or_exit()                                                                         \
     drt_check_(drt_init((const struct drt_config *)0), __FILE__, __LINE__, "drt_init")
 
-/* Releases all references; what this program still runs is cancelled. Fine before drt_init. */
+/* Releases all references; what this program still runs is cancelled. Fine before drt_init, which
+ * may be called again afterwards: it begins a new job. */
 DRT_API void drt_shutdown(void);
 /* enum drt_mode; DRT_MODE_AUTO before drt_init. */
 DRT_API int drt_current_mode(void);

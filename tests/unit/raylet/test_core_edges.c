@@ -100,6 +100,27 @@ static void a_result_larger_than_a_value_is_an_error(void **state)
     end(s);
 }
 
+static void a_result_that_was_not_set_says_how(void **state)
+{
+    struct scene *s = begin();
+    struct object_id id = submit(s, 1);
+
+    rig_get(&s->rig, s->driver, id);
+    rig_settle(&s->rig);
+    struct rig_process *w = claimed_by(s, id);
+    struct local_return one = {.state = RETURN_UNSET};
+    struct local_msg *m = rig_say(&s->rig, w, LOCAL_RESULT);
+    m->result.slot = w->current.slot;
+    m->result.message = "";
+    m->result.returns = &one;
+    m->result.return_count = 1;
+    w->current.returns = 0;
+    rig_settle(&s->rig);
+    assert_int_equal(code_of(&s->rig, id), CODE_SIGNATURE);
+    assert_non_null(strstr(s->rig.last_error, "drt_return_at"));
+    end(s);
+}
+
 static void arguments_that_no_message_takes_are_an_error(void **state)
 {
     struct scene *s = begin();
@@ -477,6 +498,7 @@ int main(void)
         cmocka_unit_test(a_machine_that_is_full_for_a_moment_fails_no_task),
         cmocka_unit_test(a_machine_that_stays_full_is_an_error),
         cmocka_unit_test(a_result_larger_than_a_value_is_an_error),
+        cmocka_unit_test(a_result_that_was_not_set_says_how),
         cmocka_unit_test(arguments_that_no_message_takes_are_an_error),
         cmocka_unit_test(large_arguments_are_not_sent_far_ahead),
         cmocka_unit_test(a_row_keeps_its_name_when_its_task_ends_in_the_same_turn),
