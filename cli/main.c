@@ -45,6 +45,38 @@ static int read_job(const char *text, struct show *show, struct failure *f)
     return EXIT_DONE;
 }
 
+/* The states that a verb's rows can have; NULL: they have none. */
+static const char *const *states_of(int verb)
+{
+    static const char *const nodes[] = {"alive", "suspect", "lost", "left", NULL};
+    static const char *const tasks[] = {"waiting", "ready",     "running", "done",
+                                        "failed",  "cancelled", NULL};
+    static const char *const jobs[] = {"running", "done", "failed", "lost", NULL};
+    return verb == VERB_NODES   ? nodes
+           : verb == VERB_TASKS ? tasks
+           : verb == VERB_JOBS  ? jobs
+                                : NULL;
+}
+
+static int check_state(const struct args *a, struct failure *f)
+{
+    const char *state = text_option(a, "state"), *const *states = states_of(a->verb->tag);
+    char list[128] = "";
+    if (state == NULL || states == NULL) {
+        return EXIT_DONE;
+    }
+    for (size_t i = 0; states[i] != NULL; i++) {
+        if (strcmp(states[i], state) == 0) {
+            return EXIT_DONE;
+        }
+        size_t used = strlen(list);
+        snprintf(list + used, sizeof list - used, "%s%s", i == 0 ? "" : ", ", states[i]);
+    }
+    failure_set(f, CODE_SIGNATURE, "\"%.60s\" is no state of %s. Give one of: %s.", state,
+                a->verb->name, list);
+    return EXIT_USAGE;
+}
+
 static int read_show(const struct args *a, struct show *ret, struct failure *f)
 {
     const struct args_value *watch = find_option(a, "watch"), *limit = find_option(a, "limit");
@@ -178,6 +210,7 @@ static int run(const struct args *a)
         return run_completion(a);
     }
     int status = read_show(a, &show, &f);
+    status = status == EXIT_DONE ? check_state(a, &f) : status;
     status = status == EXIT_DONE ? check_thing(a, &show, &f) : status;
     if (status != EXIT_DONE) {
         return complain(status, &f);

@@ -1,5 +1,6 @@
 #include "cli/show.h"
 
+#include <inttypes.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -141,6 +142,24 @@ static int render(const struct show *show, const struct wish *wish, const struct
     return r;
 }
 
+/* Why no row came: there may be no such job. */
+static int check_job(struct ask *a, uint64_t job, struct failure *f)
+{
+    char number[32];
+    snprintf(number, sizeof number, "%" PRIu64, job);
+    const struct wish wish = {.thing = number, .limit = 1};
+    struct state_query query = query_of(&wish, STATE_JOBS);
+    struct answer answer;
+    answer_init(&answer);
+    int r = ask_rows(a, &query, 1, &answer, f);
+    if (r == EXIT_DONE && answer.failure.code == 0 && answer.job_count == 0) {
+        failure_set(f, CODE_NOT_FOUND, "there is no job %s. 'drt jobs' lists the jobs.", number);
+        r = EXIT_FAILED;
+    }
+    answer_fini(&answer);
+    return r;
+}
+
 static int show_once(const struct show *show, const struct view *view, struct failure *f)
 {
     struct ask ask = {.socket = -1};
@@ -178,6 +197,9 @@ static int show_once(const struct show *show, const struct view *view, struct fa
                                  stop_finds_head(&ask.place, &answers[0].head_stand_pid);
         answers[0].cluster = text_or(answers[0].cluster, ask.place.cluster);
         r = check_answer(&wish, &answers[0], f);
+        if (r == EXIT_DONE && wish.job != 0 && count_rows(&answers[0]) == 0) {
+            r = check_job(&ask, wish.job, f);
+        }
         /* Where one node of several does not answer, the others' rows are worth showing. */
         if (r == EXIT_DONE || count_rows(&answers[0]) != 0) {
             int shown = render(show, &wish, view, answers);

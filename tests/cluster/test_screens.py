@@ -51,6 +51,8 @@ def test_usage(cluster):
     assert cluster.drt("explain", check=2).stderr
     assert cluster.drt("tasks", "x", check=2).stderr.startswith("drt: ")
     assert cluster.drt("tasks", "--job", "x", check=2).stderr.startswith("drt: ")
+    for verb, word in (("tasks", "cancelled"), ("jobs", "lost"), ("nodes", "suspect")):
+        assert word in cluster.drt(verb, "--state", "bogus", check=2).stderr
     for option in ("--dir", "--cluster"):
         assert cluster.drt("status", option, "", check=2).stderr.startswith("drt: ")
     assert cluster.drt("completion", "fish", check=2).stderr.startswith("drt: ")
@@ -149,7 +151,7 @@ def test_running_and_waiting_tasks(cluster, held):
     assert len(cluster.ask("tasks", "--name", "held")) == 3
     assert cluster.ask("tasks", "--name", "nobody") == []
     assert len(cluster.ask("tasks", "--node", "n1", "--job", "last")) >= 1
-    assert cluster.ask("tasks", "--job", "99") == []
+    cluster.drt("tasks", "--job", "99", check=1)
     newest = cluster.ask("tasks", "last")
     assert len(newest) == 1 and newest[0]["task"] == tasks[0]["task"]
 
@@ -246,6 +248,12 @@ def test_long_logs_keep_their_end(cluster):
     assert [int(line) for line in out[1:]] == list(range(lines - len(out) + 1, lines))
     files = list((cluster.dir / "nodes" / "n1" / "logs").iterdir())
     assert sum(f.stat().st_size for f in files) <= 33 << 20
+
+
+def test_a_job_that_is_none(cluster):
+    cluster.up()
+    r = cluster.drt("tasks", "--job", "999", check=1)
+    assert "no job 999" in r.stderr and not r.stdout
 
 
 def test_watch_goes_on(cluster):

@@ -25,6 +25,8 @@ static void answer(struct ring_channel *c, const struct local_query *query)
         r->head_address = "10.0.0.5:7420";
         r->head_pid = 1;
         r->head_started_unix_ms = NOW_MS;
+    } else if (q->kind == STATE_TASKS && q->job == 999) {
+        r->task_count = 0;
     } else if (q->kind == STATE_TASKS && q->job != 0) {
         /* One node of two did not answer. */
         r->tasks = fixture_tasks;
@@ -33,6 +35,8 @@ static void answer(struct ring_channel *c, const struct local_query *query)
     } else if (q->kind == STATE_TASKS) {
         r->tasks = fixture_tasks;
         r->task_count = 2;
+    } else if (q->kind == STATE_JOBS && strcmp(q->id, "999") == 0) {
+        r->job_count = 0;
     } else if (q->kind == STATE_JOBS) {
         r->jobs = fixture_jobs;
         r->job_count = 2;
@@ -112,6 +116,9 @@ static void what_is_not_there_fails(void **state)
     char out[4096];
     struct show nobody = {.wish = {.thing = "nobody"}};
     assert_int_equal(shown(*state, &nodes_view, nobody, out), EXIT_FAILED);
+    assert_string_equal(out, "");
+    struct show no_job = {.wish = {.job = 999}};
+    assert_int_equal(shown(*state, &tasks_view, no_job, out), EXIT_FAILED);
     assert_string_equal(out, "");
     struct show unknown = {.wish = {.thing = "1-1.1"}};
     assert_int_equal(shown(*state, &explain_view, unknown, out), EXIT_FAILED);
