@@ -152,13 +152,14 @@ static int read_value(const struct args_option *o, const char *text, struct args
     return r;
 }
 
-static int bad_value(struct parse *p, const struct args_option *o, const char *text)
+/* `r` is why it was refused. */
+static int bad_value(struct parse *p, const struct args_option *o, const char *text, int r)
 {
     static const char *const wanted[] = {
         [ARGS_FLAG] = "no value",
         [ARGS_TEXT] = "a text",
         [ARGS_U64] = "a whole number",
-        [ARGS_DOUBLE] = "a number",
+        [ARGS_DOUBLE] = "a number like 2 or 0.5",
         [ARGS_SIZE] = "a size like 512M or 4GiB",
         [ARGS_DURATION] = "a time like 250ms, 30s or 5m",
     };
@@ -167,7 +168,9 @@ static int bad_value(struct parse *p, const struct args_option *o, const char *t
     if (o->kind == ARGS_U64 && o->max != 0) {
         buffer_printf(p->out, " from 0 to %llu", (unsigned long long)o->max);
     }
-    if (text != NULL) {
+    if (text != NULL && r == -ERANGE) {
+        buffer_printf(p->out, ", and \"%s\" is too large", shown(text, clean));
+    } else if (text != NULL) {
         buffer_printf(p->out, ", not \"%s\"", shown(text, clean));
     }
     buffer_printf(p->out, ". '%s help %s' tells more.\n", p->program->name, p->verb->name);
@@ -180,7 +183,7 @@ static int take_option(struct parse *p, const struct args_option *o, const char 
     struct args_value *value = &p->found.values[o - p->verb->options];
     const char *next = p->at + 1 < p->argc ? p->argv[p->at + 1] : NULL;
     if (o->kind == ARGS_FLAG) {
-        return attached != NULL ? bad_value(p, o, attached) : read_value(o, NULL, value);
+        return attached != NULL ? bad_value(p, o, attached, -EINVAL) : read_value(o, NULL, value);
     }
     if (attached == NULL && o->value != NULL && o->value[0] == '[') {
         *value = (struct args_value){.given = true};
@@ -191,12 +194,13 @@ static int take_option(struct parse *p, const struct args_option *o, const char 
     }
     if (attached == NULL) {
         if (next == NULL) {
-            return bad_value(p, o, NULL);
+            return bad_value(p, o, NULL, -EINVAL);
         }
         attached = next;
         p->at++;
     }
-    return read_value(o, attached, value) == 0 ? 0 : bad_value(p, o, attached);
+    int r = read_value(o, attached, value);
+    return r == 0 ? 0 : bad_value(p, o, attached, r);
 }
 
 static int take_long(struct parse *p, const char *name)

@@ -161,8 +161,11 @@ bool resource_set_equal(const struct resource_set *a, const struct resource_set 
 int resource_units(double amount, int64_t *ret)
 {
     /* Written so that NaN fails it. */
-    if (!(amount >= 0 && amount <= 9e14)) {
+    if (!(amount >= 0)) {
         return -EINVAL;
+    }
+    if (amount > RESOURCE_MOST) {
+        return -ERANGE;
     }
     /* To nearest, ties away from zero; no libm for libdrt. */
     double units = amount * RESOURCE_UNIT;

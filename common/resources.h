@@ -12,7 +12,8 @@
 
 #define RESOURCE_UNIT     10000
 #define RESOURCE_NAME_MAX 63
-#define RESOURCES_MAX     32 /* kinds in one set */
+#define RESOURCE_MOST     9e14 /* of a user's amount */
+#define RESOURCES_MAX     32   /* kinds in one set */
 
 enum resource_kind {
     RESOURCE_CPU = 0,
@@ -55,7 +56,8 @@ void resource_set_take(struct resource_set *have, const struct resource_set *wan
 void resource_set_give(struct resource_set *have, const struct resource_set *want);
 bool resource_set_equal(const struct resource_set *a, const struct resource_set *b);
 
-/* Units of a user's amount, rounded to nearest. -EINVAL: negative, NaN, or above 9e14. */
+/* Units of a user's amount, rounded to nearest. -EINVAL: negative or NaN; -ERANGE:
+ * above RESOURCE_MOST. */
 int resource_units(double amount, int64_t *ret) MUST_CHECK;
 static inline double resource_amount_of(int64_t units)
 {

@@ -46,6 +46,11 @@ static int add_resource(struct offer *o, struct resource_names *names, const cha
                            "_ . : / -, beginning with a letter, at most %d.",
                            name, RESOURCE_NAME_MAX);
     }
+    if (json_is_number(value) && json_number_value(value) > RESOURCE_MOST) {
+        return failure_set(f, CODE_SIGNATURE,
+                           "--resources: the amount of \"%.80s\" is too large: at most %.0f.", name,
+                           RESOURCE_MOST);
+    }
     if (!json_is_number(value) || resource_units(json_number_value(value), &units) != 0 ||
         units == 0) {
         return failure_set(f, CODE_SIGNATURE,
@@ -131,6 +136,10 @@ static int find_machine(const struct offer_wish *wish, struct machine *m, struct
                 strerror(-r));
         }
     }
+    if (wish->has_cpus && wish->cpus > RESOURCE_MOST) {
+        return failure_set(f, CODE_SIGNATURE, "--num-cpus: too large, at most %.0f.",
+                           RESOURCE_MOST);
+    }
     if (wish->has_cpus && resource_units(wish->cpus, &found.cpu_units) != 0) {
         return failure_set(f, CODE_SIGNATURE, "--num-cpus takes a number that is not negative.");
     }
@@ -138,7 +147,7 @@ static int find_machine(const struct offer_wish *wish, struct machine *m, struct
         found.memory_bytes = wish->memory_bytes;
     }
     if (found.memory_bytes > (uint64_t)(INT64_MAX / RESOURCE_UNIT)) {
-        return failure_set(f, CODE_SIGNATURE, "--memory: at most 800 TiB.");
+        return failure_set(f, CODE_SIGNATURE, "--memory: too large, at most 800 TiB.");
     }
     *m = found;
     return 0;

@@ -41,7 +41,12 @@ int options_copy(void *dst, size_t dst_size, const void *src, size_t src_size, c
 
 static int check_amount(const char *task, const char *name, double amount, int64_t *ret_units)
 {
-    if (resource_units(amount, ret_units) != 0) {
+    int r = resource_units(amount, ret_units);
+    if (r == -ERANGE) {
+        return error_set(-EINVAL, "%s asks for %g of %s, which is too large: at most %.0f", task,
+                         amount, name, RESOURCE_MOST);
+    }
+    if (r != 0) {
         return error_set(-EINVAL, "%s asks for %g of %s: an amount is not negative and a number",
                          task, amount, name);
     }

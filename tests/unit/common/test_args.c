@@ -158,7 +158,9 @@ static void test_bad_values_name_what_is_wanted(void **state)
     assert_int_equal(parse("start a:1 --memory lots"), ARGS_USAGE);
     says("a size like 512M");
     assert_int_equal(parse("start a:1 --num-cpus x"), ARGS_USAGE);
-    says("a number, not \"x\"");
+    says("a number like 2 or 0.5, not \"x\"");
+    assert_int_equal(parse("start a:1 --num-cpus 99999999999999999999"), ARGS_USAGE);
+    says("is too large");
 }
 
 static void test_too_few_and_too_many_things(void **state)

@@ -164,7 +164,7 @@ static void test_units_round_to_nearest(void **state)
     static const double bad[] = {-0.0001, NAN, INFINITY, -INFINITY, 9.1e14, 1e300};
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
         int64_t units = -7;
-        assert_int_equal(resource_units(bad[i], &units), -EINVAL);
+        assert_int_equal(resource_units(bad[i], &units), bad[i] > 9e14 ? -ERANGE : -EINVAL);
         assert_int_equal(units, -7);
     }
     assert_true(resource_amount_of(15000) == 1.5);

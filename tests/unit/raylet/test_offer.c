@@ -64,6 +64,7 @@ static void test_what_makes_no_sense(void **state)
         {"[1]", NULL, "as JSON"},
         {"{\"disk\": \"two\"}", NULL, "\"disk\" is no number"},
         {"{\"disk\": -1}", NULL, "\"disk\" is no number"},
+        {"{\"disk\": 1e15}", NULL, "too large"},
         {"{\"disk\": 0}", NULL, "\"disk\" is no number"},
         {"{\"disk\": 1, \"disk\": 2}", NULL, "as JSON"},
         {"{\"CPU\": 4}", NULL, "--num-cpus"},
@@ -89,6 +90,9 @@ static void test_what_makes_no_sense(void **state)
     struct failure f = {0};
     wish.cpus = -1;
     assert_int_equal(offer_make(&wish, &o, &f), CODE_SIGNATURE);
+    wish.cpus = 1e18;
+    assert_int_equal(offer_make(&wish, &o, &f), CODE_SIGNATURE);
+    assert_non_null(strstr(f.message, "too large, at most 900000000000000"));
     wish = plain();
     wish.memory_bytes = UINT64_MAX;
     assert_int_equal(offer_make(&wish, &o, &f), CODE_SIGNATURE);

@@ -253,6 +253,9 @@ static void test_misuse(void **state)
     is_refused(drt_put(drt_str(NULL)), -EINVAL, "NULL string");
     is_refused(drt_put(drt_of(drt_put(number))), -EINVAL, "a reference");
     is_refused(drt_submit(silent, DRT_WITH(.num_cpus = -3)), -EINVAL, "-3 of CPUs");
+    is_refused(drt_submit(silent, DRT_WITH(.num_cpus = 1e300)), -EINVAL,
+               "too large: at most 900000000000000");
+    is_refused(drt_submit(silent, DRT_WITH(.memory_bytes = UINT64_MAX)), -EINVAL, "too large");
     is_refused(drt_submit(silent, DRT_WITH(.resources = DRT_RESOURCES({"CPU", 1}))), -EINVAL,
                "num_cpus");
     is_refused(drt_submit(silent, DRT_WITH(.resources = DRT_RESOURCES({"a b", 1}))), -EINVAL,
