@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -240,4 +241,17 @@ bool files_is_locked(const char *path)
     CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
     struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     return fd >= 0 && fcntl(fd, F_OFD_GETLK, &whole) == 0 && whole.l_type != F_UNLCK;
+}
+
+uint64_t files_raise_limit(uint64_t most, uint64_t *ret_former)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        *ret_former = 0;
+        return 1024; /* what Linux begins with */
+    }
+    rlim_t former = limit.rlim_cur;
+    limit.rlim_cur = MAX_OF(former, MIN_OF(limit.rlim_max, (rlim_t)most));
+    *ret_former = former;
+    return setrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : former;
 }

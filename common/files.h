@@ -22,5 +22,8 @@ int files_remove_tree(const char *path);
 int files_lock(const char *path) MUST_CHECK;
 /* Whether somebody holds it now. Asks only: never in the way of who takes it at this moment. */
 bool files_is_locked(const char *path);
+/* Lets this process open as many files as its hard limit allows, at most `most` where it has not
+ * more already. Returns how many that is now; *ret_former is what it was. */
+uint64_t files_raise_limit(uint64_t most, uint64_t *ret_former);
 
 #endif

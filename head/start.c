@@ -1,6 +1,7 @@
 #include "head/start.h"
 
 #include <dirent.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -17,6 +18,8 @@
 #include "head/shell.h"
 
 #define LOCK_PATIENCE_NS (500 * NS_PER_MS)
+#define FILES_MOST       65536
+#define FILES_LEAST      64u
 
 struct start {
     const struct start_options *options;
@@ -188,9 +191,22 @@ static int take_keys(struct start *s, struct failure *f)
     return r;
 }
 
+/* Each node is a connection; libzmq ends the process where it gets no descriptor. */
+static int raise_files(struct failure *f)
+{
+    uint64_t former, files = files_raise_limit(FILES_MOST, &former);
+    return files >= FILES_LEAST
+               ? 0
+               : failure_set(f, CODE_FULL,
+                             "a head needs %u open files, and this process may have %" PRIu64
+                             ". Raise the limit: ulimit -n 1024",
+                             FILES_LEAST, files);
+}
+
 static int prepare(struct start *s, struct failure *f)
 {
-    int r = place_for_start(s->options->dir, s->options->cluster, &s->place, f);
+    int r = raise_files(f);
+    r = r != 0 ? r : place_for_start(s->options->dir, s->options->cluster, &s->place, f);
     r = r != 0 ? r : make_dir(&s->place, f);
     r = r != 0 ? r : take_lock(s, f);
     return r != 0 ? r : take_keys(s, f);

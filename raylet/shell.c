@@ -1,16 +1,17 @@
 #include "raylet/shell.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/files.h"
 #include "common/log.h"
 #include "common/patience.h"
 #include "raylet/clients.h"
@@ -34,6 +35,7 @@
 #define FILES_PER_CLIENT                                                                           \
     8u /* descriptors: socket, memfd, two bells; a worker's pidfd, pipes, logs */
 #define FILES_OURS   128u
+#define FILES_LEAST  64u
 #define CLIENTS_MAX  4096u
 #define MEMORY_SHARE 4u /* clients' values may take this part of the node's memory */
 
@@ -449,17 +451,19 @@ static void turn(struct shell *s)
 /* ---- beginning and end ---- */
 
 /* As many descriptors as the system lets us have; workers get the limit that we were given. */
-static void raise_files(struct shell *s)
+static int raise_files(struct shell *s, struct failure *f)
 {
-    struct rlimit limit;
-    uint64_t files = 1024;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        s->files_soft = limit.rlim_cur;
-        limit.rlim_cur = MIN_OF(limit.rlim_max, (rlim_t)(CLIENTS_MAX * FILES_PER_CLIENT * 2));
-        files = setrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : s->files_soft;
+    uint64_t most = UINT64_C(2) * CLIENTS_MAX * FILES_PER_CLIENT;
+    uint64_t files = files_raise_limit(most, &s->files_soft);
+    if (files < FILES_LEAST) {
+        return failure_set(f, CODE_FULL,
+                           "A node needs %u open files, and this process may have %" PRIu64
+                           ". Raise the limit: ulimit -n 1024.",
+                           FILES_LEAST, files);
     }
     uint64_t clients = files > FILES_OURS ? (files - FILES_OURS) / FILES_PER_CLIENT : 1;
     s->clients_max = (uint32_t)MIN_OF(MAX_OF(clients, UINT64_C(8)), (uint64_t)CLIENTS_MAX);
+    return 0;
 }
 
 static int watch_signals(struct shell *s)
@@ -564,7 +568,6 @@ static int open_local(struct shell *s)
 
 static int begin(struct shell *s, struct failure *f)
 {
-    raise_files(s);
     int r = loop_new(&s->loop);
     if (r == 0) {
         r = watch_signals(s);
@@ -642,7 +645,12 @@ int shell_run(const struct shell_config *config, struct failure *f)
     s->config = config;
     s->signal_fd = -1;
     s->guard.pipe = -1;
-    int r = begin(s, f);
+    int r = raise_files(s, f);
+    if (r != 0) {
+        free(s);
+        return r;
+    }
+    r = begin(s, f);
     if (r == 0) {
         while (!s->done) {
             turn(s);

@@ -82,6 +82,15 @@ def test_daemons_usage(cluster):
         assert cluster.run(cluster.path(program), "--version", check=0).stdout
 
 
+def test_daemons_say_when_they_may_open_too_few_files(cluster):
+    few = ["bash", "-c", 'ulimit -n 16; exec "$0" "$@"']
+    r = cluster.run(*few, cluster.path("drt-head"), "start", check=1)
+    assert "open files" in r.stderr and "ulimit -n" in r.stderr
+    cluster.start_head()
+    r = cluster.run(*few, cluster.path("drt-node"), "join", f"127.0.0.1:{cluster.port}", check=1)
+    assert "open files" in r.stderr and "ulimit -n" in r.stderr
+
+
 def test_start_and_join_say_the_next_step(cluster):
     out = cluster.start_head().stdout
     assert 'Cluster "default" is up.' in out

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -170,6 +171,23 @@ static void test_a_lock_ends_with_its_process(void **state)
     close(pipe_fds[1]);
 }
 
+static void test_the_limit_of_open_files_rises(void **state)
+{
+    struct rlimit before, low, now;
+    uint64_t former;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    low = before;
+    low.rlim_cur = 40;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+    uint64_t most = MIN_OF(before.rlim_max, (rlim_t)100);
+    assert_int_equal(files_raise_limit(100, &former), most);
+    assert_int_equal(former, 40);
+    assert_int_equal(files_raise_limit(50, &former), most); /* never lower */
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &now), 0);
+    assert_int_equal(now.rlim_cur, most);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -181,6 +199,7 @@ int main(void)
         cmocka_unit_test(test_remove_tree_does_not_follow_links),
         cmocka_unit_test(test_lock),
         cmocka_unit_test(test_a_lock_ends_with_its_process),
+        cmocka_unit_test(test_the_limit_of_open_files_rises),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
