@@ -301,10 +301,10 @@ static int listen_failed(const struct head_shell_config *c, uint16_t port, int r
                            port);
     }
     if (r == -EADDRNOTAVAIL || r == -EINVAL) {
-        return failure_set(f, CODE_FAILED,
-                           "cannot listen at %s: this machine has no such address. See 'ip "
-                           "address', or leave --bind out",
-                           bind);
+        return failure_set(f, CODE_SIGNATURE,
+                           "cannot listen at %.255s: it is no address%s. Give --bind one that 'ip "
+                           "address' shows, or leave it out",
+                           bind, r == -EINVAL ? "" : " of this machine");
     }
     if (r == -EACCES) {
         return failure_set(f, CODE_FAILED,

@@ -293,8 +293,11 @@ static int open_port(struct head_link *h, const struct head_link_config *config,
                            "Port %u is taken on %s. Choose another one with --port.", config->port,
                            where);
     case -EADDRNOTAVAIL:
-        return failure_set(f, CODE_FAILED,
-                           "%s is no address of this machine. Give --bind one that is.", where);
+    case -EINVAL:
+        return failure_set(f, CODE_SIGNATURE,
+                           "%.255s is no address%s. Give --bind one that 'ip address' shows, or "
+                           "leave it out.",
+                           where, r == -EINVAL ? "" : " of this machine");
     case -EACCES:
         return failure_set(
             f, CODE_FAILED,
