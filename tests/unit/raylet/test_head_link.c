@@ -226,7 +226,7 @@ static void test_where_it_cannot_listen(void **state)
     rig_init(&r);
     assert_int_equal(start_link(&r, "127.0.0.1", r.port, true, &f), CODE_FAILED);
     assert_non_null(strstr(f.message, "--port"));
-    assert_int_equal(start_link(&r, "192.0.2.1", 0, false, &f), CODE_FAILED);
+    assert_int_equal(start_link(&r, "192.0.2.1", 0, false, &f), CODE_SIGNATURE);
     assert_non_null(strstr(f.message, "--bind"));
     r.addresses[0] = "no.such.host.invalid:7420";
     assert_int_equal(start_link(&r, "127.0.0.1", 0, false, &f), CODE_DISCONNECTED);
