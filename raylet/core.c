@@ -413,7 +413,7 @@ static void event(struct raylet_core *c, const struct raylet_event *e)
         head_up(c);
         break;
     case EVENT_HEAD_DOWN:
-        head_down(c, e->refused);
+        head_down(c, e);
         break;
     case EVENT_HEAD_MESSAGE:
         if (e->head->type == CLUSTER_QUERY) {

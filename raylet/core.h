@@ -58,7 +58,8 @@ enum raylet_event_kind {
     EVENT_TAKEN_BACK,     /* `worker`, `slot`, `ok`: answer to EFFECT_TAKE_BACK */
     EVENT_HEAD_UP,        /* a session with the head begins; answered with JOIN by the core */
     EVENT_HEAD_MESSAGE,
-    EVENT_HEAD_DOWN, /* it ended; `refused`: the head's process is down, the network is not */
+    EVENT_HEAD_DOWN, /* it ended; `refused`: the head's process is down, the network is not;
+                        `key_refused`: no session, because the head does not know our key */
     EVENT_LEAVE, /* this node shall leave: no new work, running work ends within `limit_ns`, then
                     EFFECT_QUIT */
 };
@@ -69,7 +70,7 @@ struct raylet_event {
     uint32_t worker;
     uint32_t slot;
     uint32_t program;
-    bool ok, refused;
+    bool ok, refused, key_refused;
     int wait_status;
     int32_t pid;
     uint32_t uid;

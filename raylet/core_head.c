@@ -50,6 +50,7 @@ void head_up(struct raylet_core *c)
     uint64_t *jobs = arena_alloc(&c->arena, 8 * 4096);
     size_t n = 0;
 
+    c->key_refused = false;
     head_enter(c, HEAD_JOINING);
     LIST_FOREACH(at, &c->jobs)
     {
@@ -68,10 +69,14 @@ void head_up(struct raylet_core *c)
     m->join.job_count = n;
 }
 
-void head_down(struct raylet_core *c, bool refused)
+/* Whether the head's process or the network is down makes no difference: the lease only guards what
+ * the head could place a second time, and nothing of that kind runs here. */
+void head_down(struct raylet_core *c, const struct raylet_event *e)
 {
-    (void)refused; /* the lease only guards what the head could place a second time, and nothing of
-                      that kind runs here */
+    c->key_refused = e->key_refused;
+    if (c->key_refused) {
+        job_refuse_new(c);
+    }
     if (c->head_state != HEAD_DOWN_) {
         head_enter(c, HEAD_DOWN_);
     }

@@ -9,7 +9,7 @@
 #include "raylet/core_state.h"
 
 void head_up(struct raylet_core *c);
-void head_down(struct raylet_core *c, bool refused);
+void head_down(struct raylet_core *c, const struct raylet_event *e);
 /* All but QUERY, which core_rows answers. */
 void head_message(struct raylet_core *c, const struct cluster_msg *m);
 /* Asks about shapes that do not fit this node. */

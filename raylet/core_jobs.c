@@ -141,6 +141,28 @@ static void refused(struct raylet_core *c, struct job *job, const struct failure
     }
 }
 
+static void without_head(struct raylet_core *c, struct failure *ret)
+{
+    failure_set(ret, CODE_REFUSED,
+                "the head of \"%s\" refuses the key of node \"%s\", so no job can begin: copy "
+                "join.key from the head's directory, then 'drt-node leave' and 'drt-node join'",
+                c->cluster, c->node_name);
+}
+
+void job_refuse_new(struct raylet_core *c)
+{
+    struct failure f;
+
+    without_head(c, &f);
+    LIST_FOREACH_SAFE(at, &c->jobs)
+    {
+        struct job *job = list_entry(at, struct job, link);
+        if (job->number == 0 && !job->refused) {
+            refused(c, job, &f);
+        }
+    }
+}
+
 void job_added(struct raylet_core *c, const struct cluster_job_added *m)
 {
     LIST_FOREACH(at, &c->jobs)
@@ -396,6 +418,10 @@ void client_open(struct raylet_core *c, struct client *client, const struct loca
     } else if (c->leaving) {
         refuse_with(c, client, CODE_REFUSED,
                     "this node is leaving the cluster: run the program on another node");
+    } else if (c->key_refused) {
+        struct failure f;
+        without_head(c, &f);
+        refuse(c, client, &f);
     } else if (c->clients_by_number.used > CLIENTS_MAX) {
         refuse_with(c, client, CODE_FULL,
                     "too many programs on this node: try again when some have ended");

@@ -22,6 +22,7 @@ void client_flush(struct raylet_core *c);
 void job_program(struct raylet_core *c, const struct raylet_event *e);
 void job_say_all(
     struct raylet_core *c); /* to a head that has just welcomed us: new ones, ended ones */
+void job_refuse_new(struct raylet_core *c); /* the head does not know this node's key */
 void job_added(struct raylet_core *c, const struct cluster_job_added *m);
 void job_end_heard(struct raylet_core *c, uint64_t number);
 void job_timer(struct raylet_core *c, struct job *job);

@@ -415,6 +415,7 @@ struct raylet_core {
 
     uint8_t head_state;
     bool leaving, quit_said, fenced;
+    bool key_refused; /* by the head, when it was last tried */
     struct core_timer renew_timer, leave_timer;
     uint64_t renew_answered_ns; /* boot clock */
     uint64_t lease_ns;

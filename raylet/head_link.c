@@ -73,8 +73,10 @@ static void head_message(void *arg, uint64_t peer, struct bytes message, bool da
 static void head_down(void *arg, uint64_t peer, enum link_down why)
 {
     struct head_link *h = arg;
-    if (h->up || why == LINK_REFUSED) {
-        events_add(h->events, EVENT_HEAD_DOWN)->refused = why == LINK_REFUSED;
+    if (h->up || why == LINK_REFUSED || why == LINK_KEY_REFUSED) {
+        struct raylet_event *e = events_add(h->events, EVENT_HEAD_DOWN);
+        e->refused = why == LINK_REFUSED;
+        e->key_refused = why == LINK_KEY_REFUSED;
     }
     h->up = false;
     drop_backlog(h);

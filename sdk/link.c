@@ -388,7 +388,7 @@ struct greeting {
     link_take_fn *take; /* who takes what follows: a worker's first RUN may come along */
     void *take_arg;
     bool over;
-    int result;
+    struct failure refusal; /* code 0: none */
 };
 
 static bool take_greeting(void *arg, struct arrival *a)
@@ -405,7 +405,7 @@ static bool take_greeting(void *arg, struct arrival *a)
         g->over = true;
     } else if (a->msg.type == LOCAL_REFUSED) {
         g->over = true;
-        g->result = error_set_failure(&a->msg.refused.failure);
+        g->refusal = a->msg.refused.failure;
     }
     return false;
 }
@@ -430,8 +430,8 @@ int link_open(struct link *l, const struct local_open *open, uint64_t deadline_n
     }
     l->take = g.take;
     l->take_arg = g.take_arg;
-    if (r == 0) {
-        r = g.result;
+    if (g.refusal.code != 0) {
+        r = error_set_failure(&g.refusal); /* last, as the raylet hangs up after it */
     }
     if (r == 0) {
         atomic_store(&l->interrupt_fd, l->ring.doorbell_mine);

@@ -121,6 +121,16 @@ def test_rekey_only_when_stopped(cluster):
     cluster.up()
 
 
+def test_a_node_with_the_old_key_says_so_to_programs(cluster):
+    cluster.up()
+    cluster.run(cluster.path("drt-head"), "stop", check=0)
+    cluster.run(cluster.path("drt-head"), "rekey", check=0)
+    cluster.start_head()
+    r = cluster.run(cluster.program("many"), 10, limit_s=30)
+    assert r.returncode != 0
+    assert "refuses the key of node" in r.stderr and "join.key" in r.stderr
+
+
 def test_a_second_head_of_the_same_directory(cluster):
     cluster.start_head()
     r = cluster.run(cluster.path("drt-head"), "start", "--bind", "127.0.0.1")

@@ -310,6 +310,33 @@ static void a_job_that_the_head_refused_is_forgotten(void **state)
     end(s);
 }
 
+static void who_waits_hears_that_the_head_refuses_our_key(void **state)
+{
+    struct scene *s = begin();
+
+    s->rig.head_answers = false;
+    struct rig_process *waits = rig_driver(&s->rig);
+    rig_settle(&s->rig);
+    assert_false(waits->refused);
+    rig_head(&s->rig, false);
+    rig_settle(&s->rig);
+    assert_false(waits->refused); /* it may come back */
+    rig_event(&s->rig, EVENT_HEAD_DOWN)->key_refused = true;
+    rig_settle(&s->rig);
+    assert_true(waits->refused);
+    assert_false(s->driver->refused);
+    struct rig_process *late = rig_driver(&s->rig);
+    rig_settle(&s->rig);
+    assert_true(late->refused);
+    s->rig.head_answers = true;
+    rig_head(&s->rig, true);
+    rig_settle(&s->rig);
+    struct rig_process *next = rig_driver(&s->rig);
+    rig_settle(&s->rig);
+    assert_true(next->welcomed);
+    end(s);
+}
+
 static void a_worker_without_its_channel_is_asked_for_nothing(void **state)
 {
     struct scene *s = begin();
@@ -507,6 +534,7 @@ int main(void)
         cmocka_unit_test(a_forced_cancel_stops_a_child_that_was_only_asked_before),
         cmocka_unit_test(a_shape_that_only_an_orphan_asks_for_is_forgotten_with_it),
         cmocka_unit_test(a_job_that_the_head_refused_is_forgotten),
+        cmocka_unit_test(who_waits_hears_that_the_head_refuses_our_key),
         cmocka_unit_test(a_worker_without_its_channel_is_asked_for_nothing),
         cmocka_unit_test(a_worker_that_was_told_to_end_gets_nothing_more),
         cmocka_unit_test(a_large_result_is_charged_until_it_is_released),

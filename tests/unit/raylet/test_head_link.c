@@ -215,7 +215,9 @@ static void test_a_wrong_key(void **state)
     assert_int_equal(start_link(&r, "127.0.0.1", 0, false, &f), 0);
     UNTIL(&r, r.downs != 0);
     assert_int_equal(r.why, LINK_KEY_REFUSED);
-    assert_int_equal(r.events.count, 0);
+    assert_true(r.events.count != 0);
+    assert_int_equal(r.events.items[0].kind, EVENT_HEAD_DOWN);
+    assert_true(r.events.items[0].key_refused);
     rig_fini(&r);
 }
 
