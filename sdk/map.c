@@ -147,6 +147,10 @@ static int begin(struct map *m, const struct drt_map_options *options, size_t op
     if (r == 0 && m->count != 0 && m->refs == NULL) {
         r = error_set(-EINVAL, "refs is NULL: pass an array of %zu references", m->count);
     }
+    bool nothing = m->work == NULL && m->rows == NULL && (m->columns != 0 || m->task == NULL);
+    if (r == 0 && m->count != 0 && nothing) {
+        r = error_set(-EINVAL, "the items are NULL: pass an array of %zu", m->count);
+    }
     m->deadline_ns = m->options.timeout.ns_plus_1_ == 0
                          ? NS_FOREVER
                          : ns_add(clock_now_ns(), m->options.timeout.ns_plus_1_ - 1);

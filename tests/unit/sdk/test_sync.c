@@ -231,6 +231,11 @@ static void test_null_is_refused(void **state)
     array = drt_submit_array(add, NULL, 5);
     is_refused(array, -EINVAL, "add was submitted with NULL for 5 arguments");
     assert_int_equal(drt_nodes(NULL, 3, &n), -EINVAL);
+    struct drt_ref three[3];
+    assert_int_equal(drt_map_(add, "add", NULL, 2, 3, three, NULL, 0, 0), -EINVAL);
+    says("the items are NULL");
+    assert_int_equal(drt_scatter_gather_(NULL, 3, three, NULL, 0, 0), -EINVAL);
+    says("the items are NULL");
 }
 
 static void test_misuse(void **state)
