@@ -282,6 +282,8 @@ static void cancel(struct raylet_core *c, struct client *client, const struct lo
         if (o->state == OBJECT_PENDING && !o->following && o->task != NULL) {
             code = (uint32_t)task_cancel(c, o->task, m->flags, "it was cancelled");
         }
+    } else if (m->flags & CANCEL_FORCE) {
+        (void)worker_force(c, m->id);
     }
     struct local_msg *answer = core_send(c, client->number, LOCAL_CANCELLED);
     answer->cancelled.request = m->request;

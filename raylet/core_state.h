@@ -257,6 +257,7 @@ struct task_extra { /* what most tasks do not have */
     struct core_timer deadline_timer, backoff_timer;
     uint64_t backoff_ns;
     uint64_t deadline_ns; /* 0: none */
+    struct object_id was; /* ABANDONED: its first return */
     struct task *parent;
     struct list siblings; /* in parent's children */
     struct list children;

@@ -214,15 +214,15 @@ void task_fail(struct raylet_core *c, struct task *t, struct object_error *error
     if (t->state == TASK_READY) {
         class_dequeue(c, t);
     }
+    struct object_id id = core_object_id(c, t->first);
     settle_error(c, t, worker_of(t), error);
     if (t->state != TASK_PLACED) {
         task_free(c, t);
         return;
     }
     enter(c, t, TASK_ABANDONED);
-    if (t->extra != NULL) {
-        core_timer_disarm(c, &t->extra->deadline_timer);
-    }
+    extra_of(t)->was = id;
+    core_timer_disarm(c, &t->extra->deadline_timer);
     ask_back(c, t);
 }
 

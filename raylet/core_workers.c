@@ -240,6 +240,26 @@ static void stop_body(struct raylet_core *c, struct worker *w, struct task *t)
     }
 }
 
+bool worker_force(struct raylet_core *c, struct object_id id)
+{
+    LIST_FOREACH(at, &c->workers)
+    {
+        struct worker *w = list_entry(at, struct worker, link);
+        for (uint32_t i = 0; i < LOCAL_CLAIMS && w->placed > 0; i++) {
+            struct task *t = w->slots[i];
+            if (t == NULL || t->state != TASK_ABANDONED || !object_id_equal(t->extra->was, id)) {
+                continue;
+            }
+            t->stop = STOP_KILL;
+            if (w->taking_back == 0 && w->client != NULL) { /* else its answer comes here, too */
+                stop_body(c, w, t);
+            }
+            return true;
+        }
+    }
+    return false;
+}
+
 void worker_taken_back(struct raylet_core *c, const struct raylet_event *e)
 {
     struct worker *w = core_worker(c, e->worker);

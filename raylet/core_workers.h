@@ -19,6 +19,8 @@ void worker_result(struct raylet_core *c, struct worker *w, const struct local_r
 void worker_blocked(struct raylet_core *c, struct worker *w, bool blocked);
 
 void worker_kill(struct raylet_core *c, struct worker *w, int signal);
+/* The body of a task that was settled before, if it still runs, is killed. False: it does not. */
+bool worker_force(struct raylet_core *c, struct object_id id);
 void worker_timer(struct raylet_core *c, struct worker *w);
 
 #endif

@@ -437,7 +437,10 @@ int drt_cancel(struct drt_ref ref, int flags)
         r = -EBADF;
     } else {
         s = objects_of(&runtime.objects, s, &number);
-        r = object_is_settled(s) ? DRT_E_DONE : 0;
+        /* by force also what was cancelled before: its body may still run */
+        bool may_run =
+            (flags & DRT_CANCEL_FORCE) != 0 && runtime_is_linked() && !object_id_is_none(s->id);
+        r = object_is_settled(s) && !may_run ? DRT_E_DONE : 0;
     }
     if (r == 0) {
         struct request request = {0};

@@ -112,6 +112,15 @@ class Cluster:
     def example(self, name):
         return str(BUILD / "examples" / name)
 
+    def run_on_terminal(self, command, **options):
+        """Runs a shell command whose output is a terminal; skipped where none can be had."""
+        try:
+            for end in os.openpty():
+                os.close(end)
+        except OSError as error:
+            pytest.skip(f"no pseudo-terminal: {error.strerror}")
+        return self.run("script", "-qec", command, "/dev/null", **options)
+
     def run(self, *argv, limit_s=60, check=None, cwd=None, **env):
         """Runs to the end. `check` is the exit status that is expected; None: any."""
         result = subprocess.run(

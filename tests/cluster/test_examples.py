@@ -85,7 +85,7 @@ def test_without_a_cluster_programs_run_alone(cluster):
     del cluster.env["DRT_MODE"]
     r = cluster.run(cluster.example("pi"), check=0)
     assert "pi is about 3.14" in r.stdout and r.stderr == ""
-    r = cluster.run("script", "-qec", cluster.example("pi"), "/dev/null", check=0)
+    r = cluster.run_on_terminal(str(cluster.example("pi")), check=0)
     assert r.stdout.count("drt: no cluster here; running on this machine alone (") == 1
 
 

@@ -289,11 +289,11 @@ def test_watch_goes_on(cluster):
 
 def test_a_terminal_gets_bars_and_colours(cluster):
     cluster.up()
-    r = cluster.run("script", "-qec", f"{cluster.path('drt')} status", "/dev/null",
+    r = cluster.run_on_terminal(f"{cluster.path('drt')} status",
                     TERM="xterm", check=0)
     assert "\033[32malive" in r.stdout
     assert "\u2591" in r.stdout
-    r = cluster.run("script", "-qec", f"{cluster.path('drt')} status", "/dev/null",
+    r = cluster.run_on_terminal(f"{cluster.path('drt')} status",
                     TERM="xterm", NO_COLOR="1", LC_ALL="C", check=0)
     assert "\033[" not in r.stdout and "--------" in r.stdout
 

@@ -400,7 +400,8 @@ enum drt_cancel DRT_INT_ {
     DRT_CANCEL_RECURSIVE = 2 /* also what it submitted; may be or-ed */
 };
 /* Settles it as DRT_E_CANCELLED at once; resources return when the body does. 0, or DRT_E_DONE: it
- * was settled before. */
+ * was settled before; a body that runs on after a cancel or its deadline is stopped by force even
+ * then. */
 DRT_API int drt_cancel(struct drt_ref ref, int flags);
 
 /* ---- 7. helpers: they return when all is settled: 0, or the first error; every reference is set

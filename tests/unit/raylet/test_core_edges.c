@@ -519,9 +519,37 @@ static void a_machine_that_stays_full_is_an_error(void **state)
     end(s);
 }
 
+static void force_stops_a_body_that_did_not_heed_a_cancel(void **state)
+{
+    struct scene *s = begin();
+    struct object_id id = submit(s, 3), other = submit(s, 4);
+
+    rig_settle(&s->rig);
+    struct rig_process *w = rig_ready_worker(&s->rig);
+    assert_true(rig_claim(&s->rig, w));
+    struct object_id running = w->current.task;
+    rig_cancel(&s->rig, s->driver, running, CANCEL_ASK);
+    rig_settle(&s->rig);
+    assert_int_equal(s->rig.kills, 0);
+    rig_cancel(&s->rig, s->driver, running, CANCEL_FORCE);
+    rig_settle(&s->rig);
+    assert_int_equal(s->driver->cancelled_code, CODE_DONE);
+    assert_int_equal(s->rig.kills, 1);
+    assert_false(w->alive);
+    struct object_id left = object_id_equal(running, id) ? other : id;
+    rig_get(&s->rig, s->driver, left);
+    rig_run_all(&s->rig);
+    assert_int_equal(code_of(&s->rig, left), 0);
+    rig_cancel(&s->rig, s->driver, left, CANCEL_FORCE); /* nothing of it runs */
+    rig_settle(&s->rig);
+    assert_int_equal(s->rig.kills, 1);
+    end(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(force_stops_a_body_that_did_not_heed_a_cancel),
         cmocka_unit_test(a_machine_that_is_full_for_a_moment_fails_no_task),
         cmocka_unit_test(a_machine_that_stays_full_is_an_error),
         cmocka_unit_test(a_result_larger_than_a_value_is_an_error),

@@ -1,5 +1,7 @@
 #include "raylet/invite.h"
 
+#include <netdb.h>
+
 #include <unistd.h>
 
 #include "tests/unit/unit.h"
@@ -22,26 +24,37 @@ static char *make_home(const char *cluster, const char *address)
     return home;
 }
 
+/* Not where /etc/hosts is missing, as in a bare chroot. */
+static bool knows_localhost(void)
+{
+    struct addrinfo *found = NULL;
+    bool knows = getaddrinfo("localhost", NULL, NULL, &found) == 0;
+    if (knows) {
+        freeaddrinfo(found);
+    }
+    return knows;
+}
+
 static void test_the_head_of_this_machine(void **state)
 {
-    CLEANUP_DIR char *home = make_home("work", "127.0.0.1:7999");
+    CLEANUP_DIR char *home = make_home("lab", "127.0.0.1:7999");
     assert_non_null(home);
     struct invite i;
     struct failure f;
     static const char *const ways[] = {"127.0.0.1:7999", "localhost:7999"};
-    for (size_t n = 0; n < ARRAY_SIZE(ways); n++) {
+    for (size_t n = 0; n < ARRAY_SIZE(ways) && (n == 0 || knows_localhost()); n++) {
         struct invite_wish wish = {.address = ways[n]};
         assert_int_equal(invite_find(&wish, &i, &f), 0);
-        assert_string_equal(i.keys.cluster, "work");
+        assert_string_equal(i.keys.cluster, "lab");
         assert_string_equal(i.addresses[0], ways[n]);
         assert_int_equal(i.address_count, 1);
-        assert_non_null(strstr(i.place.dir, "/.drt/work"));
-        assert_non_null(strstr(i.key_name, "/.drt/work/join.key"));
+        assert_non_null(strstr(i.place.dir, "/.drt/lab"));
+        assert_non_null(strstr(i.key_name, "/.drt/lab/join.key"));
     }
     struct invite_wish other = {.address = "127.0.0.1:7998"};
     assert_int_equal(invite_find(&other, &i, &f), CODE_REFUSED);
     assert_non_null(strstr(f.message, "--join-file"));
-    struct invite_wish named = {.cluster = "work"};
+    struct invite_wish named = {.cluster = "lab"};
     assert_int_equal(invite_find(&named, &i, &f), 0);
     assert_string_equal(i.addresses[0], "127.0.0.1:7999");
     struct invite_wish none = {0}; /* nothing runs here */
