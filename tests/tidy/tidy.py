@@ -385,7 +385,7 @@ CASES = [
     ({"proto/a.c": '#include "proto/wire.pb-c.h"\nWire__Hello *h;\n'}, "rules", None),
     ({"common/a.c": "/* " + "TO" + "DO later */\n"}, "rules", "finish it"),
     ({"README.md": "see /wo" + "rk/main\n"}, "rules", "a path of one machine"),
-    ({"README.md": "see docs/work/main and /etc/hosts\n"}, "rules", None),
+    ({"README.md": "see docs/wo" + "rk/main and /etc/hosts\n"}, "rules", None),
     ({"common/a.c": "int a; " + "/" + "*" * 100 + "/\n"}, "rules", "columns"),
     ({"common/a.c": "\n" * 1001}, "rules", "lines, at most 1000"),
     ({"common/a.c": "void f(void)\n{\n    if (a)\n        b();\n}\n"}, "rules", "if without"),

@@ -1,56 +1,9 @@
 /* The raylet's core where lives cross: ends in odd orders, sizes at their limits, long queues. */
-#include "tests/sim/rig.h"
+#include "tests/unit/raylet/scene.h"
 
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <time.h>
-
-#include <cmocka.h>
-
-static const struct rig_class ONE_CPU = {.cpus_x10000 = 10000};
-
-static uint32_t code_of(struct rig *r, struct object_id id)
-{
-    const struct rig_value *v = rig_value(r, id);
-
-    assert_non_null(v);
-    assert_int_equal(v->answers, 1);
-    return v->state == VALUE_ERROR ? v->code : 0;
-}
-
-/* A raylet with 2 CPUs and 2 of "x", a driver, and a class of one CPU. */
-struct scene {
-    struct rig rig;
-    struct rig_process *driver;
-    uint32_t f;
-};
-
-static struct scene *begin(void)
-{
-    struct scene *s = xcalloc(1, sizeof *s);
-
-    rig_init(&s->rig, 2, "x", 2);
-    s->driver = rig_driver(&s->rig);
-    assert_true(s->driver->welcomed);
-    s->f = rig_class(&s->rig, s->driver, "f", ONE_CPU);
-    rig_settle(&s->rig);
-    return s;
-}
-
-static void end(struct scene *s)
-{
-    rig_fini(&s->rig);
-    free(s);
-}
-
-static struct object_id submit(struct scene *s, uint64_t payload)
-{
-    return rig_submit(&s->rig, s->driver,
-                      (struct rig_task){.class_number = s->f, .payload = payload});
-}
 
 /* The worker that has taken it. */
 static struct rig_process *claimed_by(struct scene *s, struct object_id id)
