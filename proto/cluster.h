@@ -31,6 +31,7 @@ enum cluster_type {
     CLUSTER_LEFT = 77,            /* head, after its commit */
     CLUSTER_QUERY = 78,           /* either way: state of the cluster or of one node */
     CLUSTER_REPLY = 79,
+    CLUSTER_DRAIN = 80, /* raylet: it will leave, and takes no new work of others */
 };
 
 struct cluster_amount {
@@ -52,6 +53,8 @@ struct cluster_join {
     const char *labels;   /* "disk=ssd,zone=b" */
     const uint64_t *jobs; /* that it still runs */
     size_t job_count;
+    bool closed;  /* takes no work of others: it serves one program that runs beside it */
+    bool leaving; /* as after DRAIN */
 };
 
 struct cluster_joined {
@@ -126,6 +129,7 @@ struct cluster_view_node {
     const struct cluster_amount *amounts;
     size_t amount_count;
     uint64_t waiting, running;
+    bool closed; /* takes no work of others: private, or leaving */
 };
 
 enum node_state { NODE_ALIVE = 1, NODE_LOST = 2, NODE_LEFT = 3 };

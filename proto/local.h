@@ -52,6 +52,7 @@ enum local_type {
     LOCAL_QUERY = 19,
     LOCAL_REPLY = 20,
     LOCAL_CANCELLED = 21,
+    LOCAL_LOG = 22,
 };
 
 enum local_role { ROLE_DRIVER = 1, ROLE_WORKER = 2, ROLE_TOOL = 3 };
@@ -90,6 +91,7 @@ struct local_open {
     const char *cwd;
     struct bytes env; /* NUL-terminated "NAME=value" one after another; without DRT_* */
     uint32_t umask;
+    bool wants_logs; /* driver: lines of its workers come as LOG */
 };
 
 struct local_welcome {
@@ -175,6 +177,8 @@ struct local_values {
 struct local_ids { /* RELEASE, HOLD */
     const struct object_id *ids;
     size_t id_count;
+    struct object_id through; /* HOLD: a held object whose value has these inside; number 0: these
+                                 are the job's own */
 };
 
 enum local_cancel_flags { CANCEL_ASK = 0, CANCEL_FORCE = 1, CANCEL_RECURSIVE = 2 }; /* as drt.h */
@@ -216,6 +220,7 @@ struct local_return {
     uint32_t state;
     uint32_t size; /* VALUE: bytes in the payload, each beginning 8-aligned */
     struct object_id alias;
+    uint32_t ref_count; /* VALUE: references declared inside: the next ones of `refs` */
 };
 
 struct local_result {
@@ -225,6 +230,8 @@ struct local_result {
     const char *message; /* "" unless code */
     const struct local_return *returns;
     size_t return_count;
+    const struct object_id *refs;
+    size_t ref_count;
 };
 
 struct local_query {
@@ -235,6 +242,12 @@ struct local_query {
 struct local_reply {
     uint64_t request;
     struct state_reply reply;
+};
+
+struct local_log { /* to a driver that wants them: whole lines in the payload */
+    const char *node, *function;
+    uint64_t worker;
+    uint32_t stream; /* 1 out, 2 err */
 };
 
 struct local_msg {
@@ -256,6 +269,7 @@ struct local_msg {
         struct local_result result;
         struct local_query query;
         struct local_reply reply;
+        struct local_log log;
     };
     struct bytes payload;
     const struct bytes *more; /* encoding only: further parts of the payload, each beginning

@@ -427,6 +427,8 @@ static void event(struct raylet_core *c, const struct raylet_event *e)
     case EVENT_LEAVE:
         head_leave(c, e->limit_ns);
         break;
+    default:
+        c->dropped_messages++;
     }
 }
 

@@ -13,6 +13,7 @@
 #include "common/resources.h"
 #include "proto/cluster.h"
 #include "proto/local.h"
+#include "proto/peer.h"
 
 struct raylet_core;
 
@@ -30,13 +31,38 @@ struct raylet_config {
     uint64_t memory_credit_bytes; /* of all together; 0: no limit */
     uint32_t workers_max;         /* 0: max(4 * CPUs, 64) + blocked ones */
     uint64_t idle_worker_ns;      /* an idle worker leaves after; 0: 60 s */
+    bool closed;        /* takes no work of other nodes: it serves the programs beside it */
+    uint32_t rules_off; /* enum core_rule: for tests that show what each rule is for */
     uint64_t now_ns, boot_ns;
     uint64_t unix_ms; /* at now_ns, for rows that people read */
+};
+
+/* Rules of docs/protocol.md that a test may switch off, to see that it then fails. */
+enum core_rule {
+    RULE_CURRENT_RESULT = 1u << 0, /* home: only the current attempt's result is taken */
+    RULE_COVER_ARGS = 1u << 1,     /* home: holds a task's references until ARGS_FREE */
+    RULE_ADD_FIRST = 1u << 2,   /* executor: ARGS_FREE only after ADDED; home: RECORDED likewise */
+    RULE_KEEP_RESULT = 1u << 3, /* executor: holds what is inside a result until RECORDED */
+    RULE_SILENCE_HOLDS =
+        1u << 4,               /* owner: silence takes nobody out of a set, only the head's word */
+    RULE_LIST_AGAIN = 1u << 5, /* borrower: a session begins with all that it holds */
+    RULE_END_GUESTS = 1u << 6, /* executor: a home's session ends, its attempts end */
+    RULE_LOSE_ATTEMPTS = 1u << 7,  /* home: the session ends, its attempts there are lost */
+    RULE_CHARGE_STARTED = 1u << 8, /* home: known as started is charged */
+    RULE_AT_MOST_ONCE = 1u << 9,   /* home: without BACK it is not run again */
+    RULE_GRANTS = 1u << 10,        /* executor: a promise takes resources */
+    RULE_OWNER_LOST = 1u << 11,    /* borrower: the head's word on an owner ends waits for it */
+    RULE_CHILDREN =
+        1u << 12, /* executor: children of a dead attempt that nobody holds go with it */
+    RULE_UNREACHABLE = 1u << 13, /* borrower: waits end after 15 s of silence */
 };
 
 struct raylet_core *raylet_core_new(const struct raylet_config *config);
 void raylet_core_free(
     struct raylet_core *core); /* asserts its registries consistent; NULL is fine */
+
+/* Of a session between raylets: OUT is ours, we are its client; IN is theirs. */
+enum peer_side { SIDE_OUT = 0, SIDE_IN = 1 };
 
 enum raylet_event_kind {
     /* A process greeted us: `client` is the shell's handle, never used again. Its OPEN arrives as
@@ -60,8 +86,16 @@ enum raylet_event_kind {
     EVENT_HEAD_MESSAGE,
     EVENT_HEAD_DOWN, /* it ended; `refused`: the head's process is down, the network is not;
                         `key_refused`: no session, because the head does not know our key */
-    EVENT_LEAVE, /* this node shall leave: no new work, running work ends within `limit_ns`, then
-                    EFFECT_QUIT */
+    EVENT_LEAVE,   /* this node shall leave: no new work, running work ends within `limit_ns`, then
+                      EFFECT_QUIT */
+    EVENT_PEER_UP, /* `peer`, `side`: a session with this node begins */
+    EVENT_PEER_MESSAGE, /* `peer`, `side`, `peer_msg` */
+    EVENT_PEER_DOWN,    /* `peer`, `side`: it ended. SIDE_OUT: `refused`: its process is gone,
+                           `key_refused`: another one is at its address; both may come without UP */
+    EVENT_PEER_SLOW, /* `peer`, `side`, `ok`: much waits to be sent there, or (false) no longer */
+    EVENT_PROGRAM_FETCHED, /* `job`: answer to EFFECT_FETCH_PROGRAM: `program`, or `failure` */
+    EVENT_LOG, /* `worker`, `stream`, `data`: whole lines it wrote; only for workers of jobs that
+                  want them */
 };
 
 struct raylet_event {
@@ -75,10 +109,18 @@ struct raylet_event {
     int32_t pid;
     uint32_t uid;
     uint64_t limit_ns;
+    uint32_t peer; /* its node number */
+    enum peer_side side;
+    uint32_t stream;
+    uint64_t job;
+    const uint8_t *hash; /* EVENT_PROGRAM: PEER_HASH_SIZE bytes; NULL with a failure */
+    uint64_t size;       /* EVENT_PROGRAM: of its file, bytes */
+    struct bytes data;
     uint64_t claimed[2];            /* bit set of slots */
     const struct failure *failure;  /* NULL: none */
     const struct local_msg *local;  /* EVENT_CLIENT_MESSAGE */
     const struct cluster_msg *head; /* EVENT_HEAD_MESSAGE */
+    const struct peer_msg *peer_msg;
 };
 
 enum raylet_effect_kind {
@@ -95,10 +137,18 @@ enum raylet_effect_kind {
     EFFECT_KILL,  /* `worker`, `signal`: its whole process group */
     EFFECT_HEAD,  /* `head`: send to the head in the session */
     EFFECT_HEAD_DATAGRAM,
-    EFFECT_READ_LOG, /* `client`, `local` (the QUERY): the shell reads the file and answers the
-                        client itself */
-    EFFECT_FENCE,    /* the lease is lost: see the log */
-    EFFECT_QUIT,     /* end the daemon; `failure` code 0: left as asked, else say why */
+    EFFECT_READ_LOG,      /* `client`, `local` (the QUERY): the shell reads the file and answers the
+                             client itself */
+    EFFECT_FENCE,         /* the lease is lost: see the log */
+    EFFECT_QUIT,          /* end the daemon; `failure` code 0: left as asked, else say why */
+    EFFECT_PEER_OPEN,     /* `peer`, `address`, `key`: begin a session with it (SIDE_OUT), again and
+                             again until it is up or closed */
+    EFFECT_PEER_CLOSE,    /* `peer`, `side`: end it; no EVENT_PEER_DOWN follows */
+    EFFECT_PEER_SEND,     /* `peer`, `side`, `peer_msg` */
+    EFFECT_FETCH_PROGRAM, /* `peer` (SIDE_IN), `job`, `hash`, `bytes` (its size): from that node,
+                             unless it is stored here already */
+    EFFECT_FETCH_STOP,    /* `job`: nobody wants it any more; no answer follows */
+    EFFECT_LOG_LINES,     /* `worker`: from now on its lines come as EVENT_LOG */
 };
 
 struct raylet_effect {
@@ -109,6 +159,11 @@ struct raylet_effect {
     uint32_t program;
     int signal;
     uint64_t job;
+    uint32_t peer;
+    enum peer_side side;
+    const char *address, *key; /* "10.0.0.6:7421"; Z85 */
+    const uint8_t *hash;       /* PEER_HASH_SIZE bytes */
+    const struct peer_msg *peer_msg;
     uint64_t bytes;
     uint64_t head_request; /* EFFECT_READ_LOG: the request; `client` is 0 and `head` the QUERY if
                               the head asks */
