@@ -6,7 +6,7 @@
 
 _Static_assert(sizeof(struct object_id) == 16, "two words");
 _Static_assert(sizeof(struct local_value) == 24, "three words");
-_Static_assert(sizeof(struct local_return) == 24, "three words");
+_Static_assert(sizeof(struct local_return) == 32, "four words");
 
 #define IDS(type, member, count, bound)                                                            \
     CODEC_ARRAY(CODEC_WORDS, type, member, count, sizeof(struct object_id), bound, NULL)

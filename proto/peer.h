@@ -159,6 +159,7 @@ struct peer_return {
     uint32_t size;  /* VALUE: bytes in the payload, each beginning 8-aligned */
     struct object_id alias;
     uint32_t ref_count; /* VALUE: references declared inside: the next ones of `refs` */
+    uint32_t zero;
 };
 
 struct peer_result {

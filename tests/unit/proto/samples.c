@@ -29,8 +29,11 @@ static const struct local_value values[] = {
     {{1, 1, 4}, VALUE_HERE, 0},
 };
 static const struct local_return returns[] = {
-    {RETURN_VALUE, 9, {0}},  {RETURN_ALIAS, 0, {1, 2, 3}},        {RETURN_UNSET, 0, {0}},
-    {RETURN_VALUE, 80, {0}}, {RETURN_TOO_LARGE, UINT32_MAX, {0}},
+    {RETURN_VALUE, 9, {0}, 0, 0},
+    {RETURN_ALIAS, 0, {1, 2, 3}, 0, 0},
+    {RETURN_UNSET, 0, {0}, 0, 0},
+    {RETURN_VALUE, 80, {0}, 0, 0},
+    {RETURN_TOO_LARGE, UINT32_MAX, {0}, 0, 0},
 };
 static const uint32_t need_sizes[] = {64, 0, 3};
 

@@ -205,7 +205,7 @@ static void test_ranges_are_refused(void **state)
     static const struct object_id none[] = {{1, 1, 0}};
     static const struct local_value value[] = {{{1, 1, 1}, VALUE_HERE, 5}};
     static const struct local_value strange[] = {{{1, 1, 1}, 3, 0}};
-    static const struct local_return alias[] = {{RETURN_ALIAS, 0, {0}}};
+    static const struct local_return alias[] = {{RETURN_ALIAS, 0, {0}, 0, 0}};
     const struct local_msg bad[] = {
         {.type = LOCAL_OPEN, .open = {.role = 0}},
         {.type = LOCAL_OPEN, .open = {.role = 4}},
