@@ -86,7 +86,10 @@ void head_view_whole(struct head_core *core, struct head_link *link)
         if (count == ARRAY_SIZE(rows) || at->next == &core->alive) {
             struct cluster_msg msg = {
                 .type = CLUSTER_VIEW,
-                .view = {.whole = is_first, .nodes = rows, .node_count = count},
+                .view = {.whole = is_first,
+                         .more = at->next != &core->alive,
+                         .nodes = rows,
+                         .node_count = count},
             };
             head_send(core, link, &msg);
             is_first = false;

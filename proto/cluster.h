@@ -136,6 +136,7 @@ enum node_state { NODE_ALIVE = 1, NODE_LOST = 2, NODE_LEFT = 3 };
 
 struct cluster_view {
     bool whole; /* replaces all that was known */
+    bool more;  /* of a whole one: the next message goes on with it */
     const struct cluster_view_node *nodes;
     size_t node_count;
 };

@@ -4,8 +4,10 @@
 #include "raylet/core_head.h"
 #include "raylet/core_jobs.h"
 #include "raylet/core_objects.h"
+#include "raylet/core_peers.h"
 #include "raylet/core_rows.h"
 #include "raylet/core_schedule.h"
+#include "raylet/core_sessions.h"
 #include "raylet/core_tasks.h"
 #include "raylet/core_workers.h"
 
@@ -73,6 +75,7 @@ static void init_lists(struct raylet_core *c)
     core_timer_init(&c->long_timer, TIMER_LONG);
     core_timer_init(&c->renew_timer, TIMER_RENEW);
     core_timer_init(&c->leave_timer, TIMER_LEAVE);
+    core_timer_init(&c->peers_timer, TIMER_PEERS);
     slab_pool_init(&c->object_slab, sizeof(struct object));
     slab_pool_init(&c->task_slab, sizeof(struct task));
     slab_pool_init(&c->watcher_slab, sizeof(struct watcher));
@@ -151,7 +154,7 @@ void raylet_core_free(struct raylet_core *c)
     }
     wind_up(c);
     job_free_all(c);
-    head_free(c);
+    peers_free(c);
     ASSERT(list_is_empty(&c->clients) && c->shapes == NULL && list_is_empty(&c->levels));
     slab_pool_fini(&c->object_slab);
     slab_pool_fini(&c->task_slab);
@@ -162,6 +165,7 @@ void raylet_core_free(struct raylet_core *c)
     core_timer_disarm(c, &c->long_timer);
     core_timer_disarm(c, &c->renew_timer);
     core_timer_disarm(c, &c->leave_timer);
+    core_timer_disarm(c, &c->peers_timer);
     timers_fini(&c->timers);
     resource_names_fini(&c->resources);
     names_free(c);
@@ -427,6 +431,12 @@ static void event(struct raylet_core *c, const struct raylet_event *e)
     case EVENT_LEAVE:
         head_leave(c, e->limit_ns);
         break;
+    case EVENT_PEER_UP:
+    case EVENT_PEER_MESSAGE:
+    case EVENT_PEER_DOWN:
+    case EVENT_PEER_SLOW:
+        session_event(c, e);
+        break;
     default:
         c->dropped_messages++;
     }
@@ -449,10 +459,15 @@ static void fire(struct raylet_core *c, struct core_timer *t)
     case TIMER_LEAVE:
         head_timer(c, t);
         break;
+    case TIMER_PEERS:
+        peers_timer(c);
+        break;
     case TIMER_RESERVE:
     case TIMER_LONG:
         schedule_timer(c, t);
         break;
+    default:
+        ASSERT(!"a timer of nobody");
     }
 }
 
@@ -483,6 +498,7 @@ void raylet_core_step(struct raylet_core *c, uint64_t now_ns, uint64_t boot_ns,
         fire(c, container_of(t, struct core_timer, timer));
     }
     c->more_work = UNLIKELY(any_ending(c)) && job_work(c);
+    c->more_work = session_work(c) || c->more_work;
     task_wake(c);
     if (UNLIKELY(c->ask_feasible)) {
         head_ask_feasible(c);

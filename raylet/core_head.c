@@ -4,6 +4,7 @@
 #include "raylet/core_classes.h"
 #include "raylet/core_jobs.h"
 #include "raylet/core_objects.h"
+#include "raylet/core_peers.h"
 #include "raylet/core_tasks.h"
 
 #define RENEW_NS NS_PER_S
@@ -199,66 +200,6 @@ static void feasible_answer(struct raylet_core *c, const struct cluster_feasible
     }
 }
 
-/* ---- other nodes ---- */
-
-static void peer_free(struct raylet_core *c, struct peer_view *p)
-{
-    HASH_DEL(c->peers, p);
-    for (size_t i = 0; i < p->amount_count; i++) {
-        free((char *)p->amounts[i].name);
-    }
-    free(p->amounts);
-    free(p->name);
-    free(p->address);
-    free(p->labels);
-    free(p);
-}
-
-static void peer_put(struct raylet_core *c, const struct cluster_view_node *n)
-{
-    struct peer_view *p;
-
-    HASH_FIND(hh, c->peers, &n->number, sizeof n->number, p);
-    uint64_t since = p != NULL && p->state == n->state ? p->since_unix_ms : core_unix_ms(c);
-    if (p != NULL) {
-        peer_free(c, p);
-    }
-    if (n->state != NODE_ALIVE || n->number == c->node) {
-        return;
-    }
-    p = xcalloc(1, sizeof *p);
-    p->number = n->number;
-    p->state = n->state;
-    p->since_unix_ms = since;
-    p->name = xstrdup(n->name);
-    p->address = xstrdup(n->address);
-    p->labels = xstrdup(n->labels);
-    p->waiting = n->waiting;
-    p->running = n->running;
-    p->amounts = xcalloc(n->amount_count + 1, sizeof *p->amounts);
-    p->amount_count = n->amount_count;
-    for (size_t i = 0; i < n->amount_count; i++) {
-        p->amounts[i] = (struct state_amount){
-            xstrdup(n->amounts[i].name), n->amounts[i].total_units, n->amounts[i].available_units};
-    }
-    HASH_ADD(hh, c->peers, number, sizeof p->number, p);
-}
-
-static void view(struct raylet_core *c, const struct cluster_view *m)
-{
-    struct peer_view *p, *next;
-
-    if (m->whole) {
-        HASH_ITER(hh, c->peers, p, next)
-        {
-            peer_free(c, p);
-        }
-    }
-    for (size_t i = 0; i < m->node_count; i++) {
-        peer_put(c, &m->nodes[i]);
-    }
-}
-
 /* ---- leaving ---- */
 
 static void go(struct raylet_core *c)
@@ -329,22 +270,12 @@ void head_message(struct raylet_core *c, const struct cluster_msg *m)
         feasible_answer(c, &m->feasible_answer);
         break;
     case CLUSTER_VIEW:
-        view(c, &m->view);
+        peers_view(c, &m->view);
         break;
     case CLUSTER_LEFT:
         quit(c, &none);
         break;
     default:
         c->dropped_messages++;
-    }
-}
-
-void head_free(struct raylet_core *c)
-{
-    struct peer_view *p, *next;
-
-    HASH_ITER(hh, c->peers, p, next)
-    {
-        peer_free(c, p);
     }
 }

@@ -18,6 +18,5 @@ void head_leave(struct raylet_core *c, uint64_t limit_ns);
 void head_timer(struct raylet_core *c, struct core_timer *timer);
 /* The node leaves: whether the last work has ended. */
 void head_leave_work(struct raylet_core *c);
-void head_free(struct raylet_core *c);
 
 #endif

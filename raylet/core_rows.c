@@ -37,27 +37,16 @@ static bool wanted(const char *filter, const char *value)
 
 /* ---- nodes and jobs ---- */
 
-static const struct state_amount *kept_amounts(struct raylet_core *c,
-                                               const struct state_amount *amounts, size_t count)
+static const struct state_amount *amounts_of(struct raylet_core *c,
+                                             const struct resource_set *total,
+                                             const struct resource_set *available)
 {
-    struct state_amount *list = arena_alloc(&c->arena, (count + 1) * sizeof *list);
+    struct state_amount *list = arena_alloc(&c->arena, (total->count + 1) * sizeof *list);
 
-    for (size_t i = 0; i < count; i++) {
-        list[i] = amounts[i];
-        list[i].name = core_text(c, amounts[i].name);
-    }
-    return list;
-}
-
-static const struct state_amount *own_amounts(struct raylet_core *c)
-{
-    struct state_amount *list = arena_alloc(&c->arena, (c->total.count + 1) * sizeof *list);
-
-    for (uint32_t i = 0; i < c->total.count; i++) {
-        uint32_t kind = c->total.amounts[i].kind;
-        list[i] =
-            (struct state_amount){core_text(c, resource_name(&c->resources, kind)),
-                                  c->total.amounts[i].units, resource_set_get(&c->available, kind)};
+    for (uint32_t i = 0; i < total->count; i++) {
+        uint32_t kind = total->amounts[i].kind;
+        list[i] = (struct state_amount){core_text(c, resource_name(&c->resources, kind)),
+                                        total->amounts[i].units, resource_set_get(available, kind)};
     }
     return list;
 }
@@ -79,15 +68,19 @@ static void nodes(struct raylet_core *c, struct state_reply *r)
     self->labels = c->labels;
     self->since_unix_ms = c->start_unix_ms;
     self->pid = c->join.pid;
-    self->amounts = own_amounts(c);
+    self->amounts = amounts_of(c, &c->total, &c->available);
     self->amount_count = c->total.count;
     self->waiting = c->waiting;
     self->running = c->running;
     self->done = c->done;
     self->failed = c->failed;
     self->workers = c->worker_count;
-    for (struct peer_view *p = c->peers; p != NULL; p = p->hh.next) {
-        struct state_node *row = &list[n++];
+    for (struct peer *p = c->peers; p != NULL; p = p->hh.next) {
+        struct state_node *row = &list[n];
+        if (p->state != PEER_ALIVE) {
+            continue;
+        }
+        n++;
         row->number = p->number;
         row->name = core_text(c, p->name);
         row->host = row->note = "";
@@ -95,8 +88,8 @@ static void nodes(struct raylet_core *c, struct state_reply *r)
         row->state = "alive";
         row->labels = core_text(c, p->labels);
         row->since_unix_ms = p->since_unix_ms;
-        row->amounts = kept_amounts(c, p->amounts, p->amount_count);
-        row->amount_count = p->amount_count;
+        row->amounts = amounts_of(c, &p->total, &p->available);
+        row->amount_count = p->total.count;
         row->waiting = p->waiting;
         row->running = p->running;
     }

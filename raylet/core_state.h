@@ -37,6 +37,11 @@ enum core_timer_kind {
     TIMER_LEAVE,
     TIMER_RESERVE,
     TIMER_LONG,
+    TIMER_PEERS,   /* idle sessions */
+    TIMER_PLAN,    /* lanes */
+    TIMER_LINGER,  /* lanes: unused slots go back */
+    TIMER_GUESTS,  /* guests that wait go back; promises unused are revoked */
+    TIMER_FOREIGN, /* core_foreign's */
 };
 
 struct core_timer {
@@ -359,13 +364,43 @@ struct name { /* an interned string; kept for good, bounded */
 
 enum head_state { HEAD_DOWN_ = 1, HEAD_JOINING, HEAD_JOINED };
 
-struct peer_view { /* another node, as the head told */
+enum peer_state { PEER_UNKNOWN = 1, PEER_ALIVE, PEER_DEAD };
+enum peer_link { PEER_OFF = 1, PEER_OPENING, PEER_UP };
+
+struct peer { /* another node */
     uint32_t number;
-    uint32_t state;
-    char *name, *address, *labels;
-    struct state_amount *amounts;
-    size_t amount_count;
+    uint8_t state;
+    bool closed;                         /* takes no work of others */
+    bool unseen;                         /* a whole view is under way and has not named it yet */
+    char *name, *address, *key, *labels; /* "" while UNKNOWN */
+    struct resource_set total, available;
     uint64_t waiting, running, since_unix_ms;
+
+    /* sessions */
+    uint8_t link; /* OUT: enum peer_link */
+    bool in_up;
+    bool slow[2];            /* by side: much waits to be sent */
+    uint64_t used_ns;        /* OUT: last */
+    uint64_t silent_ns;      /* OUT: since when it is not up though wanted; 0: it is */
+    uint64_t avoid_until_ns; /* new work goes elsewhere until then: it cannot be reached */
+
+    /* we are home: core_lanes */
+    struct list lanes;   /* of all classes, by peer_link */
+    struct numbers runs; /* tasks placed there, by run */
+    uint64_t next_run;
+    uint64_t sent_units_cpu; /* CPU units of what was sent and is not yet in its rows */
+    struct told_job *told;   /* jobs that this session was told of */
+
+    /* they are home: core_guests */
+    struct numbers guest_classes; /* struct guest_class, by their number */
+    struct numbers guests;        /* tasks, by run */
+    uint64_t last_run;            /* of theirs: consecutive */
+    struct list sponsored;        /* struct sponsor, by peer_link: jobs that they announced */
+    struct list granted;          /* guest classes with slots to tell of at the end of the step */
+
+    /* core_foreign */
+    struct foreign_peer *foreign; /* its own part; NULL: none */
+    uint32_t borrowed;            /* objects of that node that are kept or wanted here */
     UT_hash_handle hh;
 };
 
@@ -420,7 +455,11 @@ struct raylet_core {
     struct core_timer renew_timer, leave_timer;
     uint64_t renew_answered_ns; /* boot clock */
     uint64_t lease_ns;
-    struct peer_view *peers;
+    struct peer *peers;
+    uint32_t newest_node;  /* the highest number that the head told of */
+    bool peers_died;       /* some are DEAD: to be worked off */
+    uint64_t view_version; /* rises with each change of who is there */
+    struct core_timer peers_timer;
 
     struct raylet_effect *effects;
     size_t effect_count, effect_room;

@@ -1,0 +1,349 @@
+#include "raylet/core_peers.h"
+
+#include "sched/policy.h"
+
+#define UNUSED_NS (30 * NS_PER_S) /* a session that nothing uses is closed after */
+#define LOOK_NS   (10 * NS_PER_S)
+#define AVOID_NS  (2 * NS_PER_S) /* a node that cannot be reached gets no new work for so long */
+
+static bool peer_may_enter(uint8_t from, uint8_t to)
+{
+    static const uint8_t allowed[] = {
+        [0] = 1u << PEER_UNKNOWN | 1u << PEER_ALIVE,
+        [PEER_UNKNOWN] = 1u << PEER_ALIVE | 1u << PEER_DEAD,
+        [PEER_ALIVE] = 1u << PEER_DEAD,
+        [PEER_DEAD] = 0,
+    };
+    return (allowed[from] >> to & 1) != 0;
+}
+
+static void enter(struct raylet_core *c, struct peer *p, uint8_t state)
+{
+    ASSERT(peer_may_enter(p->state, state));
+    p->state = state;
+    p->since_unix_ms = core_unix_ms(c);
+    c->view_version++;
+    c->peers_died = c->peers_died || state == PEER_DEAD;
+}
+
+struct peer *peer_find(struct raylet_core *c, uint32_t number)
+{
+    struct peer *p;
+
+    HASH_FIND(hh, c->peers, &number, sizeof number, p);
+    return p;
+}
+
+static struct peer *peer_new(struct raylet_core *c, uint32_t number, uint8_t state)
+{
+    struct peer *p = xcalloc(1, sizeof *p);
+
+    p->number = number;
+    p->link = PEER_OFF;
+    p->name = xstrdup("");
+    p->address = xstrdup("");
+    p->key = xstrdup("");
+    p->labels = xstrdup("");
+    p->next_run = 1;
+    list_init(&p->lanes);
+    list_init(&p->sponsored);
+    list_init(&p->granted);
+    numbers_init(&p->runs);
+    numbers_init(&p->guest_classes);
+    numbers_init(&p->guests);
+    HASH_ADD(hh, c->peers, number, sizeof p->number, p);
+    enter(c, p, state);
+    return p;
+}
+
+void peer_free(struct raylet_core *c, struct peer *p)
+{
+    ASSERT(list_is_empty(&p->lanes) && list_is_empty(&p->sponsored) && p->told == NULL);
+    ASSERT(p->runs.used == 0 && p->guests.used == 0 && p->guest_classes.used == 0);
+    ASSERT(p->foreign == NULL && p->borrowed == 0);
+    HASH_DEL(c->peers, p);
+    numbers_fini(&p->runs);
+    numbers_fini(&p->guest_classes);
+    numbers_fini(&p->guests);
+    free(p->name);
+    free(p->address);
+    free(p->key);
+    free(p->labels);
+    free(p);
+}
+
+void peers_free(struct raylet_core *c)
+{
+    struct peer *p, *next;
+
+    HASH_ITER(hh, c->peers, p, next)
+    {
+        peer_free(c, p);
+    }
+}
+
+/* ---- sessions ---- */
+
+bool peer_is_up(const struct peer *p, enum peer_side side)
+{
+    return side == SIDE_OUT ? p->link == PEER_UP : p->in_up;
+}
+
+static void close_side(struct raylet_core *c, struct peer *p, enum peer_side side)
+{
+    struct raylet_effect *e = core_effect(c, EFFECT_PEER_CLOSE);
+
+    e->peer = p->number;
+    e->side = side;
+}
+
+struct peer *peer_of_session(struct raylet_core *c, uint32_t number, enum peer_side side)
+{
+    struct peer *p = peer_find(c, number);
+
+    if (p == NULL && side == SIDE_IN && number > c->newest_node) {
+        p = peer_new(c, number, PEER_UNKNOWN); /* its messages were faster than the head's */
+    }
+    if (p == NULL || p->state == PEER_DEAD) {
+        struct raylet_effect *e = core_effect(c, EFFECT_PEER_CLOSE);
+        e->peer = number;
+        e->side = side;
+        c->dropped_messages++;
+        return NULL;
+    }
+    return p;
+}
+
+bool peer_use(struct raylet_core *c, struct peer *p)
+{
+    p->used_ns = c->now_ns;
+    if (p->link == PEER_OFF && p->state == PEER_ALIVE) {
+        struct raylet_effect *e = core_effect(c, EFFECT_PEER_OPEN);
+        e->peer = p->number;
+        e->address = core_text(c, p->address);
+        e->key = core_text(c, p->key);
+        p->link = PEER_OPENING;
+        p->silent_ns = c->now_ns;
+        if (!timer_is_armed(&c->peers_timer.timer)) {
+            core_timer_arm(c, &c->peers_timer, c->now_ns + LOOK_NS);
+        }
+    }
+    return p->link == PEER_UP;
+}
+
+struct peer_msg *core_send_peer(struct raylet_core *c, struct peer *p, enum peer_side side,
+                                enum peer_type type)
+{
+    struct peer_msg *m = arena_alloc(&c->arena, sizeof *m);
+
+    memset(m, 0, sizeof *m);
+    m->type = type;
+    if (peer_is_up(p, side)) {
+        struct raylet_effect *e = core_effect(c, EFFECT_PEER_SEND);
+        e->peer = p->number;
+        e->side = side;
+        e->peer_msg = m;
+        p->used_ns = side == SIDE_OUT ? c->now_ns : p->used_ns;
+    }
+    return m;
+}
+
+void peer_protocol_error(struct raylet_core *c, struct peer *p, enum peer_side side,
+                         const char *why)
+{
+    struct failure *f = arena_alloc(&c->arena, sizeof *f);
+
+    failure_set(f, CODE_REFUSED, "node %u broke the protocol: %s", p->number, why);
+    c->protocol_errors++;
+    close_side(c, p, side);
+    c->effects[c->effect_count - 1].failure = f;
+}
+
+void peer_up(struct raylet_core *c, struct peer *p, enum peer_side side)
+{
+    p->slow[side] = false;
+    if (side == SIDE_IN) {
+        p->in_up = true;
+        return;
+    }
+    p->link = PEER_UP;
+    p->used_ns = c->now_ns;
+    p->silent_ns = 0;
+    p->avoid_until_ns = 0;
+    c->view_version++;
+}
+
+void peer_down(struct raylet_core *c, struct peer *p, enum peer_side side,
+               const struct raylet_event *e)
+{
+    p->slow[side] = false;
+    if (side == SIDE_IN) {
+        p->in_up = false;
+        return;
+    }
+    if (p->link == PEER_UP) {
+        p->link = PEER_OPENING; /* the shell tries again by itself */
+        p->silent_ns = c->now_ns;
+    }
+    p->avoid_until_ns = c->now_ns + AVOID_NS;
+    c->view_version++;
+}
+
+void peers_timer(struct raylet_core *c)
+{
+    bool any = false;
+
+    for (struct peer *p = c->peers; p != NULL; p = p->hh.next) {
+        if (p->link == PEER_OFF) {
+            continue;
+        }
+        bool in_use = p->borrowed > 0 || p->runs.used > 0 || !list_is_empty(&p->lanes);
+        if (!in_use && c->now_ns - p->used_ns >= UNUSED_NS) {
+            close_side(c, p, SIDE_OUT);
+            p->link = PEER_OFF;
+            p->silent_ns = 0;
+            continue;
+        }
+        any = true;
+    }
+    if (any) {
+        core_timer_arm(c, &c->peers_timer, c->now_ns + LOOK_NS);
+    }
+}
+
+/* ---- the view ---- */
+
+static void put_text(char **at, const char *text)
+{
+    text = text == NULL ? "" : text;
+    if (strcmp(*at, text) != 0) {
+        free(*at);
+        *at = xstrdup(text);
+    }
+}
+
+static void put_amounts(struct raylet_core *c, struct peer *p, const struct cluster_view_node *n)
+{
+    struct resource_set total = {0}, available = {0};
+
+    for (size_t i = 0; i < n->amount_count; i++) {
+        uint32_t kind;
+        if (resource_names_intern(&c->resources, n->amounts[i].name, &kind) == 0 &&
+            resource_set_put(&total, kind, n->amounts[i].total_units) == 0) {
+            int rc = resource_set_put(&available, kind, n->amounts[i].available_units);
+            ASSERT(rc == 0);
+        }
+    }
+    if (!resource_set_equal(&total, &p->total)) {
+        c->view_version++;
+    }
+    p->total = total;
+    p->available = available;
+}
+
+static void die(struct raylet_core *c, struct peer *p)
+{
+    if (p->state == PEER_DEAD) {
+        return;
+    }
+    enter(c, p, PEER_DEAD);
+    if (p->link != PEER_OFF) {
+        close_side(c, p, SIDE_OUT);
+    }
+    if (p->in_up) {
+        close_side(c, p, SIDE_IN);
+    }
+}
+
+static void put(struct raylet_core *c, const struct cluster_view_node *n)
+{
+    struct peer *p = peer_find(c, n->number);
+
+    c->newest_node = MAX_OF(c->newest_node, n->number);
+    if (n->number == c->node || (p != NULL && p->state == PEER_DEAD)) {
+        return;
+    }
+    if (n->state != NODE_ALIVE) {
+        if (p != NULL) {
+            die(c, p);
+        }
+        return;
+    }
+    if (p == NULL) {
+        p = peer_new(c, n->number, PEER_ALIVE);
+    } else if (p->state == PEER_UNKNOWN) {
+        enter(c, p, PEER_ALIVE);
+    }
+    p->unseen = false;
+    put_text(&p->name, n->name);
+    put_text(&p->address, n->address);
+    put_text(&p->key, n->public_key);
+    put_text(&p->labels, n->labels);
+    c->view_version += p->closed != n->closed;
+    p->closed = n->closed;
+    p->waiting = n->waiting;
+    p->running = n->running;
+    put_amounts(c, p, n);
+}
+
+void peers_view(struct raylet_core *c, const struct cluster_view *m)
+{
+    struct peer *p, *next;
+
+    if (m->whole) {
+        for (p = c->peers; p != NULL; p = p->hh.next) {
+            p->unseen = p->state == PEER_ALIVE;
+        }
+    }
+    for (size_t i = 0; i < m->node_count; i++) {
+        put(c, &m->nodes[i]);
+    }
+    if (m->more) {
+        return;
+    }
+    HASH_ITER(hh, c->peers, p, next)
+    {
+        if (p->unseen) {
+            p->unseen = false;
+            die(c, p);
+        }
+    }
+}
+
+struct sched_node *peers_as_nodes(struct raylet_core *c, size_t *ret_count,
+                                  struct peer ***ret_peers)
+{
+    size_t room = 1 + HASH_COUNT(c->peers), n = 1;
+    struct sched_node *nodes = arena_alloc(&c->arena, room * sizeof *nodes);
+    struct peer **peers = arena_alloc(&c->arena, room * sizeof(struct peer *));
+
+    memset(nodes, 0, room * sizeof *nodes);
+    nodes[0] = (struct sched_node){.number = c->node,
+                                   .name = c->node_name,
+                                   .address = c->join.address,
+                                   .labels = c->labels,
+                                   .total = &c->total,
+                                   .available = &c->available,
+                                   .waiting = c->waiting,
+                                   .running = c->running,
+                                   .self = true};
+    peers[0] = NULL;
+    for (struct peer *p = c->peers; p != NULL; p = p->hh.next) {
+        if (p->state != PEER_ALIVE) {
+            continue;
+        }
+        peers[n] = p;
+        nodes[n++] = (struct sched_node){.number = p->number,
+                                         .name = p->name,
+                                         .address = p->address,
+                                         .labels = p->labels,
+                                         .total = &p->total,
+                                         .available = &p->available,
+                                         .waiting = p->waiting,
+                                         .running = p->running,
+                                         .closed = p->closed};
+    }
+    *ret_count = n;
+    *ret_peers = peers;
+    return nodes;
+}
