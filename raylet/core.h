@@ -80,7 +80,8 @@ enum raylet_event_kind {
                              OPEN.worker */
     EVENT_WORKER_REFUSED, /* `worker`, `failure`: could not be started; CODE_FULL: not now */
     EVENT_WORKER_EXITED,  /* `worker`, `wait_status`; `claimed`: indexes whose words stood in
-                             CLAIMED; all its messages came before */
+                             CLAIMED; all its messages came before. `refused`, with a failure: it
+                             ended before its OPEN, and so will every other one */
     EVENT_TAKEN_BACK,     /* `worker`, `slot`, `ok`: answer to EFFECT_TAKE_BACK */
     EVENT_HEAD_UP,        /* a session with the head begins; answered with JOIN by the core */
     EVENT_HEAD_MESSAGE,

@@ -157,7 +157,7 @@ void worker_exited(struct raylet_core *c, const struct raylet_event *e)
     return_tasks(c, w, e->claimed, &f);
     forget(c, w);
     if (!ever_ran && !stopping) {
-        start_failed(c, job, e->failure != NULL ? e->failure : &f, false);
+        start_failed(c, job, e->failure != NULL ? e->failure : &f, e->refused);
     }
 }
 

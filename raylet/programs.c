@@ -400,11 +400,13 @@ int programs_open(struct programs *p, uint32_t program, struct failure *ret)
     return found->fd;
 }
 
-bool programs_hash(struct programs *p, uint32_t program, char ret[HEX_SIZE])
+bool programs_identity(struct programs *p, uint32_t program, uint8_t ret_hash[PROGRAMS_HASH_SIZE],
+                       uint64_t *ret_size)
 {
     struct program *found = find(p, program);
     if (found != NULL) {
-        sodium_bin2hex(ret, HEX_SIZE, found->hash, sizeof found->hash);
+        memcpy(ret_hash, found->hash, PROGRAMS_HASH_SIZE);
+        *ret_size = (uint64_t)found->mark.size;
     }
     return found != NULL;
 }

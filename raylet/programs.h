@@ -38,8 +38,9 @@ void programs_drop(struct programs *p, uint32_t program);
 /* The descriptor to start it from; the programs' own. -1 with the sentence: unknown, or its file
  * was written to since. */
 int programs_open(struct programs *p, uint32_t program, struct failure *ret);
-/* Its hash in hexadecimal; false if unknown. */
-bool programs_hash(struct programs *p, uint32_t program, char ret[2 * PROGRAMS_HASH_SIZE + 1]);
+/* Its hash, and its size in bytes; false if unknown. */
+bool programs_identity(struct programs *p, uint32_t program, uint8_t ret_hash[PROGRAMS_HASH_SIZE],
+                       uint64_t *ret_size);
 
 /* The two halves of the work, for tests. Blocking. 0; -errno. */
 int programs_hash_file(int fd, uint8_t ret[PROGRAMS_HASH_SIZE]) MUST_CHECK;

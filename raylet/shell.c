@@ -204,6 +204,10 @@ static bool program_loaded(void *arg, uint32_t client, uint32_t program, const s
     event->program = program;
     event->ok = f == NULL;
     event->failure = events_failure(&s->events, f);
+    uint8_t hash[PROGRAMS_HASH_SIZE];
+    if (f == NULL && programs_identity(s->programs, program, hash, &event->size)) {
+        event->hash = arena_copy(&s->events.arena, hash, sizeof hash);
+    }
     return true;
 }
 
@@ -554,6 +558,7 @@ static int open_local(struct shell *s)
         .events = &s->events,
         .logs = s->logs,
         .node_dir = dir->path,
+        .node_name = dir->name,
         .guard = s->guard.pid,
         .files_max = s->files_soft,
     });

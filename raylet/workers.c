@@ -15,6 +15,7 @@
 #include "common/log.h"
 #include "common/numbers.h"
 #include "raylet/descent.h"
+#include "raylet/early_exit.h"
 #include "raylet/launcher.h"
 
 #define CHILDREN_SEEN_MAX 4096u
@@ -89,37 +90,6 @@ static void status_ready(struct loop_source *source, uint32_t epoll_events)
     read_outcome(source->arg);
 }
 
-/* Why a program that never opened its channel ended, in the words that it left. */
-static void explain_early_exit(struct worker *k, int wait_status, struct failure *f)
-{
-    char line[256], how[64];
-    logs_last_line(k->workers->config.logs, k->number, line);
-    if (WIFSIGNALED(wait_status)) {
-        snprintf(how, sizeof how, "signal %d ended it", WTERMSIG(wait_status));
-    } else {
-        snprintf(how, sizeof how, "it ended with exit code %d", WEXITSTATUS(wait_status));
-    }
-    if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 127 && line[0] != '\0') {
-        failure_set(f, CODE_PROGRAM, "The program does not start: %s", line);
-    } else if (line[0] != '\0') {
-        failure_set(
-            f, CODE_PROGRAM,
-            "The program does not start as a worker: %s before it called drt_init; its last "
-            "line on standard error: %s",
-            how, line);
-    } else {
-        failure_set(f, CODE_PROGRAM,
-                    "The program does not start as a worker: %s before it called drt_init. It must "
-                    "call drt_init (or drt_init_or_exit) first of all in main.",
-                    how);
-    }
-    if (WIFSIGNALED(wait_status)) {
-        f->signal = WTERMSIG(wait_status);
-    } else {
-        f->exit_code = WEXITSTATUS(wait_status);
-    }
-}
-
 static void worker_free(struct worker *k)
 {
     loop_remove(&k->exit_source);
@@ -146,14 +116,18 @@ static void finish(struct worker *k)
     clients_worker_drain(w->clients, k->client, claimed);
     opened = opened || clients_is_open(w->clients, k->client);
     if (!k->refused && !w->ending) {
+        bool for_good = false;
         if (!opened) {
-            explain_early_exit(k, status, &f);
+            char line[256];
+            logs_last_line(w->config.logs, k->number, line);
+            for_good = early_exit_explain(w->config.node_name, line, status, &f);
         }
         struct raylet_event *event = events_add(w->config.events, EVENT_WORKER_EXITED);
         event->worker = k->number;
         event->client = k->client;
         event->pid = k->pid;
         event->wait_status = status;
+        event->refused = for_good;
         event->claimed[0] = claimed[0];
         event->claimed[1] = claimed[1];
         event->failure = events_failure(w->config.events, &f);

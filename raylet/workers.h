@@ -21,8 +21,9 @@ struct workers_config {
     struct events *events;
     struct logs *logs;
     const char *node_dir;
-    pid_t guard;        /* a child that is no stray; 0: none */
-    uint64_t files_max; /* soft limit of open files that workers get; 0: the raylet's own */
+    const char *node_name; /* outlives this */
+    pid_t guard;           /* a child that is no stray; 0: none */
+    uint64_t files_max;    /* soft limit of open files that workers get; 0: the raylet's own */
 };
 
 /* The process becomes the reaper of its descendants; SIGCHLD is the caller's to watch

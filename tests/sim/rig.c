@@ -399,6 +399,7 @@ static void spawn(struct rig *r, const struct raylet_effect *e)
         answer = rig_event(r, EVENT_WORKER_EXITED);
         answer->worker = e->worker;
         answer->wait_status = 127 << 8;
+        answer->refused = r->start_lacks;
         return;
     }
     (void)open_process(r, ROLE_WORKER, e->worker);

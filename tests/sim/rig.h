@@ -62,6 +62,7 @@ struct rig {
     uint32_t joins, job_news, job_ends, spawns, kills, quits, program_loads, fences;
     int spawn_code;               /* why they cannot; 0: CODE_PROGRAM */
     bool spawn_fails, start_dies; /* workers cannot be started; end before their OPEN */
+    bool start_lacks;             /* start_dies: for a reason that will stay */
     bool deaf;                    /* kills are not heard of */
     struct rig_process processes[RIG_PROCESSES];
     uint32_t process_count;   /* those above were never used */

@@ -440,6 +440,19 @@ static void a_program_that_does_not_start_is_a_typed_error(void **state)
     end(s);
 }
 
+static void a_program_that_lacks_something_is_started_once(void **state)
+{
+    struct scene *s = begin();
+    struct object_id id = submit(s, 1);
+
+    s->rig.start_dies = s->rig.start_lacks = true;
+    rig_get(&s->rig, s->driver, id);
+    rig_pass(&s->rig, NS_PER_S);
+    assert_int_equal(code_of(&s->rig, id), CODE_PROGRAM);
+    assert_int_equal(s->rig.spawns, 1);
+    end(s);
+}
+
 static void the_end_of_a_driver_ends_all_it_made(void **state)
 {
     struct scene *s = begin();
@@ -640,6 +653,7 @@ int main(void)
         cmocka_unit_test(what_never_fits_is_an_error_once_the_head_says_so),
         cmocka_unit_test(a_big_task_is_not_starved_by_small_ones),
         cmocka_unit_test(a_program_that_does_not_start_is_a_typed_error),
+        cmocka_unit_test(a_program_that_lacks_something_is_started_once),
         cmocka_unit_test(the_end_of_a_driver_ends_all_it_made),
         cmocka_unit_test(two_jobs_share_the_node),
         cmocka_unit_test(another_jobs_objects_cannot_be_read),

@@ -29,8 +29,11 @@ static void rig_init(struct rig *r)
     r->dir = unit_make_dir();
     assert_int_equal(loop_new(&r->loop), 0);
     r->logs = logs_new(r->loop, r->dir);
-    r->workers = workers_new(&(struct workers_config){
-        .loop = r->loop, .events = &r->events, .logs = r->logs, .node_dir = r->dir});
+    r->workers = workers_new(&(struct workers_config){.loop = r->loop,
+                                                      .events = &r->events,
+                                                      .logs = r->logs,
+                                                      .node_dir = r->dir,
+                                                      .node_name = "box"});
     r->clients = clients_new(r->loop, &r->events,
                              &(struct clients_owner){.on_worker_silent = workers_on_silent,
                                                      .on_worker_greeted = workers_on_greeted,
@@ -173,6 +176,7 @@ static void test_one_that_never_opens(void **state)
     const struct raylet_event *exited = expect(&r, EVENT_WORKER_EXITED);
     assert_int_equal(WEXITSTATUS(exited->wait_status), 127);
     assert_int_equal(exited->failure->code, CODE_PROGRAM);
+    assert_false(exited->refused);
     assert_string_equal(exited->failure->message,
                         "The program does not start: error while loading shared libraries: "
                         "libnone.so: cannot open");
@@ -181,6 +185,30 @@ static void test_one_that_never_opens(void **state)
     exited = expect(&r, EVENT_WORKER_EXITED);
     assert_non_null(strstr(exited->failure->message, "exit code 99 before it called drt_init"));
     assert_int_equal(exited->failure->exit_code, 99);
+    rig_fini(&r);
+}
+
+/* Where its library is not: the copy has none beside it. */
+static void test_one_without_its_library(void **state)
+{
+    struct rig r;
+    char path[512];
+    struct buffer program = {0};
+    rig_init(&r);
+    snprintf(path, sizeof path, "%s/copy", r.dir);
+    assert_int_equal(files_read(NEEDS_GONE, 16u << 20, &program), 0);
+    assert_int_equal(files_write_atomic(path, program.data, program.size, 0700), 0);
+    buffer_fini(&program);
+    close_fd(&r.program);
+    r.program = open(path, O_RDONLY | O_CLOEXEC);
+    start(&r, 1, "opens", NULL);
+    assert_int_equal(expect(&r, EVENT_WORKER_STARTED)->worker, 1);
+    const struct raylet_event *exited = expect(&r, EVENT_WORKER_EXITED);
+    assert_true(exited->refused);
+    assert_string_equal(exited->failure->message,
+                        "on node \"box\" the program needs libgone.so, which is not there: install "
+                        "it on that node");
+    assert_int_equal(exited->failure->exit_code, 127);
     rig_fini(&r);
 }
 
@@ -275,6 +303,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_killed_with_a_claim),
         cmocka_unit_test(test_taking_back),
         cmocka_unit_test(test_one_that_never_opens),
+        cmocka_unit_test(test_one_without_its_library),
         cmocka_unit_test(test_one_that_cannot_start),
         cmocka_unit_test(test_one_that_lies),
         cmocka_unit_test(test_nothing_outlives_it),
