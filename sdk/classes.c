@@ -7,6 +7,9 @@ struct class_key {
     int32_t priority;
     uint32_t amount_count;
     int64_t cpu_units, memory_units;
+    uint32_t strategy;
+    bool soft;
+    const char *node, *labels; /* "" where not given; owned by the class */
 };
 
 struct task_class {
@@ -114,11 +117,97 @@ static int read_custom(const char *task, const struct drt_resource *resources,
     return 0;
 }
 
+/* ---- placement ---- */
+
+/* One "name=value" of labels, as drt-node join takes them. */
+static bool label_ok(const char *label, size_t size)
+{
+    static const char letters[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.:/-";
+    size_t name = strspn(label, letters);
+    if (name == 0 || name >= size || label[name] != '=') {
+        return false;
+    }
+    return name + 1 + strspn(label + name + 1, letters) >= size;
+}
+
+static int check_labels(const char *task, const char *labels)
+{
+    if (strnlen(labels, LABELS_MAX + 1) > LABELS_MAX) {
+        return error_set(-EINVAL, "%s asks for labels of more than %u characters", task,
+                         LABELS_MAX);
+    }
+    for (const char *at = labels;; at++) {
+        size_t n = strcspn(at, ",");
+        if (!label_ok(at, n)) {
+            return error_set(-EINVAL,
+                             "%s asks for the label \"%.*s\": labels are name=value, several with "
+                             "commas between, as in \"disk=ssd,zone=b\"",
+                             task, (int)MIN_OF(n, 80), at);
+        }
+        at += n;
+        if (*at == '\0') {
+            return 0;
+        }
+    }
+}
+
+static int check_node(const char *task, const char *node)
+{
+    if (strnlen(node, LOCAL_NAME_MAX + 1) > LOCAL_NAME_MAX) {
+        return error_set(-EINVAL, "%s names a node with more than %u characters", task,
+                         LOCAL_NAME_MAX);
+    }
+    return 0;
+}
+
+/* Options that go together, and make sense. NOINLINE: most tasks leave them alone. */
+static NOINLINE int read_placement(const char *task, const struct drt_options *o,
+                                   struct class_key *ret)
+{
+    const char *node = o->node != NULL ? o->node : "";
+    const char *labels = o->labels != NULL ? o->labels : "";
+    bool named = node[0] != '\0' || labels[0] != '\0';
+    int rc = 0;
+    if (o->strategy < DRT_DEFAULT || o->strategy > DRT_NODE_SPECIFIC) {
+        return error_set(-EINVAL, "the strategy of %s is %d: use one of enum drt_strategy", task,
+                         (int)o->strategy);
+    }
+    if (o->strategy != DRT_NODE_SPECIFIC && (named || o->soft)) {
+        return error_set(-EINVAL,
+                         "%s sets the option %s, which is for one strategy only: add .strategy = "
+                         "DRT_NODE_SPECIFIC",
+                         task,
+                         node[0] != '\0' ? "node"
+                         : named         ? "labels"
+                                         : "soft");
+    }
+    if (o->strategy == DRT_NODE_SPECIFIC && !named) {
+        return error_set(-EINVAL,
+                         "%s has the strategy DRT_NODE_SPECIFIC and says of no node: set the "
+                         "option node (its id, name or address) or labels",
+                         task);
+    }
+    rc = check_node(task, node);
+    if (rc == 0 && labels[0] != '\0') {
+        rc = check_labels(task, labels);
+    }
+    ret->strategy = (uint32_t)o->strategy;
+    ret->soft = o->soft;
+    ret->node = node;
+    ret->labels = labels;
+    return rc;
+}
+
 static int read_key(const struct drt_entry_ *entry, const struct drt_options *o,
                     struct class_key *ret, struct local_amount *amounts)
 {
     const char *task = entry->name;
-    *ret = (struct class_key){.entry = entry, .priority = o->priority, .cpu_units = RESOURCE_UNIT};
+    *ret = (struct class_key){.entry = entry,
+                              .priority = o->priority,
+                              .cpu_units = RESOURCE_UNIT,
+                              .node = "",
+                              .labels = ""};
     int rc = 0;
     if (UNLIKELY(o->num_cpus != 0)) {
         rc = check_amount(task, "CPUs", o->num_cpus == DRT_NO_CPU ? 0 : o->num_cpus,
@@ -130,6 +219,10 @@ static int read_key(const struct drt_entry_ *entry, const struct drt_options *o,
     if (rc == 0 && UNLIKELY(o->resources != NULL)) {
         rc = read_custom(task, o->resources, amounts, &ret->amount_count);
     }
+    if (rc == 0 &&
+        UNLIKELY(o->strategy != DRT_DEFAULT || o->soft || o->node != NULL || o->labels != NULL)) {
+        rc = read_placement(task, o, ret);
+    }
     return rc;
 }
 
@@ -138,7 +231,12 @@ static bool is_same(const struct task_class *c, const struct class_key *key,
 {
     if (c->key.entry != key->entry || c->key.priority != key->priority ||
         c->key.cpu_units != key->cpu_units || c->key.memory_units != key->memory_units ||
-        c->key.amount_count != key->amount_count) {
+        c->key.amount_count != key->amount_count || c->key.strategy != key->strategy) {
+        return false;
+    }
+    if (key->strategy == DRT_NODE_SPECIFIC &&
+        (c->key.soft != key->soft || strcmp(c->key.node, key->node) != 0 ||
+         strcmp(c->key.labels, key->labels) != 0)) {
         return false;
     }
     for (uint32_t i = 0; i < key->amount_count; i++) {
@@ -156,6 +254,10 @@ static uint32_t bucket_of(const struct class_key *key)
     h = h * 31 + (uint64_t)key->cpu_units;
     h = h * 31 + (uint64_t)key->memory_units;
     h = h * 31 + (uint32_t)key->priority;
+    h = h * 31 + key->strategy;
+    for (const char *at = key->node; *at != '\0'; at++) {
+        h = h * 31 + (unsigned char)*at;
+    }
     return (uint32_t)(h * UINT64_C(0x9E3779B97F4A7C15) >> 58);
 }
 
@@ -180,8 +282,10 @@ static int tell(const struct task_class *c)
                    .kinds = bytes_of(e->kinds, strlen((const char *)e->kinds)),
                    .amounts = amounts,
                    .amount_count = n,
-                   .node = "",
-                   .labels = "",
+                   .strategy = c->key.strategy,
+                   .soft = c->key.soft,
+                   .node = c->key.node,
+                   .labels = c->key.labels,
                    .priority = c->key.priority},
     };
     return link_write(&runtime.link, &m);
@@ -192,6 +296,8 @@ static NOINLINE int make(const struct class_key *key, const struct local_amount 
 {
     struct task_class *c = xcalloc(1, sizeof *c + key->amount_count * sizeof c->amounts[0]);
     c->key = *key;
+    c->key.node = xstrdup(key->node);
+    c->key.labels = xstrdup(key->labels);
     c->number = ++runtime.last_class;
     for (uint32_t i = 0; i < key->amount_count; i++) {
         c->amounts[i] = (struct local_amount){xstrdup(amounts[i].name), amounts[i].units};
@@ -229,6 +335,8 @@ void classes_forget(void)
             for (uint32_t k = 0; k < c->key.amount_count; k++) {
                 free((char *)(uintptr_t)c->amounts[k].name);
             }
+            free((char *)(uintptr_t)c->key.node);
+            free((char *)(uintptr_t)c->key.labels);
             free(c);
         }
     }

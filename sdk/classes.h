@@ -9,6 +9,7 @@
 #include "sdk/runtime.h"
 
 #define CLASS_AMOUNTS_MAX 32u
+#define LABELS_MAX        1024u /* as drt-node join takes them */
 #define ATTEMPTS_DEFAULT  4u
 #define BACKOFF_DEFAULT   (100 * UINT64_C(1000000))
 

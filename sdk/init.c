@@ -139,6 +139,7 @@ static NORETURN void be_worker(int fd)
                 program_invocation_short_name, drt_last_error());
         _exit(1);
     }
+    text_copy(runtime.node_name, sizeof runtime.node_name, runtime.link.node_name);
     atomic_store(&runtime.mode, DRT_MODE_CLUSTER);
     atomic_store(&serves, true);
     serve();
@@ -178,8 +179,8 @@ static int connect_node(const char *dir, const char *cluster, const char *job_na
     if (r != 0) {
         return error_set(r, "cannot connect to the raylet at %s: %s", path, strerror(-r));
     }
-    text_copy(runtime.node_name, sizeof runtime.node_name, node);
     r = greet(ROLE_DRIVER, 0, job_name, deadline_ns);
+    text_copy(runtime.node_name, sizeof runtime.node_name, runtime.link.node_name);
     if (r == DRT_E_TIMEOUT) {
         error_set(r,
                   "node %s has not accepted this program in time: its head does not answer, or "

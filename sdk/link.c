@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/text.h"
 #include "sdk/errors.h"
 
 #define TAKE_MAX      256u        /* messages in one turn */
@@ -399,6 +400,7 @@ static bool take_greeting(void *arg, struct arrival *a)
         g->l->node = w->node;
         g->l->client = w->client;
         g->l->job = w->job;
+        text_copy(g->l->node_name, sizeof g->l->node_name, w->node_name);
         g->l->credit_bytes = w->credit_bytes;
         g->l->take = g->take;
         g->l->take_arg = g->take_arg;

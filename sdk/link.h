@@ -45,6 +45,7 @@ struct link {
     struct arrival *free;
     uint32_t free_count;
     uint32_t node, client; /* as WELCOME said */
+    char node_name[LOCAL_NAME_MAX + 1];
     uint64_t job, credit_bytes, spent_bytes;
     uint64_t next_request;
     uint64_t taken; /* messages so far */

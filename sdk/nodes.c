@@ -151,6 +151,11 @@ static void amounts(const char *resource, double *ret_total, double *ret_availab
     }
 }
 
+const char *drt_node_name(void)
+{
+    return runtime_enter() == 0 ? runtime.node_name : "";
+}
+
 double drt_total(const char *resource)
 {
     double total, available;

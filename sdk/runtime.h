@@ -22,7 +22,7 @@ struct runtime {
     uint64_t asked_number; /* all up to it were asked for */
     uint32_t last_class;
     double num_cpus; /* SYNC: what drt_total("CPU") says */
-    char node_name[64];
+    char node_name[LOCAL_NAME_MAX + 1];
 };
 
 extern struct runtime runtime;

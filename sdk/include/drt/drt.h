@@ -301,6 +301,14 @@ struct drt_resource {
 
 #define DRT_NO_CPU (-1.0)
 
+/* On which node a task runs; only ever one that could satisfy what it asks for. */
+enum drt_strategy DRT_INT_ {
+    DRT_DEFAULT = 0,       /* here while there is room, else where there is some */
+    DRT_SPREAD = 1,        /* evenly over all nodes */
+    DRT_LOAD_BALANCED = 2, /* the least loaded node when it is submitted */
+    DRT_NODE_SPECIFIC = 3  /* the one that `node` names, or one that has all `labels` */
+};
+
 /* Zero is the default of every field. Sizes travel by themselves. */
 struct drt_options {
     const char *name DRT_ZERO_; /* shown beside the function's; not unique */
@@ -314,6 +322,10 @@ struct drt_options {
     struct drt_span backoff DRT_ZERO_; /* between attempts, doubled each time; none: 100 ms */
     struct drt_span timeout DRT_ZERO_; /* from submit to result, waiting and all attempts; children
                                           inherit the smaller */
+    int32_t strategy DRT_ZERO_;        /* enum drt_strategy; sync mode has one place only */
+    bool soft DRT_ZERO_;               /* NODE_SPECIFIC: elsewhere if no such node is there */
+    const char *node DRT_ZERO_;        /* NODE_SPECIFIC: its id, name or address */
+    const char *labels DRT_ZERO_;      /* NODE_SPECIFIC: "disk=ssd,zone=b", all of them */
 };
 
 /*
@@ -451,6 +463,8 @@ struct drt_node {
 DRT_API double drt_total(const char *resource);     /* "CPU", "memory", custom; 0 if unknown */
 DRT_API double drt_available(const char *resource); /* now, as far as this node knows */
 DRT_API bool drt_is_distributed(void);              /* more than this process */
+/* The node that this process runs on, a body's as well; "" before drt_init. */
+DRT_API const char *drt_node_name(void);
 
 #ifdef __cplusplus
 } /* extern "C" */

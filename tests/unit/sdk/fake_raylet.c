@@ -9,6 +9,7 @@
 
 #include "common/clock.h"
 #include "common/files.h"
+#include "common/text.h"
 #include "sdk/values.h"
 
 #define NODE   3u
@@ -301,6 +302,10 @@ static void take(struct fake_raylet *r, const struct local_msg *m)
         ASSERT(m->class_.number == ++r->class_count && r->class_count <= 64);
         snprintf(r->functions[r->class_count - 1], 64, "%.63s", m->class_.function);
         c->classes++;
+        c->strategy = m->class_.strategy;
+        c->soft = m->class_.soft;
+        text_copy(c->node, sizeof c->node, m->class_.node);
+        text_copy(c->labels, sizeof c->labels, m->class_.labels);
         return;
     case LOCAL_SUBMIT:
         c->submits++;

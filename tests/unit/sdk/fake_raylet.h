@@ -19,6 +19,10 @@ struct raylet_counts {
     uint64_t opens, classes, submits, puts, gets, asked, wholes, releases, released, holds, cancels,
         goodbyes, blocked, unblocked;
     uint32_t last_get_ids;
+    /* the last CLASS */
+    uint32_t strategy;
+    bool soft;
+    char node[64], labels[64];
 };
 
 struct fake_raylet;

@@ -353,6 +353,51 @@ static void test_nodes(void **state)
     stop();
 }
 
+static void told(struct raylet_counts *c, struct drt_ref ref)
+{
+    int64_t x;
+    assert_int_equal(drt_get_i64(ref, &x), 0);
+    *c = fake_raylet_count(raylet);
+}
+
+/* What is asked of a node is part of the class; equal wishes are one. */
+static void test_placement(void **state)
+{
+    struct raylet_counts c;
+    char name[] = "box-2";
+    start(NULL);
+    assert_string_equal(drt_node_name(), "one");
+    told(&c, drt_submit(add_one, drt_i64(1)));
+    assert_true(c.classes == 1 && c.strategy == 0 && c.node[0] == '\0' && c.labels[0] == '\0');
+    told(&c, drt_submit(add_one, drt_i64(1), DRT_WITH(.strategy = DRT_SPREAD)));
+    assert_true(c.classes == 2 && c.strategy == 1);
+    told(&c, drt_submit(add_one, drt_i64(1), DRT_WITH(.strategy = DRT_LOAD_BALANCED)));
+    assert_true(c.classes == 3 && c.strategy == 2);
+    told(&c,
+         drt_submit(add_one, drt_i64(1), DRT_WITH(.strategy = DRT_NODE_SPECIFIC, .node = name)));
+    assert_true(c.classes == 4 && c.strategy == 3 && !c.soft);
+    assert_string_equal(c.node, "box-2");
+    name[4] = '3'; /* the class kept its own */
+    told(&c,
+         drt_submit(add_one, drt_i64(1), DRT_WITH(.strategy = DRT_NODE_SPECIFIC, .node = name)));
+    assert_int_equal(c.classes, 5);
+    assert_string_equal(c.node, "box-3");
+    told(&c,
+         drt_submit(add_one, drt_i64(1),
+                    DRT_WITH(.strategy = DRT_NODE_SPECIFIC, .node = "box-2", .labels = "a=b,c=")));
+    assert_int_equal(c.classes, 6);
+    assert_string_equal(c.labels, "a=b,c=");
+    told(&c, drt_submit(add_one, drt_i64(1),
+                        DRT_WITH(.strategy = DRT_NODE_SPECIFIC, .soft = true, .labels = "a=b,c=")));
+    assert_true(c.classes == 7 && c.soft && c.node[0] == '\0');
+    told(&c, drt_submit(add_one, drt_i64(1), DRT_WITH(.strategy = DRT_SPREAD, .node = "")));
+    told(&c,
+         drt_submit(add_one, drt_i64(1), DRT_WITH(.strategy = DRT_NODE_SPECIFIC, .node = "box-2")));
+    assert_int_equal(c.classes, 7);
+    stop();
+    assert_string_equal(drt_node_name(), "");
+}
+
 static void test_goodbye_and_again(void **state)
 {
     start(NULL);
@@ -454,6 +499,7 @@ int main(void)
         cmocka_unit_test(test_raylet_dies),
         cmocka_unit_test(test_interrupt),
         cmocka_unit_test(test_nodes),
+        cmocka_unit_test(test_placement),
         cmocka_unit_test(test_goodbye_and_again),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_fork),

@@ -287,6 +287,38 @@ static void test_misuse(void **state)
     assert_int_equal(drt_init(NULL), -EALREADY);
 }
 
+/* Checked where it is made, also where there is one place only. */
+static void test_placement(void **state)
+{
+    static char many[1100];
+    assert_string_not_equal(drt_node_name(), "");
+    memset(many, 'a', sizeof many - 1);
+    is_refused(drt_submit(silent, DRT_WITH(.strategy = 4)), -EINVAL,
+               "the strategy of silent is 4: use one of enum drt_strategy");
+    is_refused(drt_submit(silent, DRT_WITH(.strategy = -1)), -EINVAL, "is -1");
+    is_refused(drt_submit(silent, DRT_WITH(.node = "box-2")), -EINVAL,
+               "sets the option node, which is for one strategy only");
+    is_refused(drt_submit(silent, DRT_WITH(.strategy = DRT_SPREAD, .labels = "a=b")), -EINVAL,
+               "option labels");
+    is_refused(drt_submit(silent, DRT_WITH(.soft = true)), -EINVAL, "option soft");
+    is_refused(drt_submit(silent, DRT_WITH(.strategy = DRT_NODE_SPECIFIC, .node = "")), -EINVAL,
+               "says of no node");
+    is_refused(drt_submit(silent, DRT_WITH(.strategy = DRT_NODE_SPECIFIC, .node = many)), -EINVAL,
+               "more than 255 characters");
+    is_refused(drt_submit(silent, DRT_WITH(.strategy = DRT_NODE_SPECIFIC, .labels = many)), -EINVAL,
+               "more than 1024 characters");
+    static const char *const wrong[] = {"disk",  "=ssd",  "disk=ssd,", ",a=b",
+                                        "a=b,c", "a=b=c", "a b=c",     "a=b c"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        is_refused(drt_submit(silent, DRT_WITH(.strategy = DRT_NODE_SPECIFIC, .labels = wrong[i])),
+                   -EINVAL, "name=value");
+    }
+    assert_int_equal(drt_get_nothing(drt_submit(
+                         silent, DRT_WITH(.strategy = DRT_NODE_SPECIFIC, .labels = "a=b,c="))),
+                     0);
+    assert_int_equal(drt_get_nothing(drt_submit(silent, DRT_WITH(.strategy = DRT_SPREAD))), 0);
+}
+
 static void test_before_init(void **state)
 {
     int64_t x;
@@ -404,6 +436,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_errors, setup, teardown),
         cmocka_unit_test_setup_teardown(test_null_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_misuse, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_placement, setup, teardown),
         cmocka_unit_test_setup_teardown(test_before_init, setup, teardown),
         cmocka_unit_test_setup_teardown(test_scopes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_helpers, setup, teardown),
