@@ -30,6 +30,8 @@ static const struct codec_field join_fields[] = {
     CODEC_BOUND(CODEC_TEXT, struct cluster_join, labels, TEXT_LABELS_MAX),
     CODEC_ARRAY(CODEC_WORDS, struct cluster_join, jobs, job_count, sizeof(uint64_t), JOBS_MAX,
                 NULL),
+    CODEC_FIELD(CODEC_BOOL, struct cluster_join, closed),
+    CODEC_FIELD(CODEC_BOOL, struct cluster_join, leaving),
 };
 static const struct codec join_codec = CODEC_OF("Join", join_fields, struct cluster_join);
 
@@ -128,6 +130,7 @@ static const struct codec_field view_node_fields[] = {
     AMOUNTS(struct cluster_view_node),
     CODEC_FIELD(CODEC_U64, struct cluster_view_node, waiting),
     CODEC_FIELD(CODEC_U64, struct cluster_view_node, running),
+    CODEC_FIELD(CODEC_BOOL, struct cluster_view_node, closed),
 };
 static const struct codec view_node_codec =
     CODEC_OF("ViewNode", view_node_fields, struct cluster_view_node);
@@ -169,6 +172,7 @@ static const struct codec *const codecs[] = {
     [CLUSTER_LEFT] = &nothing_codec,
     [CLUSTER_QUERY] = &query_codec,
     [CLUSTER_REPLY] = &reply_codec,
+    [CLUSTER_DRAIN] = &nothing_codec,
 };
 
 const struct codec *cluster_codec(unsigned type)

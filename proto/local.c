@@ -2,8 +2,6 @@
 
 #include "proto/tables.h"
 
-#define KINDS_MAX 65536u
-
 _Static_assert(sizeof(struct object_id) == 16, "two words");
 _Static_assert(sizeof(struct local_value) == 24, "three words");
 _Static_assert(sizeof(struct local_return) == 32, "four words");
@@ -20,6 +18,7 @@ static const struct codec_field open_fields[] = {
     CODEC_BOUND(CODEC_PATH, struct local_open, cwd, TEXT_PATH_MAX),
     CODEC_BOUND(CODEC_BYTES, struct local_open, env, LOCAL_ENV_MAX),
     CODEC_FIELD(CODEC_U32, struct local_open, umask),
+    CODEC_FIELD(CODEC_BOOL, struct local_open, wants_logs),
 };
 static const struct codec open_codec = CODEC_OF("Open", open_fields, struct local_open);
 
@@ -42,15 +41,14 @@ static const struct codec_field amount_fields[] = {
     CODEC_BOUND(CODEC_TEXT, struct local_amount, name, LOCAL_NAME_MAX),
     CODEC_FIELD(CODEC_S64, struct local_amount, units),
 };
-static const struct codec amount_codec =
-    CODEC_OF("AskedAmount", amount_fields, struct local_amount);
+const struct codec asked_amount_codec = CODEC_OF("AskedAmount", amount_fields, struct local_amount);
 
 static const struct codec_field class_fields[] = {
     CODEC_FIELD(CODEC_U32, struct local_class, number),
     CODEC_BOUND(CODEC_TEXT, struct local_class, function, LOCAL_NAME_MAX),
     CODEC_BOUND(CODEC_BYTES, struct local_class, kinds, KINDS_MAX),
     CODEC_ARRAY(CODEC_SUBS, struct local_class, amounts, amount_count, 0, AMOUNTS_MAX,
-                &amount_codec),
+                &asked_amount_codec),
     CODEC_FIELD(CODEC_U32, struct local_class, strategy),
     CODEC_FIELD(CODEC_BOOL, struct local_class, soft),
     CODEC_BOUND(CODEC_TEXT, struct local_class, node, LOCAL_NAME_MAX),
@@ -94,6 +92,7 @@ static const struct codec values_codec = CODEC_OF("Values", values_fields, struc
 
 static const struct codec_field ids_fields[] = {
     IDS(struct local_ids, ids, id_count, LOCAL_IDS_MAX),
+    CODEC_FIELD(CODEC_ID, struct local_ids, through),
 };
 static const struct codec ids_codec = CODEC_OF("Ids", ids_fields, struct local_ids);
 
@@ -139,6 +138,7 @@ static const struct codec_field result_fields[] = {
     CODEC_BOUND(CODEC_TEXT, struct local_result, message, TEXT_MESSAGE_MAX),
     CODEC_ARRAY(CODEC_WORDS, struct local_result, returns, return_count,
                 sizeof(struct local_return), LOCAL_RETURNS_MAX, NULL),
+    IDS(struct local_result, refs, ref_count, LOCAL_ARGS_MAX),
 };
 static const struct codec result_codec = CODEC_OF("Result", result_fields, struct local_result);
 
@@ -153,6 +153,14 @@ static const struct codec_field reply_fields[] = {
     CODEC_INSIDE(struct local_reply, reply, &state_reply_codec),
 };
 static const struct codec reply_codec = CODEC_OF("Reply", reply_fields, struct local_reply);
+
+static const struct codec_field log_fields[] = {
+    CODEC_BOUND(CODEC_TEXT, struct local_log, node, LOCAL_NAME_MAX),
+    CODEC_BOUND(CODEC_TEXT, struct local_log, function, LOCAL_NAME_MAX),
+    CODEC_FIELD(CODEC_U64, struct local_log, worker),
+    CODEC_FIELD(CODEC_U32, struct local_log, stream),
+};
+static const struct codec log_codec = CODEC_OF("Log", log_fields, struct local_log);
 
 static const struct codec nothing_codec = {.name = "Nothing"};
 
@@ -178,6 +186,7 @@ static const struct codec *const codecs[] = {
     [LOCAL_QUERY] = &query_codec,
     [LOCAL_REPLY] = &reply_codec,
     [LOCAL_CANCELLED] = &cancelled_codec,
+    [LOCAL_LOG] = &log_codec,
 };
 
 const struct codec *local_codec(unsigned type)
@@ -186,32 +195,6 @@ const struct codec *local_codec(unsigned type)
 }
 
 /* ---- encoding ---- */
-
-/* Bytes of the payload with all of its parts. */
-static size_t payload_size(const struct local_msg *m)
-{
-    size_t size = m->payload.size;
-    for (size_t i = 0; i < m->more_count; i++) {
-        size = align_up(size, 64) + m->more[i].size;
-    }
-    return size;
-}
-
-static void payload_write(const struct local_msg *m, uint8_t *at)
-{
-    if (m->payload.size != 0) {
-        memcpy(at, m->payload.data, m->payload.size);
-    }
-    size_t size = m->payload.size;
-    for (size_t i = 0; i < m->more_count; i++) {
-        size_t begin = align_up(size, 64);
-        memset(at + size, 0, begin - size);
-        if (m->more[i].size != 0) {
-            memcpy(at + begin, m->more[i].data, m->more[i].size);
-        }
-        size = begin + m->more[i].size;
-    }
-}
 
 /* The struct to encode: a RUN with parts says itself where its arguments end. */
 static const void *body_of(const struct local_msg *m, struct local_run *ret_run)
@@ -229,7 +212,7 @@ size_t local_size(const struct local_msg *m)
     struct local_run run;
     const struct codec *codec = local_codec(m->type);
     ASSERT(codec != NULL);
-    size_t payload = payload_size(m);
+    size_t payload = message_parts_size(m->payload, m->more, m->more_count);
     return message_payload_at(codec_size(codec, body_of(m, &run)), payload) + payload;
 }
 
@@ -240,5 +223,7 @@ void local_encode(const struct local_msg *m, void *dst)
     ASSERT(codec != NULL);
     uint8_t *meta = (uint8_t *)dst + MESSAGE_PREFIX_SIZE;
     size_t meta_size = (size_t)(codec_write(codec, body_of(m, &run), meta) - meta);
-    payload_write(m, message_seal(dst, (uint8_t)m->type, meta_size, payload_size(m)));
+    size_t payload = message_parts_size(m->payload, m->more, m->more_count);
+    message_parts_write(m->payload, m->more, m->more_count,
+                        message_seal(dst, (uint8_t)m->type, meta_size, payload));
 }

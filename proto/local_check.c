@@ -107,16 +107,24 @@ static int check_result(const struct local_msg *m, const char **ret_why)
 {
     const struct local_result *result = &m->result;
     size_t at = 0;
+    uint64_t refs = 0;
     for (size_t i = 0; i < result->return_count; i++) {
         const struct local_return *r = &result->returns[i];
         bool is_alias = r->state == RETURN_ALIAS, is_set = r->alias.number != 0;
-        if (r->state > RETURN_TOO_LARGE || is_alias != is_set) {
-            return refuse(ret_why, "RESULT with an unknown state, or an alias in the wrong place");
+        bool value = r->state == RETURN_VALUE && result->code == 0;
+        if (r->state > RETURN_TOO_LARGE || is_alias != is_set || r->zero != 0 ||
+            (!value && r->ref_count != 0)) {
+            return refuse(ret_why, "RESULT with an unknown state, or something in a wrong place");
         }
-        at = r->state == RETURN_VALUE && result->code == 0 ? align_up(at, 8) + r->size : at;
+        at = value ? align_up(at, 8) + r->size : at;
+        refs += r->ref_count;
     }
     if (!slot_good(result->slot)) {
         return refuse(ret_why, "RESULT's slot is out of range");
+    }
+    /* The references inside its values stand in the message one after another. */
+    if (refs != result->ref_count || !ids_good(result->refs, result->ref_count)) {
+        return refuse(ret_why, "RESULT's references are not those of its values");
     }
     return at == m->payload.size ? 0 : refuse(ret_why, "RESULT's sizes and payload differ");
 }
@@ -132,6 +140,8 @@ static int check_small(const struct local_msg *m, const char **ret_why)
         return m->get.flags > GET_WHOLE ? refuse(ret_why, "GET's flags are out of range")
                                         : check_ids(m->get.ids, m->get.id_count, ret_why);
     case LOCAL_RELEASE:
+        return !object_id_is_none(m->ids.through) ? refuse(ret_why, "RELEASE goes through nothing")
+                                                  : check_ids(m->ids.ids, m->ids.id_count, ret_why);
     case LOCAL_HOLD:
         return check_ids(m->ids.ids, m->ids.id_count, ret_why);
     case LOCAL_CANCEL:
@@ -156,6 +166,10 @@ static int check(struct local_msg *m, const char **ret_why)
         return check_result(m, ret_why);
     case LOCAL_VALUES:
         return check_values(m, ret_why);
+    case LOCAL_LOG:
+        return m->payload.size != 0 && m->log.stream >= 1 && m->log.stream <= 2
+                   ? 0
+                   : refuse(ret_why, "LOG without lines or stream");
     case LOCAL_PUT:
         return m->put.number != 0 && ids_good(m->put.refs, m->put.ref_count)
                    ? 0

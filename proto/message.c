@@ -14,6 +14,32 @@ void *message_seal(void *dst, uint8_t type, size_t meta_size, size_t payload_siz
     return at + meta_end + pad;
 }
 
+size_t message_parts_size(struct bytes first, const struct bytes *more, size_t more_count)
+{
+    size_t size = first.size;
+    for (size_t i = 0; i < more_count; i++) {
+        size = align_up(size, 64) + more[i].size;
+    }
+    return size;
+}
+
+void message_parts_write(struct bytes first, const struct bytes *more, size_t more_count,
+                         uint8_t *at)
+{
+    if (first.size != 0) {
+        memcpy(at, first.data, first.size);
+    }
+    size_t size = first.size;
+    for (size_t i = 0; i < more_count; i++) {
+        size_t begin = align_up(size, 64);
+        memset(at + size, 0, begin - size);
+        if (more[i].size != 0) {
+            memcpy(at + begin, more[i].data, more[i].size);
+        }
+        size = begin + more[i].size;
+    }
+}
+
 static bool all_zero(const uint8_t *at, size_t size)
 {
     uint8_t any = 0;

@@ -6,7 +6,8 @@
  *
  * Little-endian. The payload begins 64-aligned relative to the message when it has 64 bytes or
  * more, else 8-aligned, with as few pad bytes (zero) as that takes; none without a payload. No I/O
- * here. Types: proto/local.h (1..63), proto/cluster.h (64..127).
+ * here. Types: proto/local.h (1..63), proto/cluster.h (64..95), proto/peer.h
+ * (96..127).
  */
 #ifndef PROTO_MESSAGE_H
 #define PROTO_MESSAGE_H
@@ -39,5 +40,10 @@ static inline size_t message_payload_at(size_t meta_size, size_t payload_size)
 /* Writes prefix and pad bytes round a meta of `meta_size` bytes that stands at dst +
  * MESSAGE_PREFIX_SIZE; returns where the payload goes. */
 void *message_seal(void *dst, uint8_t type, size_t meta_size, size_t payload_size);
+
+/* A payload of several parts: the first, then `more`, each 64-aligned in it. */
+size_t message_parts_size(struct bytes first, const struct bytes *more, size_t more_count);
+void message_parts_write(struct bytes first, const struct bytes *more, size_t more_count,
+                         uint8_t *at);
 
 #endif

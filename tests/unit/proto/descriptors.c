@@ -5,6 +5,7 @@
 #include "common/base.h"
 #include "proto/cluster.pb-c.h"
 #include "proto/local.pb-c.h"
+#include "proto/peer.pb-c.h"
 #include "proto/state.pb-c.h"
 #include "tests/unit/proto/reference.h"
 
@@ -39,6 +40,26 @@ static const ProtobufCMessageDescriptor *const descriptors[] = {
     &wire__view__descriptor,
     &wire__cluster_nothing__descriptor,
     &wire__feasible_answer__descriptor,
+    &wire__log__descriptor,
+    &wire__peer_job__descriptor,
+    &wire__peer_job_end__descriptor,
+    &wire__peer_class__descriptor,
+    &wire__peer_class_end__descriptor,
+    &wire__peer_ask__descriptor,
+    &wire__peer_slots__descriptor,
+    &wire__peer_run__descriptor,
+    &wire__peer_stop__descriptor,
+    &wire__peer_runs__descriptor,
+    &wire__peer_back__descriptor,
+    &wire__peer_result__descriptor,
+    &wire__peer_job_broken__descriptor,
+    &wire__peer_log__descriptor,
+    &wire__peer_program_get__descriptor,
+    &wire__peer_program_part__descriptor,
+    &wire__peer_add__descriptor,
+    &wire__peer_ids__descriptor,
+    &wire__peer_added__descriptor,
+    &wire__peer_value__descriptor,
 };
 
 const ProtobufCMessageDescriptor *descriptor_of(const char *name)

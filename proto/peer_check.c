@@ -1,0 +1,233 @@
+#include "proto/peer.h"
+#include "proto/tables.h"
+
+/* What the tables cannot say: ranges, and that the payload is made of exactly the sizes that stand
+ * in the message. */
+
+static int refuse(const char **ret_why, const char *why)
+{
+    *ret_why = why;
+    return -EPROTO;
+}
+
+static bool ids_good(const struct object_id *ids, size_t count)
+{
+    bool good = true;
+    for (size_t i = 0; i < count; i++) {
+        good &= ids[i].number != 0;
+    }
+    return good;
+}
+
+static int check_job(const struct peer_job *m, const char **ret_why)
+{
+    const uint8_t *env = m->env.data;
+    if (m->job == 0 || m->program_size == 0 || m->hash.size != PEER_HASH_SIZE) {
+        return refuse(ret_why, "JOB without number or program");
+    }
+    if (m->env.size != 0 && env[m->env.size - 1] != '\0') {
+        return refuse(ret_why, "JOB's environment is not terminated");
+    }
+    return 0;
+}
+
+static int check_class(const struct peer_class *m, const char **ret_why)
+{
+    for (size_t i = 0; i < m->amount_count; i++) {
+        if (m->amounts[i].units < 0 || m->amounts[i].name[0] == '\0') {
+            return refuse(ret_why, "CLASS asks for an amount below zero or without a name");
+        }
+    }
+    return m->number != 0 && m->job != 0 && m->function[0] != '\0'
+               ? 0
+               : refuse(ret_why, "CLASS without number, job or function");
+}
+
+static int check_run(struct peer_msg *m, const char **ret_why)
+{
+    struct peer_run *run = &m->run;
+    if (run->run == 0 || run->number == 0 || run->returns == 0 ||
+        run->returns > LOCAL_RETURNS_MAX || run->task.number == 0) {
+        return refuse(ret_why, "RUN's numbers are out of range");
+    }
+    if (!ids_good(run->refs, run->ref_count)) {
+        return refuse(ret_why, "RUN names an object that is none");
+    }
+    if (run->need_count == 0) {
+        run->args_size = run->args_size == 0 ? (uint32_t)m->payload.size : run->args_size;
+    }
+    size_t at = run->args_size;
+    for (size_t i = 0; i < run->need_count; i++) {
+        at = align_up(at, 64) + run->need_sizes[i];
+    }
+    return at == m->payload.size ? 0 : refuse(ret_why, "RUN's sizes and payload differ");
+}
+
+static int check_runs(const struct peer_runs *m, const char **ret_why)
+{
+    bool good = m->run_count != 0;
+    for (size_t i = 0; i < m->run_count; i++) {
+        good &= m->runs[i] != 0;
+    }
+    return good ? 0 : refuse(ret_why, "no runs, or one that is none");
+}
+
+/* Its values and the references inside them, which stand in the message one after another. */
+static int check_result(const struct peer_msg *m, const char **ret_why)
+{
+    const struct peer_result *result = &m->result;
+    bool values = result->kind == PEER_RESULT_VALUES;
+    size_t at = 0;
+    uint64_t refs = 0;
+    if (result->run == 0 || result->kind > PEER_RESULT_DIED ||
+        values != (result->failure.code == 0)) {
+        return refuse(ret_why, "RESULT's kind and failure do not fit");
+    }
+    for (size_t i = 0; i < result->return_count; i++) {
+        const struct peer_return *r = &result->returns[i];
+        bool is_alias = r->state == RETURN_ALIAS, is_set = r->alias.number != 0;
+        bool value = values && r->state == RETURN_VALUE;
+        if (r->state > RETURN_TOO_LARGE || is_alias != is_set || r->zero != 0 ||
+            (!value && r->ref_count != 0)) {
+            return refuse(ret_why, "RESULT with an unknown state, or something in a wrong place");
+        }
+        at = value ? align_up(at, 8) + r->size : at;
+        refs += r->ref_count;
+    }
+    if (refs != result->ref_count || !ids_good(result->refs, result->ref_count)) {
+        return refuse(ret_why, "RESULT's references are not those of its values");
+    }
+    return at == m->payload.size ? 0 : refuse(ret_why, "RESULT's sizes and payload differ");
+}
+
+static int check_log(const struct peer_msg *m, const char **ret_why)
+{
+    return m->log.job != 0 && m->log.stream >= 1 && m->log.stream <= 2 && m->payload.size != 0 &&
+                   m->payload.size <= PEER_LOG_BYTES_MAX
+               ? 0
+               : refuse(ret_why, "LOG without job, stream or lines, or with too many");
+}
+
+static int check_program_part(const struct peer_msg *m, const char **ret_why)
+{
+    const struct peer_program_part *part = &m->program_part;
+    bool failed = part->failure.code != 0;
+    if (part->hash.size != PEER_HASH_SIZE || failed != (m->payload.size == 0)) {
+        return refuse(ret_why, "PROGRAM_PART without a hash, or bytes and failure do not fit");
+    }
+    return m->payload.size <= PEER_PART_MAX &&
+                   (failed ||
+                    (part->offset <= part->total && m->payload.size <= part->total - part->offset))
+               ? 0
+               : refuse(ret_why, "PROGRAM_PART is longer than allowed");
+}
+
+static int check_value(const struct peer_value *m, const char **ret_why)
+{
+    if (m->id.number == 0 || (m->state != VALUE_HERE && m->state != VALUE_ERROR)) {
+        return refuse(ret_why, "VALUE without id or state");
+    }
+    return (m->state == VALUE_HERE || m->ref_count == 0) && ids_good(m->refs, m->ref_count)
+               ? 0
+               : refuse(ret_why, "VALUE's references are none");
+}
+
+static int check_ids(const struct object_id *ids, size_t count, const char **ret_why)
+{
+    return count != 0 && ids_good(ids, count) ? 0 : refuse(ret_why, "no ids, or one that is none");
+}
+
+static int numbered(bool good, const char **ret_why)
+{
+    return good ? 0 : refuse(ret_why, "a number that must not be zero, or a choice that is none");
+}
+
+static int check_small(const struct peer_msg *m, const char **ret_why)
+{
+    switch (m->type) {
+    case PEER_JOB_END:
+        return numbered(m->job_end.job != 0, ret_why);
+    case PEER_CLASS_END:
+        return numbered(m->class_end.number != 0, ret_why);
+    case PEER_ASK:
+        return numbered(m->ask.number != 0, ret_why);
+    case PEER_RETURN:
+    case PEER_GRANT:
+        return numbered(m->slots.number != 0 && m->slots.count != 0, ret_why);
+    case PEER_STOP:
+        return numbered(m->stop.run != 0 && m->stop.how <= PEER_STOP_KILL, ret_why);
+    case PEER_BACK:
+        return numbered(m->back.run != 0 && m->back.reason <= PEER_BACK_BROKEN, ret_why);
+    case PEER_JOB_BROKEN:
+        return numbered(m->job_broken.job != 0 && m->job_broken.failure.code != 0, ret_why);
+    default:
+        return numbered(m->type == PEER_PROGRAM_GET && m->program_get.hash.size == PEER_HASH_SIZE,
+                        ret_why);
+    }
+}
+
+static int check_bare(const struct peer_msg *m, const char **ret_why)
+{
+    switch (m->type) {
+    case PEER_JOB:
+        return check_job(&m->job, ret_why);
+    case PEER_CLASS:
+        return check_class(&m->class_, ret_why);
+    case PEER_RECORDED:
+    case PEER_STARTED:
+    case PEER_ARGS_FREE:
+        return check_runs(&m->runs, ret_why);
+    case PEER_ADD:
+        return (m->add.first || m->add.last) && m->add.id_count == 0
+                   ? 0
+                   : check_ids(m->add.ids, m->add.id_count, ret_why);
+    case PEER_DROP:
+    case PEER_WANT:
+        return check_ids(m->ids.ids, m->ids.id_count, ret_why);
+    case PEER_ADDED:
+        return m->added.id_count + m->added.gone_count != 0 &&
+                       ids_good(m->added.ids, m->added.id_count) &&
+                       ids_good(m->added.gone, m->added.gone_count)
+                   ? 0
+                   : refuse(ret_why, "ADDED without ids, or one that is none");
+    default:
+        return check_small(m, ret_why);
+    }
+}
+
+static int check(struct peer_msg *m, const char **ret_why)
+{
+    switch (m->type) {
+    case PEER_RUN:
+        return check_run(m, ret_why);
+    case PEER_RESULT:
+        return check_result(m, ret_why);
+    case PEER_LOG:
+        return check_log(m, ret_why);
+    case PEER_PROGRAM_PART:
+        return check_program_part(m, ret_why);
+    case PEER_VALUE:
+        return check_value(&m->value, ret_why);
+    default:
+        return m->payload.size != 0 ? refuse(ret_why, "a payload where none belongs")
+                                    : check_bare(m, ret_why);
+    }
+}
+
+int peer_decode(struct bytes data, struct arena *arena, struct peer_msg *ret, const char **ret_why)
+{
+    struct message_view view;
+    if (message_parse(data, &view) != 0) {
+        return refuse(ret_why, "the message's frame is broken");
+    }
+    const struct codec *codec = peer_codec(view.type);
+    if (codec == NULL) {
+        return refuse(ret_why, "a message of unknown type");
+    }
+    ret->type = view.type;
+    ret->payload = view.payload;
+    ret->more = NULL;
+    ret->more_count = 0;
+    int err = codec_read(codec, view.meta, arena, &ret->job, ret_why);
+    return err != 0 ? err : check(ret, ret_why);
+}
