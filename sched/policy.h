@@ -1,7 +1,8 @@
 /*
  * Where a task may run and where it should: pure functions of (view, request, seed), used by
- * raylets to place and by the head to say what is impossible. No state, no clock, no wire; a
- * quantity's kind is the number that the caller's registry gave its name.
+ * raylets to place and by the head to say what is impossible. No state, no clock, no wire, no
+ * memory of its own; a quantity's kind is the number that the caller's registry gave its name. Any
+ * thread.
  */
 #ifndef SCHED_POLICY_H
 #define SCHED_POLICY_H
@@ -20,9 +21,9 @@ enum sched_strategy { /* as DRT_DEFAULT ... in drt.h */
 struct sched_request {
     const struct resource_set *asked;
     enum sched_strategy strategy;
-    bool soft;                 /* NODE_SPECIFIC: a wish, not a must */
-    const char *node, *labels; /* NODE_SPECIFIC: id, name or address; "name=value,..."; "" if not
-                                  given */
+    bool soft;                 /* `node` and `labels` are a wish, not a must */
+    const char *node, *labels; /* id, name or address; "name=value,..."; "" if not given. They count
+                                  whenever they are given, whatever the strategy */
 };
 
 struct sched_node { /* one row of a view, as the caller knows it; borrowed */
@@ -34,7 +35,8 @@ struct sched_node { /* one row of a view, as the caller knows it; borrowed */
                       has not heard of as ended: what `available` may not yet show */
     uint64_t assigned; /* tasks of this request that it was ever given (SPREAD) */
     bool self;         /* the caller */
-    bool closed;       /* takes no work: it is leaving, private, or known not to run this program */
+    bool closed;       /* takes no work of others: it is leaving, private, or known not to run this
+                          program. Of `self` it says nothing: leave that row out if it may not */
 };
 
 enum sched_verdict {
@@ -42,7 +44,7 @@ enum sched_verdict {
     SCHED_NOT_NAMED,    /* it is not the node that was asked for */
     SCHED_NOT_LABELLED, /* it lacks a label */
     SCHED_TOO_SMALL,    /* it could never satisfy the request */
-    SCHED_CLOSED,
+    SCHED_CLOSED,       /* it could, and takes no work of others */
 };
 
 /* Whether `text` names this node: its number, its name or its address. */
@@ -61,10 +63,11 @@ size_t sched_candidates(const struct sched_node *nodes, size_t count, const stru
                         uint32_t *ret);
 
 /* How many more tasks of this request the node has room for now, less `sent`; UINT32_MAX if it
- * asks for nothing that is counted. */
+ * asks for nothing that is counted (there is always room then). */
 uint32_t sched_room(const struct sched_node *n, const struct resource_set *asked);
-/* Load of a node for LOAD_BALANCED, 0 (idle) upwards; 10,000: all of its scarcest resource is
- * taken. Counts `sent` as if it ran there, and what waits. */
+/* Load of a node for LOAD_BALANCED, 0 (idle) upwards; 10,000: all of its scarcest resource (CPU,
+ * memory or what is asked) is taken. Counts `sent` as if it ran there, and what waits there as if
+ * it asked the same. */
 uint64_t sched_load(const struct sched_node *n, const struct resource_set *asked);
 
 /* One task of SPREAD: the candidate with the fewest `assigned`, ties by the generator. Index, or
@@ -78,23 +81,27 @@ int sched_least_loaded(const struct sched_node *nodes, const uint32_t *candidate
 
 /*
  * Which other nodes to ask for slots for `waiting` tasks that found no room here: writes to
- * wanted[i] how many to ask of candidate i (0: none; self always 0). First those with room, a
- * random one of the best few first, until the tasks are covered twice; at least two and at most
- * `most` nodes, since whoever is free first gets them.
+ * wanted[i] how many to ask of candidate i. 0: none (always for self and closed nodes); else all of
+ * `waiting`, since the executor grants only what it has, whoever is free first gets them, and a
+ * node that has room for two may run a thousand short ones. Nodes are taken one by one, each a
+ * random one of the best three that are left (those with room first, by load), until their room
+ * covers the tasks twice: at least two, at most `most`, if there are as many.
  */
 void sched_ask(const struct sched_node *nodes, const uint32_t *candidates, size_t count,
                const struct resource_set *asked, uint64_t waiting, uint32_t most, struct rng *rng,
                uint32_t *wanted);
 
+/* ---- sched/explain.c ---- */
+
 /*
- * Why no node could ever run it, as a sentence that names what is missing where: what the head
- * answers. 0: some node can. CODE_IMPOSSIBLE. `name_of` tells a resource's name.
+ * Why no node could ever run it, as a sentence that names what is missing where and what to do:
+ * what the head answers. At most four nodes are named. 0: some node can. CODE_IMPOSSIBLE.
  */
 int sched_impossible(const struct sched_node *nodes, size_t count, const struct sched_request *r,
                      const struct resource_names *names, struct failure *ret);
 
-/* One line for `drt explain` about one node: "box-2: 1.0 of CPU asked, 0.5 free of 4" and the like,
- * beginning with the node's name. */
+/* One line for `drt explain` about one node, beginning with its name: "box-2   CPU 1 asked, 0.5
+ * free of 4; 12 tasks wait there". Cut at `size`. */
 void sched_explain(const struct sched_node *n, const struct sched_request *r,
                    const struct resource_names *names, char *ret, size_t size);
 
