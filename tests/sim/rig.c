@@ -1,9 +1,11 @@
 #include "tests/sim/rig.h"
+#include "tests/sim/rig_peer.h"
 
 #include <signal.h>
 #include <stdio.h>
 
 #define TURNS_MAX 1000
+#define NEEDS_MAX 64
 
 void rig_open(struct rig *r, const struct rig_config *from)
 {
@@ -12,17 +14,18 @@ void rig_open(struct rig *r, const struct rig_config *from)
         {"memory", (int64_t)(1ll << 30) * RESOURCE_UNIT, 0},
         {from->custom, (int64_t)from->custom_total * RESOURCE_UNIT, 0}};
     struct cluster_join join = {.host = "host",
-                                .address = "127.0.0.1:7421",
+                                .address = from->address == NULL ? "127.0.0.1:7421" : from->address,
                                 .version = "0",
-                                .public_key = "",
+                                .public_key = from->key == NULL ? "" : from->key,
                                 .pid = 1,
                                 .supersedes = from->supersedes};
     struct raylet_config config = {.node_name = from->name,
                                    .cluster = "test",
                                    .amounts = amounts,
                                    .amount_count = from->custom == NULL ? 2 : 3,
-                                   .labels = "",
+                                   .labels = from->labels == NULL ? "" : from->labels,
                                    .join = &join,
+                                   .rules_off = from->rules_off,
                                    .seed = from->seed,
                                    .now_ns = from->now_ns,
                                    .boot_ns = from->now_ns,
@@ -48,10 +51,22 @@ void rig_init(struct rig *r, int cpus, const char *custom, int custom_total)
     rig_settle(r);
 }
 
+static void refs_free(struct rig_process *p)
+{
+    for (uint32_t i = 0; i < LOCAL_CLAIMS; i++) {
+        free(p->refs[i]);
+        p->refs[i] = NULL;
+    }
+}
+
 void rig_fini(struct rig *r)
 {
     raylet_core_free(r->core);
     arena_fini(&r->arena);
+    arena_fini(&r->sent_arena);
+    for (uint32_t i = 0; i < r->process_count; i++) {
+        refs_free(&r->processes[i]);
+    }
     struct rig_value *v, *next;
     HASH_ITER(hh, r->values, v, next)
     {
@@ -175,6 +190,7 @@ static struct rig_process *process_new(struct rig *r)
     for (uint32_t i = 0; i < RIG_PROCESSES; i++) {
         struct rig_process *p = &r->processes[i];
         if (!p->used) {
+            refs_free(p);
             memset(p, 0, sizeof *p);
             p->used = p->alive = true;
             r->process_count = MAX_OF(r->process_count, i + 1);
@@ -188,7 +204,8 @@ static struct rig_process *process_new(struct rig *r)
     return NULL;
 }
 
-static struct rig_process *open_process(struct rig *r, uint32_t role, uint64_t worker)
+static struct rig_process *open_process(struct rig *r, uint32_t role, uint64_t worker,
+                                        uint32_t program)
 {
     struct rig_process *p = process_new(r);
     struct local_msg *m = rig_say(r, p, LOCAL_OPEN);
@@ -200,20 +217,26 @@ static struct rig_process *open_process(struct rig *r, uint32_t role, uint64_t w
                                   .program_name = "program",
                                   .cwd = "/"};
     p->worker = (uint32_t)worker;
+    p->program = program;
     return p;
 }
 
-struct rig_process *rig_driver(struct rig *r)
+struct rig_process *rig_driver_of(struct rig *r, uint32_t program)
 {
-    struct rig_process *p = open_process(r, ROLE_DRIVER, 0);
+    struct rig_process *p = open_process(r, ROLE_DRIVER, 0, program);
 
     rig_settle(r);
     return p;
 }
 
+struct rig_process *rig_driver(struct rig *r)
+{
+    return rig_driver_of(r, 1);
+}
+
 struct rig_process *rig_tool(struct rig *r)
 {
-    struct rig_process *p = open_process(r, ROLE_TOOL, 0);
+    struct rig_process *p = open_process(r, ROLE_TOOL, 0, 0);
 
     rig_settle(r);
     return p;
@@ -245,6 +268,11 @@ static void exits(struct rig *r, struct rig_process *p, int wait_status)
             e->claimed[i / 64] |= 1ull << (i % 64);
         }
     }
+}
+
+void rig_crash(struct rig *r, struct rig_process *w, int signal)
+{
+    exits(r, w, signal);
 }
 
 /* ---- effects ---- */
@@ -280,13 +308,32 @@ static void remember(struct rig *r, const struct local_value *v, const uint8_t *
     }
 }
 
-static void values_come(struct rig *r, const struct local_msg *m)
+static void tell_value(struct rig *r, struct rig_process *p, const struct local_value *v,
+                       struct bytes bytes)
+{
+    struct failure f;
+
+    if (v->state != VALUE_ERROR) {
+        r->hooks.on_value(r->hooks.arg, p, v, bytes, NULL);
+        return;
+    }
+    int rc = failure_decode(bytes, &f);
+    ASSERT(rc == 0);
+    r->hooks.on_value(r->hooks.arg, p, v, bytes, &f);
+}
+
+static void values_come(struct rig *r, struct rig_process *p, const struct local_msg *m)
 {
     size_t at = 0;
 
     for (size_t i = 0; i < m->values.value_count; i++) {
         const struct local_value *v = &m->values.values[i];
-        remember(r, v, (const uint8_t *)m->payload.data + at);
+        const uint8_t *bytes = (const uint8_t *)m->payload.data + at;
+        if (r->hooks.on_value != NULL) {
+            tell_value(r, p, v, bytes_of(bytes, v->state == VALUE_READY ? 0 : v->size));
+        } else {
+            remember(r, v, bytes);
+        }
         if (v->state != VALUE_READY) {
             at = align_up(at + v->size, 8);
         }
@@ -300,6 +347,56 @@ static uint64_t first_word(struct bytes b)
     return x;
 }
 
+/* The values of its needs, whether they lie in parts (a local task) or behind the arguments. */
+static size_t values_of(const struct local_msg *m, struct bytes *ret, size_t room)
+{
+    size_t n = m->run.need_count;
+
+    ASSERT(n <= room);
+    if (m->more_count > 0) {
+        ASSERT(m->more_count == n);
+        memcpy(ret, m->more, n * sizeof *ret);
+    } else if (n > 0) {
+        local_run_values(m, ret);
+    }
+    return n;
+}
+
+static uint32_t refs_in(struct bytes b)
+{
+    return b.size <= 8 ? 0 : (uint32_t)((b.size - 8) / sizeof(struct object_id));
+}
+
+static void refs_add(struct rig_refs *refs, struct bytes b)
+{
+    uint32_t n = refs_in(b);
+
+    if (n > 0) {
+        memcpy(&refs->ids[refs->count], (const uint8_t *)b.data + 8, n * sizeof refs->ids[0]);
+    }
+    refs->count += n;
+}
+
+static struct rig_refs *refs_of(struct bytes args, const struct bytes *values, size_t count)
+{
+    uint32_t n = refs_in(args);
+    struct rig_refs *refs;
+
+    for (size_t i = 0; i < count; i++) {
+        n += refs_in(values[i]);
+    }
+    if (n == 0) {
+        return NULL;
+    }
+    refs = xcalloc(1, sizeof *refs + n * sizeof refs->ids[0]);
+    refs_add(refs, args);
+    refs->of_args = refs->count;
+    for (size_t i = 0; i < count; i++) {
+        refs_add(refs, values[i]);
+    }
+    return refs;
+}
+
 static void run_comes(struct rig_process *p, const struct local_msg *m)
 {
     uint32_t index = claim_index(m->run.slot);
@@ -308,16 +405,31 @@ static void run_comes(struct rig_process *p, const struct local_msg *m)
                           .attempt = m->run.attempt,
                           .returns = m->run.returns,
                           .class_number = m->run.class_number,
-                          .payload = first_word(m->payload)};
+                          .payload = first_word(m->payload),
+                          .need_count = (uint32_t)m->run.need_count,
+                          .time_left_ns = m->run.time_left_ns};
+    struct bytes values[NEEDS_MAX];
+    size_t n = values_of(m, values, NEEDS_MAX);
+    struct bytes args = m->payload;
 
-    for (size_t i = 0; i < m->more_count; i++) {
-        run.needs += first_word(m->more[i]);
+    if (m->more_count == 0 && n > 0) {
+        args.size = m->run.args_size;
+    }
+    for (size_t i = 0; i < n; i++) {
+        run.needs += first_word(values[i]);
     }
     ASSERT(p->ring_count < ARRAY_SIZE(p->ring));
     p->ring[(p->ring_first + p->ring_count++) % ARRAY_SIZE(p->ring)] = run;
     p->words[index] = m->run.slot;
     p->states[index] = RIG_OFFERED;
     p->cancel[index] = false;
+    free(p->refs[index]);
+    p->refs[index] = refs_of(args, values, n);
+}
+
+const struct rig_refs *rig_refs(const struct rig_process *w)
+{
+    return w->refs[claim_index(w->current.slot)];
 }
 
 static void comes(struct rig *r, uint32_t client, const struct local_msg *m)
@@ -335,7 +447,7 @@ static void comes(struct rig *r, uint32_t client, const struct local_msg *m)
         p->refused = true;
         break;
     case LOCAL_VALUES:
-        values_come(r, m);
+        values_come(r, p, m);
         break;
     case LOCAL_RUN:
         run_comes(p, m);
@@ -402,7 +514,79 @@ static void spawn(struct rig *r, const struct raylet_effect *e)
         answer->refused = r->start_lacks;
         return;
     }
-    (void)open_process(r, ROLE_WORKER, e->worker);
+    open_process(r, ROLE_WORKER, e->worker, e->program)->job = e->job;
+}
+
+/* ---- programs ---- */
+
+static const uint8_t *hash_of(struct rig *r, uint32_t program)
+{
+    struct rig_program *p = &r->programs[program - 1];
+
+    ASSERT(program >= 1 && program <= RIG_PROGRAMS);
+    memset(p->hash, (int)program, sizeof p->hash);
+    return p->hash;
+}
+
+uint32_t rig_program_of(const uint8_t *hash)
+{
+    return hash[0] <= RIG_PROGRAMS ? hash[0] : 0;
+}
+
+uint32_t rig_pins(const struct rig *r)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < RIG_PROGRAMS; i++) {
+        n += r->programs[i].pins;
+    }
+    return n;
+}
+
+static void load_program(struct rig *r, const struct raylet_effect *e)
+{
+    struct rig_process *p = process_of(r, e->client);
+    struct raylet_event *loaded = rig_event(r, EVENT_PROGRAM);
+
+    r->program_loads++;
+    loaded->client = e->client;
+    loaded->program = p == NULL || p->program == 0 ? 1 : p->program;
+    loaded->hash = hash_of(r, loaded->program);
+    loaded->size = 1000 + loaded->program;
+    r->programs[loaded->program - 1].pins++;
+}
+
+void rig_fetched(struct rig *r, uint64_t job, const uint8_t *hash, int code)
+{
+    struct raylet_event *e = rig_event(r, EVENT_PROGRAM_FETCHED);
+
+    e->job = job;
+    if (code != 0) {
+        struct failure *f = arena_alloc(&r->arena, sizeof *f);
+        failure_set(f, code, "as the test wanted");
+        e->failure = f;
+        return;
+    }
+    e->program = rig_program_of(hash);
+    ASSERT(e->program != 0);
+    r->programs[e->program - 1].pins++;
+}
+
+static void fetch(struct rig *r, const struct raylet_effect *e)
+{
+    r->fetches++;
+    if (r->hooks.on_fetch != NULL) {
+        r->hooks.on_fetch(r->hooks.arg, e->peer, e->job, e->hash, e->bytes);
+    } else {
+        rig_fetched(r, e->job, e->hash, r->fetch_code);
+    }
+}
+
+static void drop_program(struct rig *r, const struct raylet_effect *e)
+{
+    ASSERT(e->program >= 1 && e->program <= RIG_PROGRAMS);
+    ASSERT(r->programs[e->program - 1].pins > 0);
+    r->programs[e->program - 1].pins--;
 }
 
 static void effect(struct rig *r, const struct raylet_effect *e)
@@ -436,10 +620,24 @@ static void effect(struct rig *r, const struct raylet_effect *e)
         take_back(r, e);
         break;
     case EFFECT_LOAD_PROGRAM:
-        r->program_loads++;
-        struct raylet_event *loaded = rig_event(r, EVENT_PROGRAM);
-        loaded->client = e->client;
-        loaded->program = 1;
+        load_program(r, e);
+        break;
+    case EFFECT_PROGRAM_DROP:
+        drop_program(r, e);
+        break;
+    case EFFECT_FETCH_PROGRAM:
+        fetch(r, e);
+        break;
+    case EFFECT_FETCH_STOP:
+        r->fetch_stops++;
+        if (r->hooks.on_fetch_stop != NULL) {
+            r->hooks.on_fetch_stop(r->hooks.arg, e->job);
+        }
+        break;
+    case EFFECT_PEER_OPEN:
+    case EFFECT_PEER_CLOSE:
+    case EFFECT_PEER_SEND:
+        rig_peer_effect(r, e);
         break;
     case EFFECT_SPAWN:
         spawn(r, e);
@@ -453,8 +651,8 @@ static void effect(struct rig *r, const struct raylet_effect *e)
         break;
     case EFFECT_HEAD:
     case EFFECT_HEAD_DATAGRAM:
-        if (r->on_head != NULL) {
-            r->on_head(r->on_head_arg, e->head, e->kind == EFFECT_HEAD_DATAGRAM);
+        if (r->hooks.on_head != NULL) {
+            r->hooks.on_head(r->hooks.arg, e->head, e->kind == EFFECT_HEAD_DATAGRAM);
         } else if (e->kind == EFFECT_HEAD) {
             head_hears(r, e->head);
         }
@@ -464,6 +662,23 @@ static void effect(struct rig *r, const struct raylet_effect *e)
         break;
     default:
         break;
+    }
+}
+
+/* One event or effect more: does it live on? */
+static bool survives(struct rig *r)
+{
+    r->strokes++;
+    if (r->fuse > 0 && --r->fuse == 0) {
+        r->dead = true;
+    }
+    return !r->dead;
+}
+
+static void carry_out(struct rig *r, const struct raylet_effects *effects)
+{
+    for (size_t i = 0; i < effects->count && survives(r); i++) {
+        effect(r, &effects->items[i]);
     }
 }
 
@@ -481,8 +696,8 @@ static void turn(struct rig *r)
     if (r->check) {
         raylet_core_check(r->core);
     }
-    for (size_t i = 0; i < effects.count; i++) {
-        effect(r, &effects.items[i]);
+    if (n == 0 || survives(r)) {
+        carry_out(r, &effects);
     }
     arena_fini(&old);
     /* workers that were asked to leave, and have nothing to do, do so */
@@ -498,6 +713,9 @@ void rig_settle(struct rig *r)
 {
     for (int i = 0; i < TURNS_MAX; i++) {
         turn(r);
+        if (r->dead) {
+            return;
+        }
         if (r->event_count == 0 && !raylet_core_has_work(r->core)) {
             return;
         }
@@ -510,231 +728,10 @@ void rig_pass(struct rig *r, uint64_t ns)
     uint64_t until = r->now_ns + ns;
 
     rig_settle(r);
-    while (raylet_core_next_ns(r->core) <= until) {
+    while (!r->dead && raylet_core_next_ns(r->core) <= until) {
         r->now_ns = MAX_OF(r->now_ns, raylet_core_next_ns(r->core));
         rig_settle(r);
     }
     r->now_ns = until;
     rig_settle(r);
-}
-
-/* ---- what processes do ---- */
-
-uint32_t rig_class(struct rig *r, struct rig_process *p, const char *function, struct rig_class k)
-{
-    struct local_msg *m = rig_say(r, p, LOCAL_CLASS);
-    struct local_amount *amounts = arena_alloc(&r->arena, 2 * sizeof *amounts);
-    size_t n = 0;
-
-    amounts[n++] = (struct local_amount){"CPU", k.cpus_x10000};
-    if (k.custom != NULL) {
-        amounts[n++] = (struct local_amount){k.custom, k.custom_x10000};
-    }
-    m->class_.number = ++p->classes;
-    m->class_.function = function;
-    m->class_.amounts = amounts;
-    m->class_.amount_count = n;
-    m->class_.priority = k.priority;
-    m->class_.node = m->class_.labels = "";
-    return p->classes;
-}
-
-struct object_id rig_submit(struct rig *r, struct rig_process *p, struct rig_task t)
-{
-    struct local_msg *m = rig_say(r, p, LOCAL_SUBMIT);
-    struct object_id id = {r->node, p->client, p->next_number};
-
-    m->submit.number = p->next_number;
-    m->submit.class_number = t.class_number;
-    m->submit.returns = t.returns == 0 ? 1 : t.returns;
-    m->submit.max_attempts = t.max_attempts == 0 ? 4 : t.max_attempts;
-    m->submit.flags = t.flags;
-    m->submit.parent_slot = t.parent_slot;
-    m->submit.timeout_ns = t.timeout_ns;
-    m->submit.backoff_ns = t.backoff_ns;
-    m->submit.name = t.name == NULL ? "" : t.name;
-    m->submit.needs = arena_copy(&r->arena, t.needs, t.need_count * sizeof *t.needs);
-    m->submit.need_count = t.need_count;
-    m->submit.refs = arena_copy(&r->arena, t.refs, t.ref_count * sizeof *t.refs);
-    m->submit.ref_count = t.ref_count;
-    m->payload = bytes_of(arena_copy(&r->arena, &t.payload, 8), 8);
-    p->next_number += m->submit.returns;
-    return id;
-}
-
-struct object_id rig_put(struct rig *r, struct rig_process *p, uint64_t value)
-{
-    struct local_msg *m = rig_say(r, p, LOCAL_PUT);
-    struct object_id id = {r->node, p->client, p->next_number};
-
-    m->put.number = p->next_number++;
-    m->payload = bytes_of(arena_copy(&r->arena, &value, 8), 8);
-    return id;
-}
-
-static void say_ids(struct rig *r, struct rig_process *p, enum local_type type, struct object_id id)
-{
-    struct local_msg *m = rig_say(r, p, type);
-    const struct object_id *ids = arena_copy(&r->arena, &id, sizeof id);
-
-    if (type == LOCAL_GET) {
-        m->get.ids = ids;
-        m->get.id_count = 1;
-    } else {
-        m->ids.ids = ids;
-        m->ids.id_count = 1;
-    }
-}
-
-void rig_get(struct rig *r, struct rig_process *p, struct object_id id)
-{
-    say_ids(r, p, LOCAL_GET, id);
-}
-
-void rig_release(struct rig *r, struct rig_process *p, struct object_id id)
-{
-    say_ids(r, p, LOCAL_RELEASE, id);
-}
-
-void rig_hold(struct rig *r, struct rig_process *p, struct object_id id)
-{
-    say_ids(r, p, LOCAL_HOLD, id);
-}
-
-void rig_cancel(struct rig *r, struct rig_process *p, struct object_id id, uint32_t flags)
-{
-    struct local_msg *m = rig_say(r, p, LOCAL_CANCEL);
-
-    m->cancel.id = id;
-    m->cancel.flags = flags;
-    m->cancel.request = 1;
-}
-
-void rig_query(struct rig *r, struct rig_process *p, struct state_query q)
-{
-    struct local_msg *m = rig_say(r, p, LOCAL_QUERY);
-
-    q.id = q.id == NULL ? "" : q.id;
-    q.node = q.node == NULL ? "" : q.node;
-    q.state = q.state == NULL ? "" : q.state;
-    q.name = q.name == NULL ? "" : q.name;
-    m->query.request = 1;
-    m->query.query = q;
-    rig_settle(r);
-}
-
-struct rig_process *rig_ready_worker(struct rig *r)
-{
-    for (uint32_t i = 0; i < r->process_count; i++) {
-        struct rig_process *p = &r->processes[(r->turn + i) % r->process_count];
-        if (p->used && p->alive && p->worker != 0 && p->current.returns == 0 && p->ring_count > 0) {
-            r->turn = (r->turn + i + 1) % r->process_count;
-            return p;
-        }
-    }
-    return NULL;
-}
-
-bool rig_claim(struct rig *r, struct rig_process *w)
-{
-    ASSERT(w->current.returns == 0);
-    while (w->ring_count > 0) {
-        struct rig_run run = w->ring[w->ring_first];
-        uint32_t index = claim_index(run.slot);
-        w->ring_first = (w->ring_first + 1) % ARRAY_SIZE(w->ring);
-        w->ring_count--;
-        if (w->words[index] == run.slot && w->states[index] == RIG_OFFERED) {
-            w->states[index] = RIG_CLAIMED;
-            w->current = run;
-            return true;
-        }
-    }
-    return false;
-}
-
-static struct local_msg *result(struct rig *r, struct rig_process *w)
-{
-    struct local_msg *m = rig_say(r, w, LOCAL_RESULT);
-
-    ASSERT(w->current.returns > 0);
-    m->result.slot = w->current.slot;
-    m->result.message = "";
-    /* as the shell sees it: the word stands in CLAIMED until the slot is used again */
-    return m;
-}
-
-static void done(struct rig_process *w)
-{
-    w->states[claim_index(w->current.slot)] = RIG_FREE;
-    w->current.returns = 0;
-}
-
-void rig_return(struct rig *r, struct rig_process *w, uint64_t value)
-{
-    struct local_msg *m = result(r, w);
-    uint32_t n = w->current.returns;
-    struct local_return *returns = arena_alloc(&r->arena, n * sizeof *returns);
-    uint64_t *values = arena_alloc(&r->arena, n * 8);
-
-    for (uint32_t i = 0; i < n; i++) {
-        returns[i] = (struct local_return){.state = RETURN_VALUE, .size = 8};
-        values[i] = value + i;
-    }
-    m->result.returns = returns;
-    m->result.return_count = n;
-    m->payload = bytes_of(values, n * 8);
-    done(w);
-}
-
-void rig_return_alias(struct rig *r, struct rig_process *w, struct object_id target)
-{
-    struct local_msg *m = result(r, w);
-    struct local_return *one = arena_alloc(&r->arena, sizeof *one);
-
-    *one = (struct local_return){.state = RETURN_ALIAS, .alias = target};
-    m->result.returns = one;
-    m->result.return_count = 1;
-    done(w);
-}
-
-void rig_fail(struct rig *r, struct rig_process *w, int app_code)
-{
-    struct local_msg *m = result(r, w);
-
-    m->result.code = CODE_FAILED;
-    m->result.app_code = app_code;
-    m->result.message = "as the test wanted";
-    done(w);
-}
-
-void rig_crash(struct rig *r, struct rig_process *w, int signal)
-{
-    exits(r, w, signal);
-}
-
-uint32_t rig_live_workers(struct rig *r)
-{
-    uint32_t n = 0;
-
-    for (uint32_t i = 0; i < r->process_count; i++) {
-        n += r->processes[i].used && r->processes[i].alive && r->processes[i].worker != 0;
-    }
-    return n;
-}
-
-uint32_t rig_run_all(struct rig *r)
-{
-    struct rig_process *w;
-    uint32_t ran = 0;
-
-    rig_settle(r);
-    while ((w = rig_ready_worker(r)) != NULL) {
-        while (rig_claim(r, w)) {
-            rig_return(r, w, w->current.payload + w->current.needs);
-            ran++;
-            r->now_ns += 1000;
-        }
-        rig_settle(r);
-    }
-    return ran;
 }

@@ -194,8 +194,7 @@ void sim_node_start(struct sim_node *n, uint64_t now_ns)
     n->now_ns = now_ns;
     n->rig = xmalloc(sizeof *n->rig);
     rig_open(n->rig, &config);
-    n->rig->on_head = to_head;
-    n->rig->on_head_arg = n;
+    n->rig->hooks = (struct rig_hooks){.arg = n, .on_head = to_head};
     memset(n->drivers, 0, sizeof n->drivers);
     memset(n->plans, 0, sizeof n->plans);
     n->transport = transport_mem_client_new(n->config.network, SIM_HEAD_PORT, PEER_NODE, &events);
