@@ -53,14 +53,19 @@ struct core_timer {
 
 enum object_state { OBJECT_PENDING = 0, OBJECT_VALUE, OBJECT_ERROR, OBJECT_ALIAS };
 
-enum watcher_kind { WATCH_GET = 1, WATCH_NEED = 2, WATCH_ALIAS = 3 };
+enum watcher_kind { WATCH_GET = 1, WATCH_NEED = 2, WATCH_ALIAS = 3, WATCH_PEER = 4 };
+
+enum object_far {
+    FAR_PROXY = 1, /* of another node: core_foreign */
+    FAR_INNER = 2, /* its value has references inside: core_contents */
+};
 
 struct watcher {                /* who wants to know when an object settles */
     struct watcher *next, **at; /* at: what points at it, so that it is taken out at once */
     uint32_t kind;
-    uint32_t flags; /* WATCH_GET: enum local_get_flags */
+    uint32_t flags; /* WATCH_GET: enum local_get_flags; WATCH_PEER: the session */
     union {
-        uint32_t client;       /* WATCH_GET: by number, since it may go first */
+        uint32_t client;       /* WATCH_GET: by number, since it may go first; WATCH_PEER: node */
         struct task *task;     /* WATCH_NEED */
         struct object *object; /* WATCH_ALIAS: settles as this one does */
     };
@@ -90,7 +95,9 @@ struct object {
     uint8_t state;
     bool held;      /* by its owner */
     bool following; /* PENDING: settles as `alias` does */
+    uint8_t far;    /* enum object_far; mostly 0 */
 };
+_Static_assert(sizeof(struct object) <= 56, "a million of them count");
 
 /* ---- clients and jobs ---- */
 
@@ -117,6 +124,7 @@ struct foreign_hold { /* an object of another process that this one holds */
 struct client {
     struct list link; /* core->clients, in the order of coming */
     uint32_t number;  /* the shell's handle, and the `client` of the ids it makes */
+    uint32_t node;    /* 0: ours; else a pseudo client: its objects are proxies of that node's */
     uint32_t role;    /* enum local_role; 0 until OPEN */
     uint8_t state;
     uint32_t uid;
@@ -136,6 +144,7 @@ struct client {
     struct local_value *answers;
     uint32_t answer_count, answer_room;
     struct buffer answer_bytes;
+    UT_hash_handle hh; /* pseudo: by number and node */
 };
 
 enum job_state { JOB_ASKED = 1, JOB_LIVE, JOB_ENDING, JOB_ENDED_UNSAID };
@@ -169,7 +178,8 @@ struct job {
     uint32_t starting;
     struct core_timer timer; /* JOB_ENDING: kill what still runs */
     uint64_t live_clients;
-    uint32_t end_state; /* enum job_end */
+    struct contents *contents; /* of its objects: what is inside their values */
+    uint32_t end_state;        /* enum job_end */
     uint64_t ended_unix_ms;
 };
 
@@ -438,6 +448,8 @@ struct raylet_core {
     struct list
         reported; /* workers to look at before placing: results came, or they have nothing to do */
     struct list touched; /* clients with something to send */
+    struct list secured; /* struct securing: nothing is missing any more */
+    struct foreign *foreign;
     struct core_timer reserve_timer, long_timer;
     bool more_work;           /* a work list is not yet done */
     bool ask_feasible;        /* a shape waits to be asked about */
