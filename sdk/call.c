@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "common/clock.h"
+#include "sdk/inner.h"
 
 /* The first failure of a call is the one that is told. */
 static int fail(struct drt_call *call, int code, int app_code, const char *format, va_list args)
@@ -146,25 +147,34 @@ struct drt_ref drt_arg_ref(struct drt_call *call, size_t index)
     if (!want_arg(call, index, DRT_REF, &arg) || runtime_enter() != 0) {
         return ref;
     }
+    struct object_id id = arg.kind == DRT_REF ? arg.id : value_inner(&arg.value, 0);
     runtime_lock();
-    uint32_t number, scoped;
-    struct slot *s = objects_find_id(&runtime.objects, arg.id, &number);
-    if (s != NULL) {
-        struct slot *anchor = runtime_object(&scoped); /* its place in the thread's scope */
-        anchor->kind = SLOT_SHARE;
-        anchor->holds = number;
-        slot_at(&runtime.objects, number)->holds++;
-        ref = slot_ref(anchor, scoped);
-    } else {
-        struct local_msg m = {.type = LOCAL_HOLD, .ids = {&arg.id, 1}};
-        s = runtime_object(&number);
-        objects_index(&runtime.objects, s, number, arg.id);
-        ref = slot_ref(s, number);
-        if (runtime_is_linked()) {
-            (void)!link_write(&runtime.link, &m); /* a raylet that is gone shows at the get */
-        }
-    }
+    ref = inner_hold(id, (struct object_id){0});
     runtime_unlock();
+    return ref;
+}
+
+size_t drt_arg_inner_count(const struct drt_call *call, size_t index)
+{
+    struct arg arg;
+    return read_arg(call, index, &arg) && arg.kind == DRT_OF ? arg.value.ref_count : 0;
+}
+
+struct drt_ref drt_arg_inner(struct drt_call *call, size_t index, size_t inner)
+{
+    struct drt_ref ref = {{0, 0}};
+    struct arg arg;
+    size_t count = drt_arg_inner_count(call, index);
+    if (inner >= count || !read_arg(call, index, &arg)) {
+        misuse(call, "%s read reference %zu inside its argument %zu, which holds %zu",
+               call->entry->name, inner, index, count);
+        return ref;
+    }
+    if (runtime_enter() == 0) {
+        runtime_lock();
+        ref = inner_hold(value_inner(&arg.value, inner), (struct object_id){0});
+        runtime_unlock();
+    }
     return ref;
 }
 
@@ -190,6 +200,12 @@ static void release_alias(struct result *r)
 static void result_clear(struct result *r)
 {
     release_alias(r);
+    if (r->inner != NULL) {
+        drt_release_all(r->inner, r->inner_count);
+        free(r->inner);
+        r->inner = NULL;
+        r->inner_count = 0;
+    }
     free(r->data);
     r->data = NULL;
     r->state = RESULT_UNSET;
@@ -251,8 +267,81 @@ static int check_result(const struct drt_call *call, size_t index, const struct 
     return rc;
 }
 
+/* Encodes the value with the objects that it holds, and takes holds of them. With the lock. */
+static int keep_inner(struct drt_call *call, struct result *r, const struct drt_value *v,
+                      const struct drt_ref *inner, size_t count)
+{
+    struct object_id *ids = xcalloc(count + 1, sizeof *ids);
+    struct drt_ref *holds = xcalloc(count + 1, sizeof *holds);
+    struct failure f;
+    char what[REGISTRY_NAME_BUFFER];
+    void *room;
+    snprintf(what, sizeof what, "a result of %s", call->entry->name);
+    int rc = inner_find(inner, count, what, ids, &f);
+    if (rc == -EBADF) {
+        rc = misuse(call, "%s", f.message);
+    } else if (rc != 0) { /* it failed before it reached a raylet: so does this task */
+        rc = drt_fail(call, f.code, "%s", f.message);
+    } else if ((room = result_room(r, value_holding_size(v, count))) == NULL) {
+        rc = drt_fail(call, ENOMEM, "no memory for a result of %s", call->entry->name);
+    } else {
+        value_holding_encode(v, ids, count, room);
+        for (size_t i = 0; i < count; i++) {
+            uint32_t number, mine;
+            struct slot *s = objects_find(&runtime.objects, inner[i], &number);
+            holds[i] = objects_share(&runtime.objects, s, number, &mine);
+        }
+        r->inner = holds;
+        r->inner_count = count;
+        holds = NULL;
+    }
+    free(holds);
+    free(ids);
+    return rc;
+}
+
+static int return_holding(struct drt_call *call, size_t index, const struct drt_value *v,
+                          const struct drt_ref *inner, size_t count)
+{
+    char what[REGISTRY_NAME_BUFFER];
+    struct result *r = result_at(call, index);
+    if (r == NULL) {
+        return DRT_E_SIGNATURE;
+    }
+    int rc = v->kind_ == DRT_REF ? 0 : check_result(call, index, v);
+    if (rc == 0) {
+        snprintf(what, sizeof what, "result %zu of %s", index, call->entry->name);
+        rc = inner_check(v, inner, count, what);
+    }
+    result_clear(r);
+    if (rc == DRT_E_TOO_LARGE) {
+        r->state = RESULT_TOO_LARGE;
+        return rc;
+    }
+    if (rc != 0) {
+        return misuse(call, "%s", drt_last_error());
+    }
+    rc = runtime_enter();
+    if (rc == 0) {
+        runtime_lock();
+        rc = keep_inner(call, r, v, inner, count);
+        runtime_unlock();
+    }
+    return rc;
+}
+
+int drt_return_holding(struct drt_call *call, size_t index, struct drt_value value,
+                       const struct drt_ref *inner, size_t count)
+{
+    return return_holding(call, index, &value, inner, value.kind_ == DRT_REF ? SIZE_MAX : count);
+}
+
 int drt_return_at(struct drt_call *call, size_t index, struct drt_value value)
 {
+    if (value.kind_ == DRT_REF) {
+        struct drt_ref itself = {{value.u_.h[0], value.u_.h[1]}};
+        return return_holding(call, index, &value, &itself, 1);
+    }
     struct result *r = result_at(call, index);
     if (r == NULL) {
         return DRT_E_SIGNATURE;
@@ -381,6 +470,8 @@ void call_run(struct drt_call *call, struct body *body)
     call->one.state = RESULT_UNSET;
     call->one.data = NULL;
     call->one.alias = (struct drt_ref){{0, 0}};
+    call->one.inner = NULL;
+    call->one.inner_count = 0;
     call->results =
         call->return_count <= 1 ? &call->one : xcalloc(call->return_count, sizeof *call->results);
     runtime_body_begin(body);

@@ -19,6 +19,8 @@ struct result {
     _Alignas(16) uint8_t small[RESULT_SMALL]; /* size <= RESULT_SMALL */
     void *data;                               /* else; owned, 64-aligned */
     struct drt_ref alias;                     /* a hold of the call's own */
+    struct drt_ref *inner;                    /* the same, of what the value holds; owned */
+    size_t inner_count;
 };
 
 struct drt_call {

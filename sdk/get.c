@@ -1,6 +1,8 @@
 /*
  * Reading results and waiting for them: drt_get_*, drt_await, drt_wait, drt_cancel.
  */
+#include "sdk/get.h"
+
 #include "common/clock.h"
 #include "sdk/ask.h"
 #include "sdk/requests.h"
@@ -23,8 +25,7 @@ static bool has_moved(void *arg)
     return s == NULL || objects_of(&runtime.objects, s, &number)->state != w->state;
 }
 
-/* Waits with the lock held until the object is settled; `whole`: and its value is here. */
-static int settle(struct drt_ref ref, bool whole, uint64_t deadline_ns, struct slot **ret)
+int get_settled(struct drt_ref ref, bool whole, uint64_t deadline_ns, struct slot **ret)
 {
     for (;;) {
         uint32_t number;
@@ -61,7 +62,7 @@ static int open_value(struct drt_ref ref, struct value_view *ret)
         return r;
     }
     runtime_lock();
-    r = settle(ref, true, NS_FOREVER, &s);
+    r = get_settled(ref, true, NS_FOREVER, &s);
     if (r == 0 && s->state == OBJECT_ERROR) {
         r = error_set_failure(s->failure);
     }
@@ -217,7 +218,7 @@ static int outcome(struct drt_ref ref, uint64_t deadline_ns, struct failure *ret
         return r;
     }
     runtime_lock();
-    r = settle(ref, false, deadline_ns, &s);
+    r = get_settled(ref, false, deadline_ns, &s);
     if (r != 0) {
         error_to_failure(r, ret_failure);
     } else if (s->state == OBJECT_ERROR) {
@@ -267,7 +268,7 @@ int drt_kind_of(struct drt_ref ref)
         s = objects_of(&runtime.objects, s, &number);
         bool there =
             s->state == OBJECT_READY || s->state == OBJECT_FETCH || s->state == OBJECT_VALUE;
-        if (there && settle(ref, true, NS_FOREVER, &s) == 0 && s->state == OBJECT_VALUE &&
+        if (there && get_settled(ref, true, NS_FOREVER, &s) == 0 && s->state == OBJECT_VALUE &&
             value_decode(object_value(s), &v) == 0) {
             kind = v.kind;
         }
@@ -282,7 +283,7 @@ int drt_await(struct drt_ref ref, struct drt_span limit)
     int r = runtime_enter();
     if (r == 0) {
         runtime_lock();
-        r = settle(ref, false, deadline_of(limit), &s);
+        r = get_settled(ref, false, deadline_of(limit), &s);
         runtime_unlock();
     }
     return r;

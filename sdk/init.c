@@ -238,6 +238,7 @@ static int start(const struct drt_config *config, int *mode)
     const char *cluster = config->cluster;
     const char *dir = cluster != NULL && strchr(cluster, '/') != NULL ? cluster : NULL;
     if (*mode == DRT_MODE_SYNC) {
+        runtime.objects.owns = true;
         runtime.num_cpus = (double)sysconf(_SC_NPROCESSORS_ONLN);
         if (gethostname(runtime.node_name, sizeof runtime.node_name - 1) != 0) {
             text_copy(runtime.node_name, sizeof runtime.node_name, "localhost");
@@ -273,6 +274,7 @@ static void prepare(void)
     runtime.last_number = 0;
     runtime.asked_number = 0;
     objects_init(&runtime.objects);
+    runtime.objects.owns = false;
     link_init(&runtime.link, &runtime.lock, take, NULL);
 }
 

@@ -252,7 +252,7 @@ static NOINLINE void shrink(struct objects *o)
     o->mask = BUCKETS - 1;
 }
 
-void objects_index(struct objects *o, struct slot *s, uint32_t number, struct object_id id)
+static void add_to_index(struct objects *o, struct slot *s, uint32_t number, struct object_id id)
 {
     if (UNLIKELY(o->indexed > o->mask)) {
         grow(o);
@@ -263,7 +263,18 @@ void objects_index(struct objects *o, struct slot *s, uint32_t number, struct ob
     s->chain = o->buckets[b];
     o->buckets[b] = number;
     o->indexed++;
+}
+
+void objects_index(struct objects *o, struct slot *s, uint32_t number, struct object_id id)
+{
+    add_to_index(o, s, number, id);
     o->unsettled++;
+}
+
+void objects_index_foreign(struct objects *o, struct slot *s, uint32_t number, struct object_id id)
+{
+    add_to_index(o, s, number, id);
+    s->foreign = 1;
 }
 
 struct slot *objects_find_id(const struct objects *o, struct object_id id, uint32_t *ret_number)
@@ -287,7 +298,7 @@ static void unindex(struct objects *o, struct slot *s, uint32_t number)
         at = &slot_at(o, *at)->chain;
     }
     *at = s->chain;
-    if (!object_is_settled(s)) {
+    if (!object_is_settled(s) && s->foreign == 0) {
         o->unsettled--;
     }
     if (UNLIKELY(--o->indexed == 0 && o->mask >= 64 * BUCKETS)) {
@@ -300,14 +311,32 @@ static void unindex(struct objects *o, struct slot *s, uint32_t number)
 static void settle(struct objects *o, struct slot *s, enum object_state state)
 {
     if (!object_is_settled(s) && !object_id_is_none(s->id)) {
-        o->unsettled--;
+        o->unsettled -= s->foreign == 0;
         o->settled_count++;
     }
     s->state = (uint8_t)state;
 }
 
+/* The objects inside a value that this process owns are held by it. */
+static void hold_inner(struct objects *o, struct bytes value)
+{
+    struct value_view v;
+    uint32_t number;
+    if (value_decode(value, &v) != 0) {
+        return;
+    }
+    for (uint32_t i = 0; i < v.ref_count; i++) {
+        struct slot *inner = objects_find_id(o, value_inner(&v, i), &number);
+        ASSERT(inner != NULL);
+        inner->holds++;
+    }
+}
+
 void object_set_value(struct objects *o, struct slot *s, struct bytes value)
 {
+    if (UNLIKELY(o->owns)) {
+        hold_inner(o, value);
+    }
     settle(o, s, OBJECT_VALUE);
     s->size = (uint32_t)value.size;
     if (value.size <= VALUE_SMALL) {
@@ -352,6 +381,37 @@ struct bytes object_value(const struct slot *s)
 
 /* ---- holds ---- */
 
+/* Takes back what hold_inner took; those without a hold are put before `first`, chained. */
+static uint32_t drop_inner(struct objects *o, const struct slot *s, uint32_t first)
+{
+    struct value_view v;
+    uint32_t number;
+    if (s->state != OBJECT_VALUE || value_decode(object_value(s), &v) != 0) {
+        return first;
+    }
+    for (uint32_t i = 0; i < v.ref_count; i++) {
+        struct slot *inner = objects_find_id(o, value_inner(&v, i), &number);
+        ASSERT(inner != NULL);
+        if (--inner->holds == 0) {
+            unindex(o, inner, number);
+            inner->chain = first;
+            first = number;
+        }
+    }
+    return first;
+}
+
+/* With all that only it held, however deep: a list, and no stack. */
+static void drop_all(struct objects *o, uint32_t first)
+{
+    while (first != 0) {
+        struct slot *s = slot_at(o, first);
+        uint32_t rest = drop_inner(o, s, s->chain);
+        slot_free(o, first);
+        first = rest;
+    }
+}
+
 bool objects_release(struct objects *o, struct slot *s, uint32_t number, struct object_id *ret_id)
 {
     scope_take(o, s);
@@ -370,7 +430,12 @@ bool objects_release(struct objects *o, struct slot *s, uint32_t number, struct 
     if (!object_id_is_none(s->id)) {
         unindex(o, s, number);
     }
-    slot_free(o, number);
+    if (UNLIKELY(o->owns)) {
+        s->chain = 0;
+        drop_all(o, number);
+    } else {
+        slot_free(o, number);
+    }
     return true;
 }
 

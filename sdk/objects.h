@@ -39,7 +39,7 @@ struct slot {
     uint32_t holds;                  /* references to this object; SLOT_SHARE: the object's slot;
                                       * SLOT_SCOPE: the scope around it */
     uint8_t kind, state;
-    uint8_t foreign; /* its release is told to the raylet by the body that got it */
+    uint8_t foreign; /* not this process's own: its end frees nothing of this process's */
     uint8_t unused;
 };
 
@@ -62,8 +62,9 @@ struct objects {
     size_t used;                         /* slots */
     struct shared_failure *last_failure; /* many objects fail of one cause */
     uint64_t settled_count;              /* how many were settled since the start */
-    size_t unsettled;                    /* indexed objects whose end is not known here */
-    uint64_t serial;                     /* the last given out; survives objects_fini */
+    size_t unsettled;                    /* own indexed objects whose end is not known here */
+    bool owns;       /* SYNC: a value holds the references inside it, here and not at a raylet */
+    uint64_t serial; /* the last given out; survives objects_fini */
 };
 
 void objects_init(struct objects *o);
@@ -82,6 +83,8 @@ struct slot *objects_of(const struct objects *o, struct slot *s, uint32_t *numbe
 
 /* Gives an object its id; it is UNASKED. */
 void objects_index(struct objects *o, struct slot *s, uint32_t number, struct object_id id);
+/* The same for one that somebody else made. */
+void objects_index_foreign(struct objects *o, struct slot *s, uint32_t number, struct object_id id);
 struct slot *objects_find_id(const struct objects *o, struct object_id id, uint32_t *ret_number);
 
 /* Settles an object that was not; copies. */

@@ -92,9 +92,25 @@ static void read_alias(const struct result *r, struct local_return *ret, struct 
     ret->alias = s->id;
 }
 
-/* The returns, and their values one after another. `room` is for several. */
+/* The references inside a value that is returned, behind those of the others. False: more than one
+ * message can name. */
+static bool add_refs(struct buffer *refs, struct bytes value, struct local_return *ret)
+{
+    struct value_view v;
+    if (value_decode(value, &v) != 0 || v.ref_count == 0) {
+        return true;
+    }
+    if (v.ref_count > LOCAL_ARGS_MAX - refs->size / sizeof(struct object_id)) {
+        return false;
+    }
+    buffer_append(refs, v.refs, v.ref_count * sizeof(struct object_id));
+    ret->ref_count = v.ref_count;
+    return true;
+}
+
+/* The returns, their values one after another, and what these hold. `room` is for several. */
 static struct bytes gather(struct drt_call *call, struct local_return *returns, struct buffer *room,
-                           struct failure *f)
+                           struct buffer *refs, struct failure *f)
 {
     struct bytes payload = {0};
     size_t at = 0;
@@ -105,7 +121,8 @@ static struct bytes gather(struct drt_call *call, struct local_return *returns, 
         case RESULT_VALUE: {
             struct bytes value = result_value(r);
             size_t begin = align_up(at, 8);
-            if (begin + value.size > MESSAGE_MAX - MESSAGE_META_MAX) {
+            if (begin + value.size > MESSAGE_MAX - MESSAGE_META_MAX ||
+                (r->inner_count != 0 && !add_refs(refs, value, &returns[i]))) {
                 returns[i].state = RETURN_TOO_LARGE;
                 break;
             }
@@ -140,7 +157,7 @@ static void answer(struct drt_call *call)
 {
     struct local_return few[RETURNS_SMALL];
     struct local_return *returns = few;
-    struct buffer room = {0};
+    struct buffer room = {0}, refs = {0};
     struct failure f = {0};
     struct local_msg m = {
         .type = LOCAL_RESULT,
@@ -153,18 +170,22 @@ static void answer(struct drt_call *call)
         returns = xcalloc(call->return_count, sizeof *returns);
     }
     if (call->code == 0) {
-        m.payload = gather(call, returns, &room, &f);
+        m.payload = gather(call, returns, &room, &refs, &f);
         m.result.returns = returns;
         m.result.return_count = call->return_count;
+        m.result.refs = (const struct object_id *)(const void *)refs.data;
+        m.result.ref_count = refs.size / sizeof(struct object_id);
         if (f.code != 0) {
             m.result.code = CODE_FAILED;
             m.result.message = f.message;
             m.result.return_count = 0;
+            m.result.ref_count = 0;
             m.payload = (struct bytes){0};
         }
     }
     (void)!link_send(&runtime.link, &m); /* a raylet that is gone ends the loop */
     buffer_fini(&room);
+    buffer_fini(&refs);
     if (returns != few) {
         free(returns);
     }

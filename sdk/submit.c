@@ -7,9 +7,8 @@
 #include "sdk/ask.h"
 #include "sdk/sync.h"
 
-#define TASK_OVERHEAD 256u /* of credit, beside the payload (proto/local.h) */
-#define IDS_INLINE    16u
-#define ARGS_INLINE   512u
+#define IDS_INLINE  16u
+#define ARGS_INLINE 512u
 
 struct submission {
     const struct drt_entry_ *entry;
@@ -349,73 +348,5 @@ struct drt_ref drt_submit_array_(drt_task_fn *task, const char *name,
 {
     struct drt_ref ref;
     submit(&ref, 1, task, name, values, count, NULL);
-    return ref;
-}
-
-/* ---- put ---- */
-
-static struct drt_ref put_linked(const struct drt_value *value, uint8_t *room, size_t size)
-{
-    struct local_msg m = {.type = LOCAL_PUT, .payload = bytes_of(room, size)};
-    value_encode(value, room);
-    int rc = link_spend(&runtime.link, size + TASK_OVERHEAD, ask_some_left, NULL,
-                        runtime_body() != NULL);
-    if (rc != 0) {
-        return runtime_refused(rc);
-    }
-    uint32_t number;
-    struct slot *s = runtime_object(&number);
-    struct object_id id = {runtime.link.node, runtime.link.client, ++runtime.last_number};
-    m.put.number = id.number;
-    objects_index(&runtime.objects, s, number, id);
-    struct drt_ref ref = slot_ref(s, number);
-    rc = link_send(&runtime.link, &m);
-    s = objects_find(&runtime.objects, ref, &number);
-    if (s == NULL) {
-        return ref; /* a drt_shutdown meanwhile */
-    }
-    if (rc == DRT_E_DISCONNECTED) {
-        struct failure f;
-        error_to_failure(rc, &f);
-        object_set_error(&runtime.objects, s, &f);
-    } else if (size <= VALUES_INLINE_MAX) {
-        object_set_value(&runtime.objects, s, m.payload); /* what we know need not be asked */
-    } else {
-        object_set_ready(&runtime.objects, s, (uint32_t)size);
-    }
-    return ref;
-}
-
-struct drt_ref drt_put(struct drt_value value)
-{
-    struct drt_ref ref = {{0, 0}};
-    if (runtime_enter() != 0) {
-        return ref;
-    }
-    int rc = value_check(&value, "the value that was put");
-    if (rc != 0) {
-        runtime_lock();
-        ref = runtime_refused(rc);
-        runtime_unlock();
-        return ref;
-    }
-    size_t size = value_size(&value);
-    struct buffer large = {0};
-    _Alignas(64) uint8_t small[ARGS_INLINE];
-    uint8_t *room = size <= sizeof small ? small : buffer_extend(&large, size);
-    runtime_lock();
-    if (runtime_is_linked()) {
-        ref = put_linked(&value, room, size);
-    } else {
-        uint32_t number;
-        struct slot *s = runtime_object(&number);
-        struct object_id id = {0, 0, ++runtime.last_number};
-        value_encode(&value, room);
-        objects_index(&runtime.objects, s, number, id);
-        object_set_value(&runtime.objects, s, bytes_of(room, size));
-        ref = slot_ref(s, number);
-    }
-    runtime_unlock();
-    buffer_fini(&large);
     return ref;
 }

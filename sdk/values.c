@@ -6,8 +6,10 @@
 #define WIDE      64u /* data of this size and more is 64-aligned */
 #define TYPE_HEAD 16u /* where the name of a records' type begins */
 
+#define HAS_REFS 1u
+
 struct head {
-    uint8_t kind, zero;
+    uint8_t kind, flags;
     uint16_t offset;
     uint32_t size;
 };
@@ -170,6 +172,52 @@ void value_encode(const struct drt_value *v, void *dst)
     }
 }
 
+size_t value_holding_size(const struct drt_value *v, size_t count)
+{
+    size_t size = value_size(v);
+    return count == 0 ? size : align_up(size, 8) + 8 + count * sizeof(struct object_id);
+}
+
+void value_holding_encode(const struct drt_value *v, const struct object_id *ids, size_t count,
+                          void *dst)
+{
+    uint8_t *at = dst;
+    size_t size = value_size(v), begin = align_up(size, 8);
+    uint64_t n = count;
+    value_encode(v, dst);
+    if (count != 0) {
+        at[offsetof(struct head, flags)] = HAS_REFS;
+        memset(at + size, 0, begin - size);
+        memcpy(at + begin, &n, 8);
+        memcpy(at + begin + 8, ids, count * sizeof *ids);
+    }
+}
+
+struct object_id value_inner(const struct value_view *v, size_t index)
+{
+    struct object_id id;
+    ASSERT(index < v->ref_count);
+    memcpy(&id, v->refs + index * sizeof id, sizeof id);
+    return id;
+}
+
+static int decode_refs(struct bytes data, const struct head *head, struct value_view *ret)
+{
+    const uint8_t *at = data.data;
+    size_t begin = align_up(head->offset + (size_t)head->size, 8);
+    uint64_t n;
+    if (data.size < begin || data.size - begin < 8) {
+        return -EPROTO;
+    }
+    memcpy(&n, at + begin, 8);
+    if (n == 0 || n > (data.size - begin - 8) / sizeof(struct object_id)) {
+        return -EPROTO;
+    }
+    ret->refs = at + begin + 8;
+    ret->ref_count = (uint32_t)n;
+    return 0;
+}
+
 static int decode_records(const uint8_t *at, const struct head *head, struct value_view *ret)
 {
     uint32_t numbers[2];
@@ -194,10 +242,14 @@ int value_decode(struct bytes data, struct value_view *ret)
         return -EPROTO;
     }
     memcpy(&head, at, sizeof head);
-    if (head.offset < HEAD || head.offset > data.size || head.size > data.size - head.offset) {
+    if (head.offset < HEAD || head.offset > data.size || head.size > data.size - head.offset ||
+        head.flags > HAS_REFS) {
         return -EPROTO;
     }
     struct value_view v = {.kind = head.kind, .data = bytes_of(at + head.offset, head.size)};
+    if (head.flags != 0 && decode_refs(data, &head, &v) != 0) {
+        return -EPROTO;
+    }
     switch (head.kind) {
     case DRT_I64:
     case DRT_F64:
@@ -214,6 +266,11 @@ int value_decode(struct bytes data, struct value_view *ret)
         break;
     case DRT_RECORDS:
         if (decode_records(at, &head, &v) != 0) {
+            return -EPROTO;
+        }
+        break;
+    case DRT_REF:
+        if (v.ref_count != 1) {
             return -EPROTO;
         }
         break;
@@ -343,7 +400,7 @@ int args_get(const struct args_view *a, size_t index, struct arg *ret)
     default:
         if (!is_long(e.kind) || e.datum > a->size || e.size > a->size - e.datum ||
             value_decode(bytes_of(a->base + e.datum, e.size), &arg.value) != 0 ||
-            arg.value.kind != arg.kind) {
+            arg.value.kind != arg.kind || arg.value.ref_count != 0) {
             return -EPROTO;
         }
     }

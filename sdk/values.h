@@ -3,7 +3,7 @@
  *
  * One value (a put, a result, the value of a DRT_OF argument):
  *
- *   u8 kind   u8 zero   u16 offset of the data   u32 size of the data   ... data
+ *   u8 kind   u8 flags   u16 offset of the data   u32 size of the data   ... data
  *
  *   i64, f64         8 bytes of data at 8: 16 in all
  *   str              the text with its terminator
@@ -12,6 +12,10 @@
  *   records          u32 size of the type, u32 length of its name, the name with a terminator,
  *                    then the data, aligned as bytes are
  *   nothing          the 8 bytes alone
+ *   ref              no data: it is the one reference that follows
+ *
+ * flags 1: references follow, 8-aligned behind the data: u64 count, then the 16 bytes of each
+ * object's id, which end the value.
  *
  * The arguments of a call:
  *
@@ -48,10 +52,13 @@ struct value_view {
     struct bytes data;
     const char *type; /* records */
     uint32_t type_size;
+    uint32_t ref_count; /* references inside */
+    const uint8_t *refs;
 };
 
 /* Checks a value that can stand in a payload: 0; DRT_E_TOO_LARGE, -EINVAL with a sentence about
- * `what` ("argument 2 of add"). OF and REF are not of these: -EINVAL. */
+ * `what` ("argument 2 of add"). OF and REF are not of these: -EINVAL (a REF can be a value that
+ * holds one reference, which is its caller's matter). */
 int value_check(const struct drt_value *v, const char *what) MUST_CHECK;
 /* Of a value that was checked. Strings are measured here: once more than in value_encode. */
 size_t value_size(const struct drt_value *v);
@@ -61,6 +68,12 @@ void value_encode(const struct drt_value *v, void *dst);
  * type NULL: bytes. */
 size_t value_head_size(const char *type, size_t size);
 void value_encode_head(const char *type, size_t type_size, size_t size, void *dst);
+
+/* The same for a value with references inside; a REF has one, and no data. */
+size_t value_holding_size(const struct drt_value *v, size_t count);
+void value_holding_encode(const struct drt_value *v, const struct object_id *ids, size_t count,
+                          void *dst);
+struct object_id value_inner(const struct value_view *v, size_t index);
 
 /* 0, or -EPROTO: not a value. Never trusts. */
 int value_decode(struct bytes data, struct value_view *ret) MUST_CHECK;

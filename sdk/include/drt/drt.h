@@ -272,6 +272,9 @@ DRT_API double drt_arg_f64(struct drt_call *call, size_t index);
 DRT_API const char *drt_arg_str(struct drt_call *call, size_t index);
 DRT_API struct drt_bytes drt_arg_bytes(struct drt_call *call, size_t index);
 DRT_API struct drt_ref drt_arg_ref(struct drt_call *call, size_t index); /* held by the body */
+/* References inside the value of a DRT_OF argument, as drt_inner; held by the body. */
+DRT_API size_t drt_arg_inner_count(const struct drt_call *call, size_t index);
+DRT_API struct drt_ref drt_arg_inner(struct drt_call *call, size_t index, size_t inner);
 #define DRT_ARG_RECORD(call, index, T)                                                             \
     DRT_CAST_(const T *, drt_arg_records_((call), (index), #T, DRT_FLAT_(T), NULL))
 #define DRT_ARG_ARRAY(call, index, T, ret_count)                                                   \
@@ -283,6 +286,9 @@ DRT_API struct drt_ref drt_arg_ref(struct drt_call *call, size_t index); /* held
  */
 DRT_API int drt_return(struct drt_call *call, struct drt_value value); /* result 0 */
 DRT_API int drt_return_at(struct drt_call *call, size_t index, struct drt_value value);
+/* A result that holds references, as drt_put_holding. */
+DRT_API int drt_return_holding(struct drt_call *call, size_t index, struct drt_value value,
+                               const struct drt_ref *inner, size_t count);
 /* Room to write the result in place, zeroed, aligned as views are; NULL if it is too large or index
  * is wrong: then return at once. */
 DRT_API void *drt_return_create(struct drt_call *call, size_t index, size_t size); /* bytes */
@@ -374,8 +380,17 @@ static inline bool drt_is_none(struct drt_ref ref)
     return (ref.opaque_[0] | ref.opaque_[1]) == 0;
 }
 
-/* An object of its own; the value is copied. Errors show at get. Not of references. */
+/* An object of its own; the value is copied. Errors show at get. */
 DRT_API struct drt_ref drt_put(struct drt_value value);
+/* The same, and it holds `inner`: they live as long as it does, whoever gets it can reach them. Of
+ * at most 16,384 references, 16 bytes of the value's size each; the caller's own holds stay. */
+DRT_API struct drt_ref drt_put_holding(struct drt_value value, const struct drt_ref *inner,
+                                       size_t count);
+/* A reference inside a value, with a hold of its own: good after the value is released. Waits for
+ * the value; errors show at get. drt_put(drt_ref_itself(r)) and a task that returned
+ * drt_ref_itself(r) hold one, drt_put_holding and drt_return_holding several. */
+DRT_API struct drt_ref drt_inner(struct drt_ref outer, size_t index);
+DRT_API int drt_inner_count(struct drt_ref outer, size_t *ret_count) DRT_CHECKED_;
 
 /* Reading a result: blocks until it is there; 0, or the error of the task that failed first. Views
  * (str, bytes, array) are read-only, shared, 8-aligned (64-aligned from 64 bytes on), and valid

@@ -123,7 +123,15 @@ static void submit(struct fake_raylet *r, const struct local_msg *m)
     if (strcmp(function, "never") == 0) {
         return;
     }
-    if (strcmp(function, "echo") == 0) {
+    if (strcmp(function, "boxed") == 0) {
+        struct drt_value v = drt_str("box");
+        struct object_id inner = FAKE_INNER;
+        settle(r, first, &v);
+        free(first->value);
+        first->size = (uint32_t)value_holding_size(&v, 1);
+        first->value = xmalloc(first->size);
+        value_holding_encode(&v, &inner, 1, first->value);
+    } else if (strcmp(function, "echo") == 0) {
         echo(r, first, m);
     } else if (strcmp(function, "failing") == 0 || (s->need_count > 0 && !argument(r, m, &x))) {
         failure_set(&first->failure, CODE_FAILED, "it failed as it should");
@@ -176,6 +184,17 @@ static void answer(struct fake_raylet *r, uint64_t number)
     buffer_fini(&failure);
 }
 
+static void answer_inner(struct fake_raylet *r)
+{
+    _Alignas(8) uint8_t value[16];
+    struct drt_value number = drt_i64(77);
+    struct local_value v = {.id = FAKE_INNER, .state = VALUE_HERE, .size = sizeof value};
+    struct local_msg m = {
+        .type = LOCAL_VALUES, .values = {&v, 1}, .payload = bytes_of(value, sizeof value)};
+    value_encode(&number, value);
+    send(r, &m);
+}
+
 static void answer_all(struct fake_raylet *r)
 {
     size_t kept = 0;
@@ -192,6 +211,10 @@ static void answer_all(struct fake_raylet *r)
 static void get(struct fake_raylet *r, const struct local_get *g)
 {
     for (size_t i = 0; i < g->id_count; i++) {
+        if (object_id_equal(g->ids[i], FAKE_INNER)) {
+            answer_inner(r);
+            continue;
+        }
         struct object *o = object(r, g->ids[i].number);
         ASSERT(g->ids[i].client == CLIENT && g->ids[i].node == NODE);
         o->whole = o->whole || (g->flags & GET_WHOLE) != 0;
@@ -279,6 +302,10 @@ static void welcome(struct fake_raylet *r)
 static void release(struct fake_raylet *r, const struct local_ids *ids)
 {
     for (size_t i = 0; i < ids->id_count; i++) {
+        if (object_id_equal(ids->ids[i], FAKE_INNER)) {
+            r->counts.inner_released++;
+            continue;
+        }
         struct object *o = object(r, ids->ids[i].number);
         ASSERT(!o->released);
         o->released = true;
@@ -318,6 +345,8 @@ static void take(struct fake_raylet *r, const struct local_msg *m)
         memcpy(o->value, m->payload.data, o->size);
         o->settled = true;
         c->puts++;
+        c->put_refs = (uint32_t)m->put.ref_count;
+        c->put_ref = m->put.ref_count != 0 ? m->put.refs[0] : (struct object_id){0};
         return;
     }
     case LOCAL_GET:
@@ -326,6 +355,12 @@ static void take(struct fake_raylet *r, const struct local_msg *m)
         c->asked += m->get.id_count;
         c->last_get_ids = (uint32_t)m->get.id_count;
         get(r, &m->get);
+        return;
+    case LOCAL_HOLD:
+        ASSERT(m->ids.id_count == 1 && c->holds == c->inner_released); /* one, and not twice */
+        c->holds++;
+        c->held = m->ids.ids[0];
+        c->through = m->ids.through;
         return;
     case LOCAL_RELEASE:
         release(r, &m->ids);

@@ -6,6 +6,7 @@
  *   failing         DRT_E_FAILED, code 7                             large i64  that many bytes
  *   never           stays unfinished until raylet_settle             echo       its argument's
  * bytes
+ *   boxed           a string that holds FAKE_INNER, an object of another node, whose value is 77
  *
  * It counts what it is told.
  */
@@ -19,6 +20,9 @@ struct raylet_counts {
     uint64_t opens, classes, submits, puts, gets, asked, wholes, releases, released, holds, cancels,
         goodbyes, blocked, unblocked;
     uint32_t last_get_ids;
+    uint32_t put_refs; /* of the last PUT */
+    struct object_id put_ref, held, through;
+    uint64_t inner_released;
     /* the last CLASS */
     uint32_t strategy;
     bool soft;
@@ -26,6 +30,8 @@ struct raylet_counts {
 };
 
 struct fake_raylet;
+
+#define FAKE_INNER ((struct object_id){9, 1, 5})
 
 struct fake_options {
     uint64_t credit_bytes; /* 0: 1 GiB */

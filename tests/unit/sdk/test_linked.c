@@ -36,6 +36,10 @@ DRT_TASK(large, call, DRT_I64)
 {
     return 0;
 }
+DRT_TASK(boxed, call)
+{
+    return 0;
+}
 DRT_TASK(echo, call, DRT_BYTES)
 {
     return 0;
@@ -398,6 +402,43 @@ static void test_placement(void **state)
     assert_string_equal(drt_node_name(), "");
 }
 
+/* References inside values: declared where they are put, held through the value they are read of.
+ */
+static void test_inside(void **state)
+{
+    struct raylet_counts c;
+    size_t n;
+    int64_t x;
+    start(NULL);
+    struct drt_ref one = drt_submit(add_one, drt_i64(1)), two[2] = {one, drt_put(drt_i64(2))};
+    struct drt_ref box = drt_put_holding(drt_str("x"), two, 2);
+    assert_int_equal(drt_inner_count(box, &n), 0);
+    assert_int_equal(n, 2);
+    struct drt_ref inner = drt_inner(box, 0); /* held already: no message */
+    assert_int_equal(drt_get_i64(inner, &x), 0);
+    assert_int_equal(x, 2);
+    c = fake_raylet_count(raylet);
+    assert_true(c.put_refs == 2 && c.put_ref.number == 1 && c.holds == 0);
+
+    box = drt_submit(boxed);
+    for (uint64_t i = 1; i <= 3; i++) {
+        inner = drt_inner(box, 0);
+        struct drt_ref again = drt_inner(box, 0);
+        assert_int_equal(drt_get_i64(inner, &x), 0);
+        assert_int_equal(x, 77);
+        c = fake_raylet_count(raylet);
+        assert_true(c.holds == i && object_id_equal(c.held, FAKE_INNER));
+        assert_true(c.through.number == 4 && c.through.client == 7);
+        drt_release(&inner); /* the RELEASE comes before the next HOLD: the raylet checks */
+        assert_int_equal(drt_get_i64(again, &x), 0);
+        drt_release(&again);
+    }
+    inner = drt_inner(box, 0);
+    drt_release(&box);
+    assert_int_equal(drt_get_i64(inner, &x), 0); /* its own */
+    stop();
+}
+
 static void test_goodbye_and_again(void **state)
 {
     start(NULL);
@@ -500,6 +541,7 @@ int main(void)
         cmocka_unit_test(test_interrupt),
         cmocka_unit_test(test_nodes),
         cmocka_unit_test(test_placement),
+        cmocka_unit_test(test_inside),
         cmocka_unit_test(test_goodbye_and_again),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_fork),

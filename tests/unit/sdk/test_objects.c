@@ -194,6 +194,64 @@ static void test_states(void **state)
     assert_string_equal(slot_at(&o, number)->failure->message, "otherwise");
 }
 
+static struct drt_ref make_holding(uint64_t number, const struct object_id *ids, size_t count)
+{
+    _Alignas(8) uint8_t room[256];
+    struct drt_value v = drt_nothing();
+    uint32_t at;
+    struct drt_ref ref = make(number, &at);
+    assert_true(value_holding_size(&v, count) <= sizeof room);
+    value_holding_encode(&v, ids, count, room);
+    object_set_value(&o, slot_at(&o, at), bytes_of(room, value_holding_size(&v, count)));
+    return ref;
+}
+
+/* In sync mode a value holds what is inside it, however deep, and each as often as it names it. */
+static void test_values_hold(void **state)
+{
+    enum { DEPTH = 100000 };
+    struct object_id id, ids[3] = {{1, 2, 1}, {1, 2, 2}, {1, 2, 1}};
+    uint32_t number;
+    o.owns = true;
+    struct drt_ref a = make(1, &number), b = make(2, &number), box = make_holding(3, ids, 3);
+    assert_false(end(a, &id));
+    assert_non_null(objects_find_id(&o, ids[0], &number));
+    assert_true(end(box, &id));
+    assert_null(objects_find_id(&o, ids[0], &number)); /* only the box held it */
+    assert_non_null(objects_find_id(&o, ids[1], &number));
+    assert_true(end(b, &id));
+    assert_int_equal(o.used, 0);
+    assert_int_equal(o.unsettled, 0);
+    box = make(10, &number);
+    for (uint64_t i = 1; i < DEPTH; i++) {
+        ids[0] = (struct object_id){1, 2, 9 + i};
+        struct drt_ref outer = make_holding(10 + i, ids, 1);
+        assert_false(end(box, &id));
+        box = outer;
+    }
+    assert_int_equal(o.used, DEPTH);
+    assert_true(end(box, &id));
+    assert_int_equal(o.used, 0);
+}
+
+/* What somebody else made is not counted among what may still free something of this process's. */
+static void test_foreign(void **state)
+{
+    struct object_id id;
+    uint32_t number;
+    for (int settled = 0; settled < 2; settled++) {
+        struct slot *s = slot_new(&o, SLOT_OBJECT, &number);
+        objects_index_foreign(&o, s, number, (struct object_id){9, 9, 9});
+        assert_int_equal(o.unsettled, 0);
+        if (settled) {
+            object_set_ready(&o, s, 5000);
+        }
+        assert_true(end(slot_ref(s, number), &id));
+        assert_int_equal(o.unsettled, 0);
+    }
+    assert_int_equal(o.settled_count, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -203,6 +261,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_ids, setup, teardown),
         cmocka_unit_test_setup_teardown(test_memory_goes_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_states, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_values_hold, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_foreign, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -93,6 +93,18 @@ DRT_TASK(passing_on, call, DRT_REF)
     return drt_return(call, drt_of(drt_arg_ref(call, 0)));
 }
 
+/* Three results: a reference, the number of those inside its argument with the first of them, and a
+ * plain one. */
+DRT_TASK(holding, call, DRT_ANY, DRT_REF)
+{
+    struct drt_ref inner[2] = {drt_arg_inner(call, 0, 0), drt_arg_ref(call, 1)};
+    int64_t count = (int64_t)drt_arg_inner_count(call, 0);
+    int rc = drt_return_at(call, 0, drt_ref_itself(inner[1]));
+    rc = rc == 0 ? drt_return_holding(call, 1, drt_i64(count), inner, 2) : rc;
+    drt_release_all(inner, 2);
+    return rc == 0 ? drt_return_at(call, 2, drt_str(drt_node_name())) : rc;
+}
+
 DRT_TASK(misreading, call, DRT_ANY)
 {
     (void)drt_arg_str(call, 0);
@@ -432,6 +444,49 @@ static void test_alias(void **state)
     assert_int_equal(end_worker(), 0);
 }
 
+/* References inside: of arguments they are the job's own to hold, of results they are declared, and
+ * released after the record. */
+static void test_inside(void **state)
+{
+    struct drt_ref any = {{1, 1}};
+    struct drt_value values[2] = {drt_of(any), drt_ref_itself(any)}, need = drt_str("box");
+    struct object_id id = {3, 2, 49}, inside[2] = {{8, 1, 7}, {3, 2, 11}};
+    struct value_view v;
+    _Alignas(64) uint8_t encoded[128];
+    start_worker(-1);
+    declare(1, "holding");
+    value_holding_encode(&need, inside, 2, encoded);
+    offer(0, &(struct want){.class_number = 1,
+                            .returns = 3,
+                            .args = args_of(values, 2, id),
+                            .need = bytes_of(encoded, value_holding_size(&need, 2))});
+    const struct local_msg *m = expect(LOCAL_HOLD);
+    assert_true(object_id_equal(m->ids.ids[0], inside[0]) && m->ids.through.number == 0);
+    m = expect(LOCAL_HOLD);
+    assert_true(object_id_equal(m->ids.ids[0], id) && m->ids.through.number == 0);
+    m = expect(LOCAL_RESULT);
+    assert_int_equal(m->result.code, 0);
+    assert_int_equal(m->result.ref_count, 3);
+    assert_int_equal(m->result.returns[0].ref_count, 1);
+    assert_int_equal(m->result.returns[1].ref_count, 2);
+    assert_int_equal(m->result.returns[2].ref_count, 0);
+    assert_true(object_id_equal(m->result.refs[0], id));
+    assert_true(object_id_equal(m->result.refs[1], inside[0]));
+    assert_true(object_id_equal(m->result.refs[2], id));
+    const uint8_t *at = m->payload.data;
+    assert_int_equal(value_decode(bytes_of(at, m->result.returns[0].size), &v), 0);
+    assert_true(v.kind == DRT_REF && object_id_equal(value_inner(&v, 0), id));
+    at += align_up(m->result.returns[0].size, 8);
+    assert_int_equal(value_decode(bytes_of(at, m->result.returns[1].size), &v), 0);
+    assert_true(v.i == 2 && object_id_equal(value_inner(&v, 1), id));
+    at += align_up(m->result.returns[1].size, 8);
+    assert_int_equal(value_decode(bytes_of(at, m->result.returns[2].size), &v), 0);
+    assert_string_equal(v.data.data, "n");
+    m = expect(LOCAL_RELEASE);
+    assert_int_equal(m->ids.id_count, 2);
+    assert_int_equal(end_worker(), 0);
+}
+
 /* A worker stays what it is, whatever its tasks try. */
 static void test_begun_already(void **state)
 {
@@ -471,10 +526,15 @@ int main(int argc, char **argv)
     }
     self = argv[0];
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_runs),          cmocka_unit_test(test_needs),
-        cmocka_unit_test(test_results),       cmocka_unit_test(test_taken_back),
-        cmocka_unit_test(test_nested),        cmocka_unit_test(test_alias),
-        cmocka_unit_test(test_begun_already), cmocka_unit_test(test_output_and_death),
+        cmocka_unit_test(test_runs),
+        cmocka_unit_test(test_needs),
+        cmocka_unit_test(test_results),
+        cmocka_unit_test(test_taken_back),
+        cmocka_unit_test(test_nested),
+        cmocka_unit_test(test_alias),
+        cmocka_unit_test(test_inside),
+        cmocka_unit_test(test_begun_already),
+        cmocka_unit_test(test_output_and_death),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

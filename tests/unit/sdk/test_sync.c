@@ -59,6 +59,53 @@ DRT_TASK(silent, call)
     return 0;
 }
 
+DRT_TASK(box_of, call, DRT_REF)
+{
+    return drt_return(call, drt_ref_itself(drt_arg_ref(call, 0)));
+}
+
+/* Two new values and its argument, inside a string; what its scope releases the result holds. */
+DRT_TASK(three_inside, call, DRT_REF)
+{
+    struct drt_ref inner[3] = {drt_put(drt_i64(1)), drt_submit(add, drt_i64(1), drt_i64(1)),
+                               drt_arg_ref(call, 0)};
+    int rc = drt_return_holding(call, 0, drt_str("three"), inner, 3);
+    drt_release_all(inner, 3);
+    return rc;
+}
+
+DRT_TASK(sum_inside, call, DRT_ANY)
+{
+    int64_t sum = 0, x;
+    for (size_t i = 0; i < drt_arg_inner_count(call, 0); i++) {
+        int rc = drt_get_i64(drt_arg_inner(call, 0, i), &x);
+        if (rc != 0) {
+            return drt_fail(call, rc, "%s", drt_last_error());
+        }
+        sum += x;
+    }
+    return drt_return(call, drt_i64(sum));
+}
+
+DRT_TASK(beyond, call, DRT_ANY)
+{
+    (void)drt_arg_inner(call, 0, 5);
+    return 0;
+}
+
+DRT_TASK(unbox, call, DRT_REF)
+{
+    return drt_return(call, drt_of(drt_arg_ref(call, 0)));
+}
+
+DRT_TASK(bad_box, call, DRT_I64)
+{
+    struct drt_ref none = {{0, 0}}, failed = drt_put(drt_str(NULL));
+    return drt_arg_i64(call, 0) == 0   ? drt_return(call, drt_ref_itself(none))
+           : drt_arg_i64(call, 0) == 1 ? drt_return_holding(call, 0, drt_nothing(), &failed, 1)
+                                       : drt_return_holding(call, 0, drt_of(failed), NULL, 0);
+}
+
 DRT_TASK(any_kind, call, DRT_ANY)
 {
     return drt_return(call, drt_i64(drt_arg_kind(call, 0)));
@@ -319,6 +366,76 @@ static void test_placement(void **state)
     assert_int_equal(drt_get_nothing(drt_submit(silent, DRT_WITH(.strategy = DRT_SPREAD))), 0);
 }
 
+/* A value keeps what is inside it; whoever gets the value reaches it. */
+static void test_inside(void **state)
+{
+    size_t before = runtime.objects.used, n;
+    int64_t x;
+    DRT_SCOPE
+    {
+        struct drt_ref two[2] = {drt_put(drt_i64(5)), drt_submit(add, drt_i64(3), drt_i64(4))};
+        struct drt_ref box = drt_put_holding(drt_str("both"), two, 2);
+        const char *text;
+        drt_release_all(two, 2);
+        assert_int_equal(drt_get_str(box, &text), 0);
+        assert_string_equal(text, "both");
+        assert_int_equal(drt_inner_count(box, &n), 0);
+        assert_int_equal(n, 2);
+        struct drt_ref seven = drt_inner(box, 1);
+        assert_int_equal(drt_get_i64(drt_submit(sum_inside, drt_of(box)), &x), 0);
+        assert_int_equal(x, 12);
+        drt_release(&box); /* its own hold stays good */
+        assert_int_equal(drt_get_i64(seven, &x), 0);
+        assert_int_equal(x, 7);
+
+        struct drt_ref three = drt_submit(three_inside, drt_ref_itself(seven));
+        assert_int_equal(drt_get_i64(drt_submit(sum_inside, drt_of(three)), &x), 0);
+        assert_int_equal(x, 10);
+        box = drt_submit(box_of, drt_ref_itself(three)); /* a reference is a value */
+        assert_int_equal(drt_kind_of(box), DRT_REF);
+        drt_release(&three);
+        three = drt_submit(unbox, drt_of(box)); /* and fits where a reference is taken */
+        assert_int_equal(drt_inner_count(three, &n), 0);
+        assert_int_equal(n, 3);
+        assert_int_equal(drt_get_i64(drt_inner(drt_inner(box, 0), 2), &x), 0);
+        assert_int_equal(x, 7);
+        box = drt_put(drt_ref_itself(seven));
+        assert_int_equal(drt_get_i64(drt_inner(box, 0), &x), 0);
+        assert_int_equal(x, 7);
+    }
+    assert_int_equal(runtime.objects.used, before);
+}
+
+static void test_inside_refused(void **state)
+{
+    static struct drt_ref many[16385];
+    struct drt_ref one = drt_put(drt_i64(1)), none = {{0, 0}}, bad = drt_put(drt_str(NULL));
+    size_t n;
+    int64_t x;
+    is_refused(drt_put_holding(drt_i64(1), &none, 1), -EBADF, "reference 0 inside: the reference");
+    is_refused(drt_put_holding(drt_i64(1), NULL, 3), -EINVAL, "NULL for the 3 references");
+    is_refused(drt_put_holding(drt_ref_itself(one), &one, 1), -EINVAL, "a reference itself");
+    is_refused(drt_put_holding(drt_of(one), &one, 1), -EINVAL, "a reference");
+    is_refused(drt_put_holding(drt_i64(1), &bad, 1), -EINVAL, "NULL string"); /* its story */
+    for (size_t i = 0; i < 16385; i++) {
+        many[i] = one;
+    }
+    is_refused(drt_put_holding(drt_i64(1), many, 16385), DRT_E_TOO_LARGE, "at most 16384");
+    assert_int_equal(drt_get_i64(drt_put_holding(drt_i64(1), many, 16384), &x), 0);
+    is_refused(drt_put_holding(drt_bytes("", 1u << 20), many, 1), DRT_E_TOO_LARGE, "1048576");
+    is_refused(drt_inner(one, 0), DRT_E_SIGNATURE, "the value holds 0");
+    is_refused(drt_inner(none, 0), -EBADF, "is none");
+    is_refused(drt_inner(drt_submit(flaky, drt_i64(9)), 0), DRT_E_FAILED, "attempt 1");
+    assert_int_equal(drt_inner_count(none, &n), -EBADF);
+    assert_int_equal(drt_inner_count(one, NULL), -EINVAL);
+    is_refused(drt_submit(beyond, drt_of(one)), DRT_E_SIGNATURE, "which holds 0");
+    is_refused(drt_submit(bad_box, drt_i64(0)), DRT_E_SIGNATURE, "is none");
+    is_refused(drt_submit(bad_box, drt_i64(1)), DRT_E_FAILED, "NULL string");
+    is_refused(drt_submit(bad_box, drt_i64(2)), DRT_E_SIGNATURE, "a reference");
+    assert_int_equal(drt_get_i64(drt_put(drt_ref_itself(one)), &x), DRT_E_SIGNATURE);
+    assert_non_null(strstr(drt_last_error(), "the result is a reference"));
+}
+
 static void test_before_init(void **state)
 {
     int64_t x;
@@ -437,6 +554,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_null_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_misuse, setup, teardown),
         cmocka_unit_test_setup_teardown(test_placement, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_inside, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_inside_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_before_init, setup, teardown),
         cmocka_unit_test_setup_teardown(test_scopes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_helpers, setup, teardown),

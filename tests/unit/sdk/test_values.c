@@ -161,6 +161,44 @@ static void test_garbage(void **state)
     free(whole);
 }
 
+/* Values with references inside: their ids stand behind the data; never trusted. */
+static void test_holding(void **state)
+{
+    _Alignas(64) static uint8_t room[4096];
+    struct object_id ids[3] = {{1, 2, 3}, {4, 5, 6}, {7, 8, 9}};
+    struct drt_ref any = {{1, 1}};
+    struct drt_value values[] = {drt_i64(7),    drt_str("ab"),       drt_bytes(room + 2048, 100),
+                                 drt_nothing(), drt_bytes("abc", 3), drt_ref_itself(any),
+                                 drt_f64(1.5)};
+    for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
+        size_t count = values[i].kind_ == DRT_REF ? 1 : 3;
+        size_t size = value_holding_size(&values[i], count);
+        struct value_view v;
+        value_holding_encode(&values[i], ids, count, room);
+        assert_int_equal(value_decode(bytes_of(room, size), &v), 0);
+        assert_int_equal(v.kind, values[i].kind_);
+        assert_int_equal(v.ref_count, count);
+        for (size_t k = 0; k < count; k++) {
+            assert_true(object_id_equal(value_inner(&v, k), ids[k]));
+        }
+        for (size_t cut = 0; cut < size; cut++) { /* none of them is half there */
+            uint8_t *copy = xmalloc(cut + 1);
+            memcpy(copy, room, cut);
+            assert_int_equal(value_decode(bytes_of(copy, cut), &v), -EPROTO);
+            free(copy);
+        }
+        assert_int_equal(value_holding_size(&values[1], 0), value_size(&values[1]));
+        room[1] = 2; /* a flag that nobody knows */
+        assert_int_equal(value_decode(bytes_of(room, size), &v), -EPROTO);
+    }
+    /* A reference is one, not two and not none. */
+    struct value_view v;
+    value_holding_encode(&values[5], ids, 2, room);
+    assert_int_equal(value_decode(bytes_of(room, value_holding_size(&values[5], 2)), &v), -EPROTO);
+    value_encode(&values[5], room);
+    assert_int_equal(value_decode(bytes_of(room, value_size(&values[5])), &v), -EPROTO);
+}
+
 static void test_kinds(void **state)
 {
     static const unsigned char kinds[] = {DRT_I64, DRT_REST(DRT_STR), 0};
@@ -182,7 +220,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trips), cmocka_unit_test(test_small_scalars),
         cmocka_unit_test(test_refusals),    cmocka_unit_test(test_arguments),
-        cmocka_unit_test(test_garbage),     cmocka_unit_test(test_kinds),
+        cmocka_unit_test(test_garbage),     cmocka_unit_test(test_holding),
+        cmocka_unit_test(test_kinds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
