@@ -12,6 +12,7 @@ struct head_core *head_core_new(const struct head_config *config)
     core->started_unix_ms = config->time.unix_ms;
     core->restored_until_boot_ns = config->time.boot_ns + HEAD_LEASE_NS;
     core->tick_at_ns = config->time.now_ns;
+    core->view_soon_at_ns = NS_FOREVER;
     numbers_init(&core->nodes);
     numbers_init(&core->jobs);
     list_init(&core->alive);
@@ -141,6 +142,9 @@ static void node_message(struct head_core *core, struct head_node *node,
         return;
     case CLUSTER_FEASIBLE:
         head_feasible(core, node, &msg->feasible);
+        return;
+    case CLUSTER_DRAIN:
+        head_node_drain(core, node);
         return;
     case CLUSTER_LEAVE:
         head_node_leave(core, node);
@@ -355,5 +359,5 @@ uint64_t head_core_next_ns(const struct head_core *core)
 {
     uint64_t queries = head_queries_next_ns(core);
     uint64_t tick = core->alive_count != 0 ? core->tick_at_ns : NS_FOREVER;
-    return MIN_OF(queries, tick);
+    return MIN_OF(MIN_OF(queries, tick), core->view_soon_at_ns);
 }

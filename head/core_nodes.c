@@ -20,14 +20,17 @@ static void set_state(struct head_core *core, struct head_node *node, enum head_
     node->row.since_unix_ms = core->time.unix_ms;
     (void)text_copy(node->note, sizeof node->note, note);
     head_record_node(core, node);
-    head_view_touch(core, node, true);
+    head_view_touch(core, node, HASTE_NOW);
 }
 
 const char *head_node_state_text(const struct head_node *node)
 {
     switch (node->row.state) {
     case HEAD_NODE_ALIVE:
-        return node->suspect ? "suspect" : "alive";
+        return node->suspect      ? "suspect"
+               : node->leaving    ? "leaving"
+               : node->is_private ? "private"
+                                  : "alive";
     case HEAD_NODE_LOST:
         return "lost";
     case HEAD_NODE_LEFT:
@@ -166,6 +169,16 @@ static void lose_node(struct head_core *core, struct head_node *node, const char
     }
 }
 
+void head_node_drain(struct head_core *core, struct head_node *node)
+{
+    if (!node->leaving) {
+        node->leaving = true;
+        head_log(core, "node %u \"%s\" will leave: it takes no new work", node->row.number,
+                 node->row.name);
+        head_view_touch(core, node, HASTE_NOW);
+    }
+}
+
 void head_node_leave(struct head_core *core, struct head_node *node)
 {
     struct head_link *link = node->link;
@@ -234,15 +247,36 @@ static int check_join(struct head_core *core, const struct head_link *link,
     return 0;
 }
 
-static void take_amounts(struct head_node *node, const struct cluster_amount *amounts, size_t count)
+/* Whether others must hear of it, and how fast. */
+static enum head_haste take_amount(struct cluster_amount *known, int64_t available_units)
 {
+    int64_t before = known->available_units;
+    known->available_units = available_units;
+    if (available_units == before) {
+        return HASTE_NONE;
+    }
+    bool is_turn = (available_units > 0) != (before > 0); /* it became full, or free */
+    double moved = (double)available_units - (double)before;
+    bool is_much = (moved < 0 ? -moved : moved) * 4 >= (double)known->total_units;
+    return is_turn || is_much ? HASTE_SOON : HASTE_NONE;
+}
+
+/* Whether anything changed, and how fast others must hear of it. */
+static bool take_amounts(struct head_node *node, const struct cluster_amount *amounts, size_t count,
+                         enum head_haste *ret_haste)
+{
+    bool changed = false;
     for (size_t i = 0; i < count; i++) {
         for (size_t k = 0; k < node->row.amount_count; k++) {
-            if (strcmp(node->amounts[k].name, head_text(amounts[i].name)) == 0) {
-                node->amounts[k].available_units = amounts[i].available_units;
+            struct cluster_amount *known = &node->amounts[k];
+            if (strcmp(known->name, head_text(amounts[i].name)) == 0) {
+                changed = changed || known->available_units != amounts[i].available_units;
+                enum head_haste haste = take_amount(known, amounts[i].available_units);
+                *ret_haste = MAX_OF(*ret_haste, haste);
             }
         }
     }
+    return changed;
 }
 
 /* A session has just been agreed, both ways; so the node is alive and hears us. */
@@ -275,6 +309,13 @@ static void attach(struct head_core *core, struct head_link *link, struct head_n
     head_view_whole(core, link);
 }
 
+/* What it says anew in each JOIN. One that has said that it leaves does not come to stay. */
+static void take_intent(struct head_node *node, const struct cluster_join *join)
+{
+    node->is_private = join->closed;
+    node->leaving = node->leaving || join->leaving;
+}
+
 static void join_again(struct head_core *core, struct head_link *link,
                        const struct cluster_join *join)
 {
@@ -294,10 +335,14 @@ static void join_again(struct head_core *core, struct head_link *link,
         head_refuse(core, link, &f);
         return;
     }
-    take_amounts(node, join->amounts, join->amount_count);
+    enum head_haste haste = HASTE_NONE;
+    (void)take_amounts(node, join->amounts, join->amount_count, &haste);
+    bool was_closed = node->is_private || node->leaving;
+    take_intent(node, join);
     attach(core, link, node);
     head_jobs_listed(core, node, join->jobs, join->job_count);
-    head_view_touch(core, node, false);
+    bool is_closed = node->is_private || node->leaving;
+    head_view_touch(core, node, is_closed != was_closed ? HASTE_NOW : haste);
 }
 
 /* The answer to its first JOIN was lost with the session: the same process asks again. */
@@ -360,6 +405,7 @@ static void join_new(struct head_core *core, struct head_link *link,
                                 .amounts = join->amounts,
                                 .amount_count = join->amount_count};
     struct head_node *node = node_new(&row);
+    take_intent(node, join);
     enter_alive(core, node);
     set_state(core, node, HEAD_NODE_ALIVE, "");
     head_log(core, "node %u \"%s\" joined from %s", number, node->row.name, node->row.address);
@@ -419,9 +465,9 @@ void head_node_renew(struct head_core *core, struct head_link *link,
     if (!is_newer) {
         return;
     }
-    bool changed = renew->amount_count != 0 || renew->waiting != node->waiting ||
-                   renew->running != node->running;
-    take_amounts(node, renew->amounts, renew->amount_count);
+    enum head_haste haste = HASTE_NONE;
+    bool changed = take_amounts(node, renew->amounts, renew->amount_count, &haste);
+    changed = changed || renew->waiting != node->waiting || renew->running != node->running;
     node->waiting = renew->waiting;
     node->running = renew->running;
     node->done = renew->done;
@@ -429,7 +475,7 @@ void head_node_renew(struct head_core *core, struct head_link *link,
     node->workers = renew->workers;
     node->idle_workers = renew->idle_workers;
     if (changed) {
-        head_view_touch(core, node, false);
+        head_view_touch(core, node, haste);
     }
 }
 

@@ -59,30 +59,52 @@ static bool is_room(const struct head_core *core, size_t size)
     return core->held_bytes + size <= HEAD_HELD_MAX;
 }
 
-void head_send(struct head_core *core, struct head_link *link, const struct cluster_msg *msg)
+/* A place for `size` bytes to this link; NULL: it gets no more. */
+static struct head_out *hold_send(struct head_core *core, struct head_link *link, size_t size)
 {
     if (link == NULL || link->closing) {
-        return;
+        return NULL;
     }
-    size_t size = cluster_size(msg);
     if (!is_room(core, size)) {
         head_log(core, "a link is dropped: too much waits for the journal");
         head_drop(core, link);
-        return;
+        return NULL;
     }
     struct head_out *out = hold(core, HEAD_EFFECT_SEND, size);
     out->link = link->link;
-    cluster_encode(msg, out->message);
+    return out;
 }
 
-void head_datagram(struct head_core *core, struct head_link *link, const struct cluster_msg *msg)
+void head_send(struct head_core *core, struct head_link *link, const struct cluster_msg *msg)
+{
+    struct head_out *out = hold_send(core, link, cluster_size(msg));
+    if (out != NULL) {
+        cluster_encode(msg, out->message);
+    }
+}
+
+struct bytes head_encode(struct head_core *core, const struct cluster_msg *msg)
 {
     size_t size = cluster_size(msg);
     uint8_t *bytes = arena_alloc(&core->turn, size);
     cluster_encode(msg, bytes);
+    return bytes_of(bytes, size);
+}
+
+void head_send_encoded(struct head_core *core, struct head_link *link, struct bytes message)
+{
+    struct head_out *out = hold_send(core, link, message.size);
+    if (out != NULL) {
+        memcpy(out->message, message.data, message.size);
+    }
+}
+
+void head_datagram(struct head_core *core, struct head_link *link, const struct cluster_msg *msg)
+{
+    struct bytes message = head_encode(core, msg);
     struct head_effect *effect = effect_add(core, HEAD_EFFECT_DATAGRAM);
     effect->link = link->link;
-    effect->message = bytes_of(bytes, size);
+    effect->message = message;
 }
 
 void head_drop(struct head_core *core, struct head_link *link)

@@ -1,7 +1,7 @@
 /*
  * The inside of the head's core, shared by head/core*.c alone: its tables and who may call whom.
- * core.c is on top and dispatches; core_query, core_nodes, core_jobs and core_view stand side by
- * side above core_out, which alone makes effects.
+ * core.c is on top and dispatches; core_query, core_nodes, core_jobs, core_view and core_feasible
+ * stand side by side above core_out, which alone makes effects.
  */
 #ifndef HEAD_CORE_PRIVATE_H
 #define HEAD_CORE_PRIVATE_H
@@ -17,7 +17,8 @@
 #define HEAD_DEAF_NS      (2 * HEAD_LEASE_NS) /* a node that hears nothing so long gets no more */
 #define HEAD_LABELS_MAX   1024u
 #define HEAD_TEXT_MAX     255u
-#define HEAD_ROWS_NODES   32u /* in one message: below MESSAGE_META_MAX whatever the texts are */
+#define HEAD_ROWS_NODES   32u  /* in one message: below MESSAGE_META_MAX whatever the texts are */
+#define HEAD_ROWS_WEIGHT  256u /* in one VIEW of changes: rows without texts */
 #define HEAD_ROWS_JOBS    128u
 #define HEAD_TICK_NS      NS_PER_S
 #define HEAD_TICK_FAST_NS (HEAD_PROBE_NS / 2) /* while some node is silent */
@@ -62,6 +63,10 @@ struct head_node {
     struct cluster_amount *amounts; /* row.amount_count of them */
     uint64_t waiting, running, done, failed;
     uint32_t workers, idle_workers;
+    /* Not journalled: a node says both in each JOIN, and what a started head has not heard yet can
+     * only make others ask it in vain. */
+    bool is_private, leaving;
+    bool told; /* all that have the whole view know its texts */
 };
 
 struct head_job_key {
@@ -143,8 +148,10 @@ struct head_core {
     size_t query_count;
     uint64_t query_last;
 
-    struct list view_dirty; /* nodes, by `dirty_link` */
-    bool view_urgent;       /* a member came or went */
+    struct list view_dirty;   /* nodes, by `dirty_link` */
+    bool view_urgent;         /* a member came or went */
+    uint64_t view_sent_ns;    /* the last changes */
+    uint64_t view_soon_at_ns; /* NS_FOREVER: nothing much has changed since */
     uint64_t tick_at_ns;
 
     struct list held, sent; /* head_out: waits for the journal; handed out in this turn */
@@ -163,6 +170,9 @@ void head_record_job(struct head_core *core, const struct head_job *job);
 void head_record_forget(struct head_core *core, enum head_record_kind kind, uint64_t number);
 void head_send(struct head_core *core, struct head_link *link,
                const struct cluster_msg *msg); /* link NULL: nothing */
+/* The same message for many: encoded once; valid in this turn. */
+struct bytes head_encode(struct head_core *core, const struct cluster_msg *msg);
+void head_send_encoded(struct head_core *core, struct head_link *link, struct bytes message);
 void head_datagram(struct head_core *core, struct head_link *link, const struct cluster_msg *msg);
 void head_drop(struct head_core *core, struct head_link *link); /* and parts it from its node */
 /* Says why, and drops it. */
@@ -182,6 +192,7 @@ void head_node_join(struct head_core *core, struct head_link *link,
                     const struct cluster_join *join);
 void head_node_renew(struct head_core *core, struct head_link *link,
                      const struct cluster_renew *renew);
+void head_node_drain(struct head_core *core, struct head_node *node);
 void head_node_leave(struct head_core *core, struct head_node *node);
 void head_node_cut(struct head_core *core, struct head_node *node); /* its connection ended */
 void head_node_probed(struct head_core *core, uint32_t number, enum head_probe probe);
@@ -213,10 +224,18 @@ const char *head_job_state_text(const struct head_job *job);
 
 /* ---- core_view.c ---- */
 
-void head_view_touch(struct head_core *core, struct head_node *node, bool urgent);
-void head_view_flush(struct head_core *core); /* if something urgent changed */
+enum head_haste {
+    HASTE_NONE, /* with the next tick */
+    HASTE_SOON, /* it became full or free: at most five times a second */
+    HASTE_NOW,  /* it came, went, or takes no work any more: at the end of this turn */
+};
+
+void head_view_touch(struct head_core *core, struct head_node *node, enum head_haste haste);
+void head_view_flush(struct head_core *core); /* what is urgent or due */
 void head_view_tick(struct head_core *core);  /* whatever changed */
 void head_view_whole(struct head_core *core, struct head_link *link);
+/* ---- core_feasible.c ---- */
+
 void head_feasible(struct head_core *core, struct head_node *node,
                    const struct cluster_feasible *msg);
 

@@ -137,6 +137,7 @@ static const struct codec view_node_codec =
 
 static const struct codec_field view_fields[] = {
     CODEC_FIELD(CODEC_BOOL, struct cluster_view, whole),
+    CODEC_FIELD(CODEC_BOOL, struct cluster_view, more),
     CODEC_ARRAY(CODEC_SUBS, struct cluster_view, nodes, node_count, 0, NODES_MAX, &view_node_codec),
 };
 static const struct codec view_codec = CODEC_OF("View", view_fields, struct cluster_view);

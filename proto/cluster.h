@@ -124,8 +124,8 @@ struct cluster_feasible_answer {
 
 struct cluster_view_node {
     uint32_t number;
-    const char *name, *address, *public_key, *labels;
-    uint32_t state; /* enum node_state */
+    const char *name, *address, *public_key, *labels; /* all "": as they were */
+    uint32_t state;                                   /* enum node_state */
     const struct cluster_amount *amounts;
     size_t amount_count;
     uint64_t waiting, running;

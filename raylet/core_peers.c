@@ -275,10 +275,12 @@ static void put(struct raylet_core *c, const struct cluster_view_node *n)
         enter(c, p, PEER_ALIVE);
     }
     p->unseen = false;
-    put_text(&p->name, n->name);
-    put_text(&p->address, n->address);
-    put_text(&p->key, n->public_key);
-    put_text(&p->labels, n->labels);
+    if (n->name != NULL && *n->name != '\0') { /* else they are as they were */
+        put_text(&p->name, n->name);
+        put_text(&p->address, n->address);
+        put_text(&p->key, n->public_key);
+        put_text(&p->labels, n->labels);
+    }
     c->view_version += p->closed != n->closed;
     p->closed = n->closed;
     p->waiting = n->waiting;

@@ -233,27 +233,39 @@ void rig_cluster(struct rig *r, uint64_t link, const struct cluster_msg *msg)
     rig_event(r, &(struct head_event){.kind = HEAD_EVENT_MESSAGE, .link = link, .cluster = msg});
 }
 
-void rig_join(struct rig *r, uint64_t link, const char *name, uint32_t number, uint32_t supersedes)
+static void say_join(struct rig *r, uint64_t link, const struct cluster_join *join)
 {
     struct cluster_amount amounts[] = {
         {"CPU", 8 * RESOURCE_UNIT, 8 * RESOURCE_UNIT},
         {"memory", 1073741824 * (int64_t)RESOURCE_UNIT, 1073741824 * (int64_t)RESOURCE_UNIT}};
     char address[64];
     snprintf(address, sizeof address, "10.0.0.6:%u", (unsigned)(7421 + link));
-    struct cluster_msg msg = {.type = CLUSTER_JOIN,
-                              .join = {.protocol = CLUSTER_PROTOCOL_VERSION,
-                                       .number = number,
-                                       .supersedes = supersedes,
-                                       .name = name,
-                                       .host = "box",
-                                       .address = address,
-                                       .version = "0.1.0",
-                                       .public_key = "key",
-                                       .pid = (uint32_t)(100 + link),
-                                       .amounts = amounts,
-                                       .amount_count = ARRAY_SIZE(amounts),
-                                       .labels = "disk=ssd,zone=b"}};
+    struct cluster_msg msg = {.type = CLUSTER_JOIN, .join = *join};
+    struct cluster_join *said = &msg.join;
+    said->protocol = CLUSTER_PROTOCOL_VERSION;
+    said->host = "box";
+    said->address = address;
+    said->version = "0.1.0";
+    said->public_key = "0123456789012345678901234567890123456789";
+    said->pid = (uint32_t)(100 + link);
+    if (said->amounts == NULL) {
+        said->amounts = amounts;
+        said->amount_count = ARRAY_SIZE(amounts);
+    }
+    said->labels = said->labels != NULL ? said->labels : "disk=ssd,zone=b";
     rig_cluster(r, link, &msg);
+}
+
+void rig_join(struct rig *r, uint64_t link, const char *name, uint32_t number, uint32_t supersedes)
+{
+    say_join(r, link,
+             &(struct cluster_join){.name = name, .number = number, .supersedes = supersedes});
+}
+
+void rig_join_as(struct rig *r, uint64_t link, const struct cluster_join *join)
+{
+    rig_link_up(r, link);
+    say_join(r, link, join);
 }
 
 uint32_t rig_joined(struct rig *r, uint64_t link)

@@ -54,6 +54,8 @@ void rig_link_up(struct rig *r, uint64_t link);
 void rig_link_down(struct rig *r, uint64_t link);
 void rig_cluster(struct rig *r, uint64_t link, const struct cluster_msg *msg);
 void rig_join(struct rig *r, uint64_t link, const char *name, uint32_t number, uint32_t supersedes);
+/* The link comes up and says this; what is not given is as rig_join says it. */
+void rig_join_as(struct rig *r, uint64_t link, const struct cluster_join *join);
 uint32_t rig_joined(struct rig *r, uint64_t link);                 /* takes JOINED; its number */
 uint32_t rig_node(struct rig *r, uint64_t link, const char *name); /* up, JOIN, JOINED */
 void rig_renew(struct rig *r, uint64_t link, uint64_t answered_ns);

@@ -59,7 +59,7 @@ static void test_lost_joined_answer_gives_the_same_number(void **state)
                                        .name = "box-1",
                                        .host = "box",
                                        .address = "10.0.0.6:7422",
-                                       .public_key = "key",
+                                       .public_key = "0123456789012345678901234567890123456789",
                                        .pid = 101}};
     rig_cluster(&r, 2, &msg);
     assert_int_equal(rig_joined(&r, 2), 1);
@@ -289,7 +289,187 @@ static void test_overtaken_renewal_changes_nothing(void **state)
     rig_fini(&r);
 }
 
-static void test_feasible_looks_at_the_asking_node(void **state)
+static void renew_cpu(struct rig *r, uint64_t link, double available)
+{
+    struct cluster_amount cpu = {"CPU", 0, (int64_t)(available * RESOURCE_UNIT)};
+    struct cluster_msg msg = {.type = CLUSTER_RENEW,
+                              .renew = {.sent_ns = r->time.boot_ns + 1,
+                                        .answered_ns = r->time.boot_ns,
+                                        .amounts = &cpu,
+                                        .amount_count = 1}};
+    rig_event(r, &(struct head_event){.kind = HEAD_EVENT_DATAGRAM, .link = link, .cluster = &msg});
+}
+
+static void test_view_texts_are_said_once(void **state)
+{
+    struct rig r;
+    rig_init(&r);
+    rig_node(&r, 1, "box-1");
+    rig_forget(&r);
+    rig_node(&r, 2, "box-2");
+    const struct cluster_view *view = &rig_take(&r, 1, CLUSTER_VIEW)->view;
+    assert_int_equal(view->nodes[0].number, 2);
+    assert_string_equal(view->nodes[0].name, "box-2");
+    assert_int_equal(strlen(view->nodes[0].public_key), 40);
+    rig_pass(&r, 2 * NS_PER_S, 1, 2);
+    renew_cpu(&r, 2, 0);
+    rig_pass(&r, NS_PER_S, 0, 0);
+    view = &rig_take(&r, 1, CLUSTER_VIEW)->view;
+    assert_string_equal(view->nodes[0].name, "");
+    assert_string_equal(view->nodes[0].public_key, "");
+    assert_int_equal(view->nodes[0].amounts[0].available_units, 0);
+    /* Whoever comes later hears all. */
+    rig_node(&r, 3, "box-3");
+    view = &rig_take(&r, 3, CLUSTER_VIEW)->view;
+    assert_true(view->whole && !view->more);
+    assert_int_equal(view->node_count, 3);
+    assert_string_equal(view->nodes[1].name, "box-2");
+    rig_fini(&r);
+}
+
+static void test_a_renewal_without_news_is_not_told(void **state)
+{
+    struct rig r;
+    rig_init(&r);
+    rig_node(&r, 1, "box-1");
+    rig_node(&r, 2, "box-2");
+    rig_pass(&r, 2 * NS_PER_S, 1, 2);
+    renew_cpu(&r, 2, 5);
+    rig_pass(&r, 2 * NS_PER_S, 1, 2);
+    rig_forget(&r);
+    for (int i = 0; i < 3; i++) {
+        renew_cpu(&r, 2, 5);
+        rig_pass(&r, NS_PER_S, 1, 2);
+    }
+    assert_false(rig_has(&r, 1, CLUSTER_VIEW));
+    rig_fini(&r);
+}
+
+/* How long after a renewal the others hear of it. */
+static uint64_t told_after_ns(struct rig *r, double available)
+{
+    renew_cpu(r, 2, available);
+    uint64_t begin = r->time.now_ns;
+    while (!rig_has(r, 1, CLUSTER_VIEW)) {
+        assert_true(r->time.now_ns < begin + 2 * NS_PER_S);
+        rig_pass(r, 10 * NS_PER_MS, 0, 0);
+    }
+    rig_forget(r);
+    return r->time.now_ns - begin;
+}
+
+static void test_what_matters_is_told_soon(void **state)
+{
+    struct rig r;
+    rig_init(&r);
+    rig_node(&r, 1, "box-1");
+    rig_node(&r, 2, "box-2");
+    rig_pass(&r, 2 * NS_PER_S, 1, 2);
+    renew_cpu(&r, 2, 7);
+    rig_pass(&r, 1100 * NS_PER_MS, 1, 2);
+    rig_forget(&r);
+    assert_in_range(told_after_ns(&r, 6.9), 500 * NS_PER_MS, NS_PER_S); /* the tick */
+    assert_true(told_after_ns(&r, 0) <= 210 * NS_PER_MS);
+    assert_in_range(told_after_ns(&r, 8), 150 * NS_PER_MS, 210 * NS_PER_MS); /* not at once again */
+    rig_pass(&r, 500 * NS_PER_MS, 1, 2);
+    assert_int_equal(told_after_ns(&r, 0.5), 0);
+    rig_fini(&r);
+}
+
+static void test_one_that_leaves_or_is_private_is_closed(void **state)
+{
+    struct rig r;
+    rig_init(&r);
+    rig_tool(&r, 1);
+    rig_node(&r, 1, "box-1");
+    rig_node(&r, 2, "box-2");
+    rig_forget(&r);
+    struct cluster_msg msg = {.type = CLUSTER_DRAIN};
+    rig_cluster(&r, 2, &msg);
+    const struct cluster_view *view = &rig_take(&r, 1, CLUSTER_VIEW)->view; /* at once */
+    assert_true(view->nodes[0].number == 2 && view->nodes[0].closed);
+    assert_int_equal(view->nodes[0].state, NODE_ALIVE);
+    rig_cluster(&r, 2, &msg); /* again: nothing */
+    assert_false(rig_has(&r, 1, CLUSTER_VIEW));
+    rig_ask(&r, 1, 7, &(struct state_query){.kind = STATE_NODES, .state = "leaving"});
+    assert_int_equal(rig_take_local(&r, 1, LOCAL_REPLY)->reply.reply.nodes[0].number, 2);
+
+    rig_join_as(&r, 3, &(struct cluster_join){.name = "driver-1", .closed = true});
+    view = &rig_take(&r, 1, CLUSTER_VIEW)->view;
+    assert_true(view->nodes[0].number == 3 && view->nodes[0].closed);
+    rig_ask(&r, 1, 8, &(struct state_query){.kind = STATE_NODES, .state = "private"});
+    assert_int_equal(rig_take_local(&r, 1, LOCAL_REPLY)->reply.reply.nodes[0].number, 3);
+
+    /* A head that starts hears it from them. */
+    rig_restart(&r, NS_PER_S);
+    rig_join_as(&r, 11, &(struct cluster_join){.name = "box-1", .number = 1});
+    rig_forget(&r);
+    rig_join_as(&r, 12, &(struct cluster_join){.name = "box-2", .number = 2, .leaving = true});
+    view = &rig_take(&r, 11, CLUSTER_VIEW)->view; /* of both, since both were silent */
+    assert_int_equal(view->node_count, 2);
+    assert_true(view->nodes[1].number == 2 && view->nodes[1].closed && !view->nodes[0].closed);
+    rig_fini(&r);
+}
+
+static void test_a_lost_node_stays_lost(void **state)
+{
+    struct rig r;
+    rig_init(&r);
+    rig_node(&r, 1, "box-1");
+    rig_node(&r, 2, "box-2");
+    rig_pass(&r, 11 * NS_PER_S, 1, 1);
+    rig_join_as(&r, 3, &(struct cluster_join){.name = "box-2", .number = 2});
+    assert_non_null(strstr(rig_take(&r, 3, CLUSTER_REFUSED)->refused.failure.message,
+                           "node number 2 was declared lost, its lease ran out: join again"));
+    assert_true(rig_node(&r, 4, "box-2") == 3);
+    rig_fini(&r);
+}
+
+static const struct failure *ask_feasible(struct rig *r, uint64_t link,
+                                          const struct cluster_feasible *ask)
+{
+    struct cluster_msg msg = {.type = CLUSTER_FEASIBLE, .feasible = *ask};
+    rig_cluster(r, link, &msg);
+    return &rig_take(r, link, CLUSTER_FEASIBLE_ANSWER)->feasible_answer.failure;
+}
+
+static void test_feasible_looks_at_all_nodes(void **state)
+{
+    struct rig r;
+    rig_init(&r);
+    struct cluster_amount big[] = {{"CPU", 16 * RESOURCE_UNIT, 0}, {"x", 2 * RESOURCE_UNIT, 0}};
+    struct cluster_join join = {
+        .name = "box-2", .labels = "rack=7", .amounts = big, .amount_count = 2};
+    struct cluster_feasible ask = {.amounts = big, .amount_count = 2};
+    rig_node(&r, 1, "box-1");
+    assert_string_equal(ask_feasible(&r, 1, &ask)->message,
+                        "no node can: it asks CPU 16, x 2; box-1 has CPU 8 and no x. Ask for less, "
+                        "or add such a node");
+    rig_join_as(&r, 2, &join);
+    assert_int_equal(ask_feasible(&r, 1, &ask)->code, 0);
+    ask.node = "box-1";
+    assert_int_equal(ask_feasible(&r, 1, &ask)->code, CODE_IMPOSSIBLE);
+    ask.soft = true;
+    assert_int_equal(ask_feasible(&r, 1, &ask)->code, 0);
+    ask = (struct cluster_feasible){.labels = "rack=7"};
+    assert_int_equal(ask_feasible(&r, 1, &ask)->code, 0);
+    ask.labels = "rack=8";
+    assert_int_equal(ask_feasible(&r, 1, &ask)->code, CODE_IMPOSSIBLE);
+
+    /* One that leaves counts for itself alone. */
+    ask = (struct cluster_feasible){.amounts = big, .amount_count = 2};
+    struct cluster_msg drain = {.type = CLUSTER_DRAIN};
+    rig_cluster(&r, 2, &drain);
+    assert_int_equal(ask_feasible(&r, 2, &ask)->code, 0);
+    assert_non_null(strstr(ask_feasible(&r, 1, &ask)->message, "box-2 takes no tasks of others"));
+
+    struct cluster_amount odd = {"not a name", 1, 0};
+    ask = (struct cluster_feasible){.amounts = &odd, .amount_count = 1};
+    assert_int_equal(ask_feasible(&r, 1, &ask)->code, CODE_IMPOSSIBLE);
+    rig_fini(&r);
+}
+
+static void test_feasible_of_the_only_node(void **state)
 {
     struct rig r;
     rig_init(&r);
@@ -303,7 +483,7 @@ static void test_feasible_looks_at_the_asking_node(void **state)
     assert_int_equal(answer->request, 5);
     assert_int_equal(answer->failure.code, CODE_IMPOSSIBLE);
     assert_non_null(strstr(answer->failure.message,
-                           "no: it asks GPU 1 and node box-1, where this program runs, has none"));
+                           "no node can: it asks GPU 1; box-1 has none. Ask for less"));
 
     msg.feasible.amounts = &cpu;
     msg.feasible.labels = "zone=b";
@@ -333,7 +513,13 @@ int main(void)
         cmocka_unit_test(test_only_node_keys_join),
         cmocka_unit_test(test_view_is_sent_as_changes),
         cmocka_unit_test(test_overtaken_renewal_changes_nothing),
-        cmocka_unit_test(test_feasible_looks_at_the_asking_node),
+        cmocka_unit_test(test_view_texts_are_said_once),
+        cmocka_unit_test(test_a_renewal_without_news_is_not_told),
+        cmocka_unit_test(test_what_matters_is_told_soon),
+        cmocka_unit_test(test_one_that_leaves_or_is_private_is_closed),
+        cmocka_unit_test(test_a_lost_node_stays_lost),
+        cmocka_unit_test(test_feasible_looks_at_all_nodes),
+        cmocka_unit_test(test_feasible_of_the_only_node),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
