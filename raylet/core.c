@@ -505,6 +505,7 @@ void raylet_core_step(struct raylet_core *c, uint64_t now_ns, uint64_t boot_ns,
     }
     schedule(c);
     head_leave_work(c);
+    head_renew_work(c);
     client_flush(c);
     ret->items = c->effects;
     ret->count = c->effect_count;

@@ -7,7 +7,8 @@
 #include "raylet/core_peers.h"
 #include "raylet/core_tasks.h"
 
-#define RENEW_NS NS_PER_S
+#define RENEW_NS      NS_PER_S
+#define RENEW_SOON_NS (100 * NS_PER_MS) /* when something became full or free */
 
 static void head_enter(struct raylet_core *c, uint8_t state)
 {
@@ -89,6 +90,17 @@ void head_down(struct raylet_core *c, const struct raylet_event *e)
     }
 }
 
+/* A bit for each resource of which something is free: what matters most to those who place. */
+static uint32_t free_kinds(const struct raylet_core *c)
+{
+    uint32_t kinds = 0;
+
+    for (uint32_t i = 0; i < c->available.count; i++) {
+        kinds |= (uint32_t)(c->available.amounts[i].units > 0) << i;
+    }
+    return kinds;
+}
+
 static void renew(struct raylet_core *c)
 {
     struct cluster_msg *m = arena_alloc(&c->arena, sizeof *m);
@@ -108,7 +120,27 @@ static void renew(struct raylet_core *c)
         m->renew.idle_workers += list_entry(at, struct worker, link)->state == WORKER_IDLE;
     }
     core_effect(c, EFFECT_HEAD_DATAGRAM)->head = m;
+    c->renew_due = false;
+    c->renewed_free = free_kinds(c);
+    c->renewed_ns = c->now_ns;
     core_timer_arm(c, &c->renew_timer, c->now_ns + RENEW_NS);
+}
+
+void head_renew_work(struct raylet_core *c)
+{
+    bool is_news = free_kinds(c) != c->renewed_free;
+    uint64_t soon_ns = c->renewed_ns + RENEW_SOON_NS;
+
+    if (LIKELY(!is_news && !c->renew_due)) {
+        return;
+    }
+    if (c->head_state != HEAD_JOINED) {
+        c->renew_due = false;
+    } else if (c->renew_due || c->now_ns >= soon_ns) {
+        renew(c);
+    } else if (c->renew_timer.timer.at_ns > soon_ns) {
+        core_timer_arm(c, &c->renew_timer, soon_ns);
+    }
 }
 
 static void joined(struct raylet_core *c, const struct cluster_joined *m)
@@ -236,7 +268,7 @@ void head_timer(struct raylet_core *c, struct core_timer *timer)
     struct failure none = {0};
 
     if (timer->kind == TIMER_RENEW) {
-        renew(c);
+        c->renew_due = true; /* at the end of the step, when what is free is settled */
     } else if (c->fenced) {
         quit(c, &none);
     } else {

@@ -14,6 +14,9 @@ void head_down(struct raylet_core *c, const struct raylet_event *e);
 void head_message(struct raylet_core *c, const struct cluster_msg *m);
 /* Asks about shapes that do not fit this node. */
 void head_ask_feasible(struct raylet_core *c);
+/* At the end of a step: the renewal that is due, or one ahead of its time because something became
+ * full or free (at most ten a second). */
+void head_renew_work(struct raylet_core *c);
 void head_leave(struct raylet_core *c, uint64_t limit_ns);
 void head_timer(struct raylet_core *c, struct core_timer *timer);
 /* The node leaves: whether the last work has ended. */

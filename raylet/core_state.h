@@ -466,6 +466,9 @@ struct raylet_core {
     bool key_refused; /* by the head, when it was last tried */
     struct core_timer renew_timer, leave_timer;
     uint64_t renew_answered_ns; /* boot clock */
+    bool renew_due;
+    uint32_t renewed_free; /* what the last renewal said */
+    uint64_t renewed_ns;
     uint64_t lease_ns;
     struct peer *peers;
     uint32_t newest_node;  /* the highest number that the head told of */
