@@ -166,13 +166,14 @@ static void test_the_store(void **state)
     struct rig r;
     char a[1024], hash[65], path[1024];
     struct stat st;
+    struct program_pins none = {0};
     rig_init(&r);
     for (int i = 0; i < 4; i++) {
         struct timespec times[2] = {{.tv_sec = 1000 + i}, {.tv_sec = 1000 + i}};
         make_file(&r, "a", "0123456789", a);
         CLEANUP_FD int fd = open(a, O_RDONLY | O_CLOEXEC);
         snprintf(hash, sizeof hash, "%064d", i);
-        assert_int_equal(programs_store(r.store, fd, hash, 30), 0);
+        assert_int_equal(program_store_add(r.store, fd, hash, 30, &none), 0);
         snprintf(path, sizeof path, "%s/%s", r.store, hash);
         assert_int_equal(stat(path, &st), 0);
         assert_int_equal(st.st_mode & 07777, 0500);
@@ -185,7 +186,7 @@ static void test_the_store(void **state)
     snprintf(path, sizeof path, "%s/%064d", r.store, 1);
     assert_int_equal(access(path, F_OK), 0);
     CLEANUP_FD int fd = open(a, O_RDONLY | O_CLOEXEC);
-    assert_int_equal(programs_store(r.store, fd, "00", 5), -EFBIG);
+    assert_int_equal(program_store_add(r.store, fd, "00", 5, &none), -EFBIG);
     rig_fini(&r);
 }
 
