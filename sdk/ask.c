@@ -80,6 +80,15 @@ int ask_whole(struct slot *s)
     return send_get(&s->id, 1, GET_WHOLE);
 }
 
+int ask_nothing(uint64_t deadline_ns)
+{
+    struct request ping = {0};
+    struct local_msg m = {
+        .type = LOCAL_CANCEL,
+        .cancel = {.id = {runtime.link.node, runtime.link.client, UINT64_MAX >> 1}}};
+    return request_ask(&ping, &m, deadline_ns);
+}
+
 bool ask_some_left(void *unused)
 {
     (void)unused;
@@ -92,14 +101,8 @@ bool ask_some_left(void *unused)
         }
         return send_get(ids, n, 0) == 0;
     }
-    /* The raylet answers in order: after this it has heard of all that was released. */
-    struct request ping = {0};
-    struct local_msg m = {
-        .type = LOCAL_CANCEL,
-        .cancel = {.id = {runtime.link.node, runtime.link.client, UINT64_MAX >> 1}}};
     uint64_t before = ring_credit_read(&runtime.link.ring);
-    return request_ask(&ping, &m, NS_FOREVER) == 0 &&
-           ring_credit_read(&runtime.link.ring) != before;
+    return ask_nothing(NS_FOREVER) == 0 && ring_credit_read(&runtime.link.ring) != before;
 }
 
 static void take_value(const struct local_value *v, const uint8_t *at)

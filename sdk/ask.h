@@ -18,6 +18,10 @@ int ask_whole(struct slot *s) MUST_CHECK;
  * False if the ends of all are known and the raylet has heard of every release. */
 bool ask_some_left(void *unused);
 
+/* A question without a meaning: the raylet answers in order, so it has heard of all before it. 0;
+ * as link_wait. */
+int ask_nothing(uint64_t deadline_ns) MUST_CHECK;
+
 /* What the link brought: VALUES. */
 void ask_take(const struct local_msg *m);
 

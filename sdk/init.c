@@ -14,11 +14,13 @@
 #include "sdk/ask.h"
 #include "sdk/classes.h"
 #include "sdk/local_cluster.h"
+#include "sdk/log_print.h"
 #include "sdk/requests.h"
 #include "sdk/serve.h"
 
 #define TIMEOUT_DEFAULT (10 * NS_PER_S)
 #define GOODBYE_LIMIT   (1 * NS_PER_S)
+#define LOGS_QUIET      (50 * NS_PER_MS) /* nothing came for so long: that was all */
 
 extern char **environ;
 
@@ -33,6 +35,10 @@ static bool take(void *arg, struct arrival *a)
     switch (a->msg.type) {
     case LOCAL_VALUES:
         ask_take(&a->msg);
+        return false;
+    case LOCAL_LOG:
+        log_print(&a->msg);
+        runtime.log_count++;
         return false;
     case LOCAL_CANCELLED:
     case LOCAL_REPLY:
@@ -90,6 +96,7 @@ static int greet(enum local_role role, uint64_t worker, const char *job_name, ui
         .cwd = cwd,
         .env = bytes_of(env.data, env.size),
         .umask = mask,
+        .wants_logs = role == ROLE_DRIVER && runtime.wants_logs,
     };
     int r = link_open(&runtime.link, &open, deadline_ns);
     buffer_fini(&env);
@@ -147,15 +154,26 @@ static NORETURN void be_worker(int fd)
 
 /* ---- a driver ---- */
 
-static int connect_node(const char *dir, const char *cluster, const char *job_name,
+static bool wants_logs(const struct drt_config *config)
+{
+    const char *text = getenv("DRT_LOGS");
+    return config->logs || (text != NULL && text[0] != '\0' && strcmp(text, "0") != 0);
+}
+
+/* Where a raylet is to be found; NULL: not said. */
+struct target {
+    const char *dir, *cluster, *node;
+};
+
+static int connect_node(const struct target *target, const struct drt_config *config,
                         uint64_t deadline_ns)
 {
     struct place place;
     struct failure f = {0};
     char node[64], path[PLACE_PATH_MAX];
-    int r = place_find(dir, cluster, &place, &f);
+    int r = place_find(target->dir, target->cluster, &place, &f);
     if (r == 0) {
-        r = place_find_node(&place, NULL, node, &f);
+        r = place_find_node(&place, target->node, node, &f);
     }
     if (r > 0) {
         return error_set_failure(&f);
@@ -179,7 +197,8 @@ static int connect_node(const char *dir, const char *cluster, const char *job_na
     if (r != 0) {
         return error_set(r, "cannot connect to the raylet at %s: %s", path, strerror(-r));
     }
-    r = greet(ROLE_DRIVER, 0, job_name, deadline_ns);
+    runtime.wants_logs = wants_logs(config);
+    r = greet(ROLE_DRIVER, 0, config->job_name, deadline_ns);
     text_copy(runtime.node_name, sizeof runtime.node_name, runtime.link.node_name);
     if (r == DRT_E_TIMEOUT) {
         error_set(r,
@@ -222,7 +241,28 @@ static int start_local(const struct drt_config *config, uint64_t deadline_ns)
     const char *dir;
     int r = local_cluster_start(config->num_cpus, deadline_ns, &dir);
     if (r == 0) {
-        r = connect_node(dir, NULL, config->job_name, deadline_ns);
+        r = connect_node(&(struct target){.dir = dir}, config, deadline_ns);
+        if (r != 0) {
+            local_cluster_stop();
+        }
+    }
+    return r;
+}
+
+/* The head's address, where the cluster is named by it; else NULL. No name has a colon. */
+static const char *address_of(const struct drt_config *config)
+{
+    const char *cluster = config->cluster != NULL ? config->cluster : getenv("DRT_CLUSTER");
+    return cluster != NULL && strchr(cluster, ':') != NULL && strchr(cluster, '/') == NULL ? cluster
+                                                                                           : NULL;
+}
+
+static int start_private(const struct drt_config *config, const char *address, uint64_t deadline_ns)
+{
+    struct target target = {0};
+    int r = private_node_start(address, config->key_file, deadline_ns, &target.dir, &target.node);
+    if (r == 0) {
+        r = connect_node(&target, config, deadline_ns);
         if (r != 0) {
             local_cluster_stop();
         }
@@ -235,8 +275,9 @@ static int start(const struct drt_config *config, int *mode)
     uint64_t span =
         config->timeout.ns_plus_1_ == 0 ? TIMEOUT_DEFAULT : config->timeout.ns_plus_1_ - 1;
     uint64_t deadline_ns = ns_add(clock_now_ns(), span);
-    const char *cluster = config->cluster;
+    const char *cluster = config->cluster, *address = address_of(config);
     const char *dir = cluster != NULL && strchr(cluster, '/') != NULL ? cluster : NULL;
+    struct target target = {.dir = dir, .cluster = dir == NULL ? cluster : NULL};
     if (*mode == DRT_MODE_SYNC) {
         runtime.objects.owns = true;
         runtime.num_cpus = (double)sysconf(_SC_NPROCESSORS_ONLN);
@@ -248,7 +289,11 @@ static int start(const struct drt_config *config, int *mode)
     if (*mode == DRT_MODE_LOCAL) {
         return start_local(config, deadline_ns);
     }
-    int r = connect_node(dir, dir == NULL ? cluster : NULL, config->job_name, deadline_ns);
+    if (address != NULL) {
+        *mode = DRT_MODE_CLUSTER;
+        return start_private(config, address, deadline_ns);
+    }
+    int r = connect_node(&target, config, deadline_ns);
     bool named = cluster != NULL || getenv("DRT_CLUSTER") != NULL || getenv("DRT_DIR") != NULL;
     if (r == DRT_E_NOT_FOUND && *mode == DRT_MODE_AUTO && !named) {
         *mode = DRT_MODE_LOCAL;
@@ -362,6 +407,27 @@ static bool all_is_read(void *arg)
     return ring_flush(&l->ring) <= 0;
 }
 
+static bool some_log_came(void *arg)
+{
+    const uint64_t *before = arg;
+    return runtime.log_count != *before;
+}
+
+/* What its tasks printed is on its way when their results are here: takes it while it comes. */
+static void take_logs(uint64_t deadline_ns)
+{
+    if (!runtime.wants_logs || ask_nothing(deadline_ns) != 0) {
+        return;
+    }
+    for (;;) {
+        uint64_t before = runtime.log_count, limit_ns = ns_add(clock_now_ns(), LOGS_QUIET);
+        if (link_wait(&runtime.link, some_log_came, &before, MIN_OF(limit_ns, deadline_ns),
+                      false) != 0) {
+            return;
+        }
+    }
+}
+
 /* Lets those go who wait in other threads, says goodbye, and closes. */
 static void close_link(void)
 {
@@ -375,9 +441,11 @@ static void close_link(void)
         runtime_lock();
     }
     (void)!link_wait(l, nobody_waits, l, deadline_ns, false);
+    take_logs(deadline_ns);
     if (!l->broken && link_send(l, &m) == 0) {
         (void)!link_wait(l, all_is_read, l, deadline_ns, false);
     }
+    link_take(l);
     link_close(l);
 }
 
@@ -396,9 +464,7 @@ void drt_shutdown(void)
         }
         objects_fini(&runtime.objects);
         runtime_unlock();
-        if (mode == DRT_MODE_LOCAL) {
-            local_cluster_stop();
-        }
+        local_cluster_stop(); /* if there is anything of our own */
     }
     pthread_mutex_unlock(&init_lock);
 }

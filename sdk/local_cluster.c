@@ -26,6 +26,7 @@ enum { HEAD = 0, NODE = 1, DAEMONS = 2 };
 static struct {
     pid_t owner; /* who started it; a child of it must not end it */
     char dir[PLACE_PATH_MAX];
+    char node[256];      /* a private raylet's name */
     int pipes[DAEMONS];  /* our ends: a daemon ends with its own */
     pid_t pids[DAEMONS]; /* 0: not running */
     int output[DAEMONS]; /* their standard output: one line when they are ready */
@@ -34,6 +35,54 @@ static struct {
 static const char *const names[DAEMONS] = {"drt-head", "drt-node"};
 
 /* ---- the directory ---- */
+
+static const char local_prefix[] = "local-", private_prefix[] = "private-";
+
+/* The only node of a directory. */
+static bool find_node(const char *cluster_dir, char ret[256])
+{
+    char path[PLACE_PATH_MAX + 300];
+    bool found = false;
+    snprintf(path, sizeof path, "%s/nodes", cluster_dir);
+    DIR *dir = opendir(path);
+    if (dir == NULL) {
+        return false;
+    }
+    for (struct dirent *e = readdir(dir); e != NULL && !found; e = readdir(dir)) {
+        found = e->d_name[0] != '.' && text_copy(ret, 256, e->d_name);
+    }
+    closedir(dir);
+    return found;
+}
+
+/* Whether a daemon lives there: the head, or a private raylet. */
+static bool is_live(const char *dir)
+{
+    char path[PLACE_PATH_MAX + 600], node[256];
+    snprintf(path, sizeof path, "%s/head.lock", dir);
+    if (files_is_locked(path)) {
+        return true;
+    }
+    if (!find_node(dir, node)) {
+        return false;
+    }
+    snprintf(path, sizeof path, "%s/nodes/%s/lock", dir, node);
+    return files_is_locked(path);
+}
+
+/* Whose directory it is, by its name; 0: no program's. */
+static pid_t owner_of(const char *name)
+{
+    static const char *const prefixes[] = {local_prefix, private_prefix};
+    for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++) {
+        size_t n = strlen(prefixes[i]);
+        uint64_t pid;
+        if (strncmp(name, prefixes[i], n) == 0 && text_parse_u64(name + n, INT32_MAX, &pid) == 0) {
+            return (pid_t)pid;
+        }
+    }
+    return 0;
+}
 
 /* What programs left that were killed: their daemons are gone, nobody holds the locks. */
 static void sweep(const char *home)
@@ -44,24 +93,19 @@ static void sweep(const char *home)
         return;
     }
     for (struct dirent *e = readdir(dir); e != NULL; e = readdir(dir)) {
-        uint64_t pid;
-        if (strncmp(e->d_name, "local-", 6) != 0 ||
-            text_parse_u64(e->d_name + 6, INT32_MAX, &pid) != 0 || pid == 0) {
+        pid_t pid = owner_of(e->d_name);
+        if (pid == 0 || (pid != getpid() && (kill(pid, 0) == 0 || errno != ESRCH))) {
             continue;
         }
-        if ((pid_t)pid != getpid() && (kill((pid_t)pid, 0) == 0 || errno != ESRCH)) {
-            continue;
-        }
-        snprintf(path, sizeof path, "%s/%s/head.lock", home, e->d_name);
-        if (!files_is_locked(path)) {
-            snprintf(path, sizeof path, "%s/%s", home, e->d_name);
+        snprintf(path, sizeof path, "%s/%s", home, e->d_name);
+        if (!is_live(path)) {
             (void)files_remove_tree(path);
         }
     }
     closedir(dir);
 }
 
-static int make_dir(void)
+static int make_dir(const char *prefix)
 {
     const char *home = getenv("HOME");
     char drt[PLACE_PATH_MAX - 32];
@@ -73,7 +117,7 @@ static int make_dir(void)
         return error_set(-ENAMETOOLONG, "HOME is too long a path for a private cluster");
     }
     sweep(drt);
-    snprintf(local.dir, sizeof local.dir, "%s/local-%d", drt, (int)getpid());
+    snprintf(local.dir, sizeof local.dir, "%s/%s%d", drt, prefix, (int)getpid());
     int r = files_make_dirs(local.dir, 0700);
     return r == 0 ? 0 : error_set(r, "cannot make %s: %s", local.dir, strerror(-r));
 }
@@ -112,7 +156,7 @@ static int spawn(const char *path, char *const argv[], const char *log, int life
     return 0;
 }
 
-/* The last line that a daemon wrote to its log: why it ended. */
+/* The last line that a daemon wrote to its log: why it ended. Without its own name. */
 static void last_words(const char *log, char *ret, size_t size)
 {
     struct buffer text = {0};
@@ -124,10 +168,51 @@ static void last_words(const char *log, char *ret, size_t size)
             words[--n] = '\0';
         }
         char *line = strrchr(words, '\n');
-        text_copy(ret, size, line != NULL ? line + 1 : words);
+        line = line != NULL ? line + 1 : words;
+        for (size_t i = 0; i < DAEMONS; i++) {
+            size_t name = strlen(names[i]);
+            if (strncmp(line, names[i], name) == 0 && strncmp(line + name, ": ", 2) == 0) {
+                line += name + 2;
+            }
+        }
+        text_copy(ret, size, line);
         text_clean(ret);
     }
     buffer_fini(&text);
+}
+
+/* Waits for a child to end, without taking longer than what is left. */
+static bool has_ended(pid_t pid, uint64_t deadline_ns, int *ret_status)
+{
+    for (;;) {
+        pid_t got = waitpid(pid, ret_status, WNOHANG);
+        if (got == pid || (got < 0 && errno == ECHILD)) {
+            return true;
+        }
+        if (clock_now_ns() >= deadline_ns) {
+            return false;
+        }
+        (void)poll(NULL, 0, 2);
+    }
+}
+
+/* How drt's programs exit. */
+static int end_code(int which)
+{
+    int status = 0;
+    if (has_ended(local.pids[which], clock_now_ns() + END_LIMIT, &status)) {
+        local.pids[which] = 0;
+    }
+    switch (WIFEXITED(status) ? WEXITSTATUS(status) : 1) {
+    case 2:
+        return -EINVAL;
+    case 3:
+        return DRT_E_NOT_FOUND;
+    case 4:
+        return DRT_E_REFUSED;
+    default:
+        return DRT_E_PROGRAM;
+    }
 }
 
 /* Its first line of output says that it is ready. */
@@ -136,12 +221,13 @@ static int await_ready(int which, const char *log, uint64_t deadline_ns)
     for (;;) {
         struct pollfd p = {local.output[which], POLLIN, 0};
         uint64_t now = clock_now_ns();
-        char byte, why[400];
+        char byte, why[700];
         if (now >= deadline_ns) {
+            last_words(log, why, sizeof why);
             return error_set(DRT_E_TIMEOUT,
-                             "%s was not ready in time: allow more in drt_config.timeout; its log "
-                             "is %s",
-                             names[which], log);
+                             "%s was not ready in time: allow more in drt_config.timeout; the last "
+                             "that it said: %s",
+                             names[which], why);
         }
         int n = poll(&p, 1, (int)MIN_OF((deadline_ns - now) / NS_PER_MS + 1, 1000));
         if (n <= 0) {
@@ -153,7 +239,10 @@ static int await_ready(int which, const char *log, uint64_t deadline_ns)
         }
         if (got == 0 || (got < 0 && errno != EINTR)) {
             last_words(log, why, sizeof why);
-            return error_set(DRT_E_PROGRAM, "%s ended at its start: %s", names[which], why);
+            int code = end_code(which);
+            return code != DRT_E_PROGRAM
+                       ? error_set(code, "%s", why)
+                       : error_set(code, "%s ended at its start: %s", names[which], why);
         }
     }
 }
@@ -188,9 +277,22 @@ static void stop_at_exit(void)
     local_cluster_stop();
 }
 
-int local_cluster_start(double num_cpus, uint64_t deadline_ns, const char **ret_dir)
+static int begin(const char *prefix)
 {
     static bool registered;
+    int r = make_dir(prefix);
+    if (r == 0) {
+        local.owner = getpid();
+    }
+    if (r == 0 && !registered) {
+        registered = true;
+        atexit(stop_at_exit);
+    }
+    return r;
+}
+
+int local_cluster_start(double num_cpus, uint64_t deadline_ns, const char **ret_dir)
+{
     char cpus[32];
     char *head[] = {"drt-head", "start",         "--foreground", "--dir",
                     local.dir,  "--bind",        "127.0.0.1",    "--port",
@@ -203,14 +305,9 @@ int local_cluster_start(double num_cpus, uint64_t deadline_ns, const char **ret_
         node[ARRAY_SIZE(node) - 3] = "--num-cpus";
         node[ARRAY_SIZE(node) - 2] = cpus;
     }
-    int r = make_dir();
+    int r = begin(local_prefix);
     if (r != 0) {
         return r;
-    }
-    local.owner = getpid();
-    if (!registered) {
-        registered = true;
-        atexit(stop_at_exit);
     }
     r = start_daemon(HEAD, head, deadline_ns);
     if (r == 0) {
@@ -224,23 +321,69 @@ int local_cluster_start(double num_cpus, uint64_t deadline_ns, const char **ret_
     return 0;
 }
 
-/* ---- the end ---- */
+/* ---- a raylet that joins a cluster elsewhere ---- */
 
-/* Waits for a child to end, without taking longer than what is left. */
-static bool has_ended(pid_t pid, uint64_t deadline_ns)
+/* The key that the program or its user names; NULL: none. */
+static const char *find_key(const char *key_file)
 {
-    for (;;) {
-        int status;
-        pid_t got = waitpid(pid, &status, WNOHANG);
-        if (got == pid || (got < 0 && errno == ECHILD)) {
-            return true;
-        }
-        if (clock_now_ns() >= deadline_ns) {
-            return false;
-        }
-        (void)poll(NULL, 0, 2);
+    const char *named = key_file != NULL ? key_file : getenv("DRT_KEY_FILE");
+    if (named != NULL && named[0] != '\0') {
+        return named;
     }
+    return access("join.key", R_OK) == 0 ? "join.key" : NULL;
 }
+
+/* What a user can do about it, in words for who has no command line of drt-node before them. */
+static int explain(int code, const char *address, const char *key)
+{
+    char why[700];
+    text_copy(why, sizeof why, drt_last_error());
+    size_t n = strlen(why);
+    if (n > 0 && why[n - 1] == '.') {
+        why[n - 1] = '\0';
+    }
+    if (code != DRT_E_REFUSED && code != -EINVAL) {
+        return error_set(code, "cannot join the cluster at %s: %s", address, why);
+    }
+    return error_set(code,
+                     "cannot join the cluster at %s with %s: %s. A program takes its join.key from "
+                     "drt_config.key_file, DRT_KEY_FILE, the working directory or ~/.drt",
+                     address, key != NULL ? key : "a key below ~/.drt", why);
+}
+
+int private_node_start(const char *address, const char *key_file, uint64_t deadline_ns,
+                       const char **ret_dir, const char **ret_node)
+{
+    const char *key = find_key(key_file);
+    char to[300], file[PLACE_PATH_MAX];
+    char *node[] = {"drt-node",      "join",    to,   "--private", "--dir", local.dir,
+                    "--parent-pipe", PIPE_TEXT, NULL, NULL,        NULL};
+    if (!text_copy(to, sizeof to, address) || (key != NULL && !text_copy(file, sizeof file, key))) {
+        return error_set(-ENAMETOOLONG, "the cluster's address or its key's path is too long");
+    }
+    if (key != NULL) {
+        node[ARRAY_SIZE(node) - 3] = "--join-file";
+        node[ARRAY_SIZE(node) - 2] = file;
+    }
+    int r = begin(private_prefix);
+    if (r == 0) {
+        r = start_daemon(NODE, node, deadline_ns);
+        if (r == 0 && !find_node(local.dir, local.node)) {
+            r = error_set(DRT_E_PROGRAM, "drt-node made no directory in %s", local.dir);
+        }
+        if (r != 0) {
+            r = explain(r, address, key);
+            local_cluster_stop();
+        }
+    }
+    if (r == 0) {
+        *ret_dir = local.dir;
+        *ret_node = local.node;
+    }
+    return r;
+}
+
+/* ---- the end ---- */
 
 void local_cluster_stop(void)
 {
@@ -248,12 +391,13 @@ void local_cluster_stop(void)
         return;
     }
     uint64_t deadline_ns = clock_now_ns() + END_LIMIT;
+    int status;
     for (int i = DAEMONS - 1; i >= 0; i--) { /* the node first: it says goodbye to the head */
         close_fd(&local.pipes[i]);
         local.pipes[i] = -1;
-        if (local.pids[i] > 0 && !has_ended(local.pids[i], deadline_ns)) {
+        if (local.pids[i] > 0 && !has_ended(local.pids[i], deadline_ns, &status)) {
             kill(local.pids[i], SIGKILL);
-            (void)has_ended(local.pids[i], clock_now_ns() + END_LIMIT);
+            (void)has_ended(local.pids[i], clock_now_ns() + END_LIMIT, &status);
         }
         local.pids[i] = 0;
         close_fd(&local.output[i]);

@@ -1,6 +1,8 @@
 /*
- * The private cluster of local mode: a head and a raylet of this program's own, in
- * ~/.drt/local-<pid>, on loopback. They live as long as the pipe that this process holds.
+ * The daemons of this program's own, which live as long as the pipe that this process holds. In
+ * local mode they are a head and a raylet in ~/.drt/local-<pid>, on loopback; on a machine without
+ * a raylet one raylet in ~/.drt/private-<pid>, without CPUs, that joins a cluster elsewhere. One of
+ * the two at a time.
  */
 #ifndef SDK_LOCAL_CLUSTER_H
 #define SDK_LOCAL_CLUSTER_H
@@ -11,7 +13,13 @@
  * local_cluster_stop. 0; DRT_E_NOT_FOUND (no programs), DRT_E_TIMEOUT, DRT_E_PROGRAM, -errno, each
  * with its sentence. Blocks. */
 int local_cluster_start(double num_cpus, uint64_t deadline_ns, const char **ret_dir) DRT_CHECKED_;
-/* Ends both, waits for them and removes the directory; fine if nothing runs. */
+/* Starts a raylet that joins the cluster whose head is at `address` ("host:port"). `key_file`: its
+ * join.key; NULL: DRT_KEY_FILE, else ./join.key, else what drt-node finds below ~/.drt. *ret_dir
+ * and *ret_node, the raylet's name, are valid until local_cluster_stop. As above; DRT_E_REFUSED:
+ * there is no key, or the head does not take it. */
+int private_node_start(const char *address, const char *key_file, uint64_t deadline_ns,
+                       const char **ret_dir, const char **ret_node) DRT_CHECKED_;
+/* Ends what was started, waits for it and removes the directory; fine if nothing runs. */
 void local_cluster_stop(void);
 
 #endif

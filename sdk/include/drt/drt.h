@@ -140,11 +140,15 @@ enum drt_mode DRT_INT_ {
 };
 
 struct drt_config {
-    int32_t mode DRT_ZERO_;         /* enum drt_mode */
-    const char *cluster DRT_ZERO_;  /* name or directory; NULL: $DRT_CLUSTER, else the only one */
-    const char *job_name DRT_ZERO_; /* NULL: the program's name */
-    double num_cpus DRT_ZERO_;      /* LOCAL: 0 = all */
+    int32_t mode DRT_ZERO_; /* enum drt_mode */
+    /* name, directory or the head's host:port; NULL: $DRT_CLUSTER, else the only one here. With
+     * host:port this program joins it by a raylet of its own, without CPUs, as long as it lives. */
+    const char *cluster DRT_ZERO_;
+    const char *job_name DRT_ZERO_;    /* NULL: the program's name */
+    double num_cpus DRT_ZERO_;         /* LOCAL: 0 = all */
     struct drt_span timeout DRT_ZERO_; /* to find or start the cluster; none: 10 s */
+    bool logs DRT_ZERO_; /* what its tasks print comes to standard error; or DRT_LOGS=1 */
+    const char *key_file DRT_ZERO_; /* host:port: its join.key; NULL: $DRT_KEY_FILE, ./join.key */
 };
 
 /*

@@ -30,7 +30,7 @@ struct fake_raylet {
     pthread_t thread;
     pthread_mutex_t lock;
     struct raylet_counts counts;
-    bool settle, stop;
+    bool settle, stop, wants_logs;
     int wake, listener, socket, locks[2];
     struct ring_channel ring;
     bool up;
@@ -41,6 +41,15 @@ struct fake_raylet {
     uint64_t pending[4096]; /* asked and unfinished, or answered next */
     size_t pending_count;
 };
+
+static void send(struct fake_raylet *r, const struct local_msg *m)
+{
+    struct buffer b = {0};
+    size_t size = local_size(m);
+    local_encode(m, buffer_extend(&b, size));
+    ASSERT(ring_send(&r->ring, bytes_of(b.data, b.size)) == 0);
+    buffer_fini(&b);
+}
 
 /* ---- objects ---- */
 
@@ -109,6 +118,17 @@ static void echo(struct fake_raylet *r, struct object *o, const struct local_msg
     settle(r, o, &v);
 }
 
+static void send_log(struct fake_raylet *r)
+{
+    static const char wanted[] = "one\ntwo\n", not_wanted[] = "nobody asked";
+    struct local_msg m = {
+        .type = LOCAL_LOG,
+        .log = {.node = "box-2", .function = "re\033size", .worker = 3, .stream = 1},
+        .payload = r->wants_logs ? bytes_of(wanted, sizeof wanted - 1)
+                                 : bytes_of(not_wanted, sizeof not_wanted - 1)};
+    send(r, &m);
+}
+
 static void submit(struct fake_raylet *r, const struct local_msg *m)
 {
     const struct local_submit *s = &m->submit;
@@ -123,7 +143,10 @@ static void submit(struct fake_raylet *r, const struct local_msg *m)
     if (strcmp(function, "never") == 0) {
         return;
     }
-    if (strcmp(function, "boxed") == 0) {
+    if (strcmp(function, "prints") == 0) {
+        settle_number(r, first, 0);
+        send_log(r);
+    } else if (strcmp(function, "boxed") == 0) {
         struct drt_value v = drt_str("box");
         struct object_id inner = FAKE_INNER;
         settle(r, first, &v);
@@ -154,15 +177,6 @@ static void submit(struct fake_raylet *r, const struct local_msg *m)
 }
 
 /* ---- answers ---- */
-
-static void send(struct fake_raylet *r, const struct local_msg *m)
-{
-    struct buffer b = {0};
-    size_t size = local_size(m);
-    local_encode(m, buffer_extend(&b, size));
-    ASSERT(ring_send(&r->ring, bytes_of(b.data, b.size)) == 0);
-    buffer_fini(&b);
-}
 
 static void answer(struct fake_raylet *r, uint64_t number)
 {
@@ -322,6 +336,7 @@ static void take(struct fake_raylet *r, const struct local_msg *m)
     switch (m->type) {
     case LOCAL_OPEN:
         c->opens++;
+        r->wants_logs = m->open.wants_logs;
         ASSERT(m->open.protocol == LOCAL_PROTOCOL_VERSION && m->open.role == ROLE_DRIVER);
         welcome(r);
         return;

@@ -6,6 +6,7 @@
  *   failing         DRT_E_FAILED, code 7                             large i64  that many bytes
  *   never           stays unfinished until raylet_settle             echo       its argument's
  * bytes
+ *   prints          unfinished; a LOG of two lines comes, which say that it was asked for or not
  *   boxed           a string that holds FAKE_INNER, an object of another node, whose value is 77
  *
  * It counts what it is told.

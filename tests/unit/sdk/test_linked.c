@@ -36,6 +36,10 @@ DRT_TASK(large, call, DRT_I64)
 {
     return 0;
 }
+DRT_TASK(prints, call)
+{
+    return 0;
+}
 DRT_TASK(boxed, call)
 {
     return 0;
@@ -439,6 +443,68 @@ static void test_inside(void **state)
     stop();
 }
 
+/* What came on standard error while `run` ran. */
+static void capture(void (*run)(void), char *ret, size_t size)
+{
+    int before = dup(2), ends[2];
+    assert_int_equal(pipe(ends), 0);
+    dup2(ends[1], 2);
+    close(ends[1]);
+    run();
+    dup2(before, 2);
+    close(before);
+    ssize_t n = read(ends[0], ret, size - 1);
+    close(ends[0]);
+    ret[n > 0 ? n : 0] = '\0';
+}
+
+static void print_and_get(void)
+{
+    int64_t x;
+    assert_int_equal(drt_init(DRT_CONFIG(.logs = true)), 0);
+    assert_int_equal(drt_get_i64(drt_submit(prints), &x), 0);
+    drt_shutdown();
+}
+
+/* Nobody gets it: the lines are there before drt_shutdown returns. */
+static void print_and_leave(void)
+{
+    setenv("DRT_LOGS", "1", 1);
+    assert_int_equal(drt_init(NULL), 0);
+    (void)drt_submit(prints);
+    (void)drt_submit(prints);
+    drt_shutdown();
+    unsetenv("DRT_LOGS");
+}
+
+static void print_unasked(void)
+{
+    setenv("DRT_LOGS", "0", 1);
+    assert_int_equal(drt_init(NULL), 0);
+    (void)drt_submit(prints);
+    drt_shutdown();
+    unsetenv("DRT_LOGS");
+}
+
+static void test_logs(void **state)
+{
+    char text[1000];
+    raylet = fake_raylet_start(NULL);
+    capture(print_and_get, text, sizeof text);
+    assert_string_equal(text, "(box-2 re?size) one\n(box-2 re?size) two\n");
+    fake_raylet_stop(raylet);
+    raylet = fake_raylet_start(NULL);
+    capture(print_and_leave, text, sizeof text);
+    assert_string_equal(text, "(box-2 re?size) one\n(box-2 re?size) two\n(box-2 re?size) one\n"
+                              "(box-2 re?size) two\n");
+    fake_raylet_stop(raylet);
+    raylet = fake_raylet_start(NULL);
+    capture(print_unasked, text, sizeof text);
+    assert_string_equal(text,
+                        "(box-2 re?size) nobody asked\n"); /* it heard that none were wanted */
+    fake_raylet_stop(raylet);
+}
+
 static void test_goodbye_and_again(void **state)
 {
     start(NULL);
@@ -542,6 +608,7 @@ int main(void)
         cmocka_unit_test(test_nodes),
         cmocka_unit_test(test_placement),
         cmocka_unit_test(test_inside),
+        cmocka_unit_test(test_logs),
         cmocka_unit_test(test_goodbye_and_again),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_fork),

@@ -148,6 +148,103 @@ static void test_sweep(void **state)
     close(lock);
 }
 
+/* ---- a raylet that joins a cluster elsewhere ---- */
+
+static int join(const char *key)
+{
+    const char *dir, *node;
+    int r = private_node_start("10.0.0.5:7420", key, clock_now_ns() + 10 * NS_PER_S, &dir, &node);
+    if (r == 0) {
+        assert_string_equal(node, "me-77");
+    }
+    return r;
+}
+
+static void says(const char *words)
+{
+    if (strstr(drt_last_error(), words) == NULL) {
+        fail_msg("\"%s\" does not say \"%s\"", drt_last_error(), words);
+    }
+}
+
+static void was_started_with(const char *words)
+{
+    char path[300];
+    struct buffer text = {0};
+    path_of("../log", path);
+    assert_int_equal(files_read(path, 4096, &text), 0);
+    assert_non_null(strstr(buffer_text(&text), words));
+    buffer_fini(&text);
+}
+
+static const char joins[] =
+    "echo \"$@.\" > $TEST_LOG; mkdir -p $5/nodes/me-77; echo ready; cat <&3";
+
+static void test_private(void **state)
+{
+    char path[300], name[40], here[300];
+    path_of("../log", path);
+    setenv("TEST_LOG", path, 1);
+    unsetenv("DRT_KEY_FILE");
+    assert_non_null(getcwd(here, sizeof here));
+    assert_int_equal(chdir(home), 0);
+    snprintf(name, sizeof name, "private-%d", (int)getpid());
+    write_program("drt-node", joins);
+    assert_int_equal(join(NULL), 0);
+    was_started_with("join 10.0.0.5:7420 --private --dir ");
+    was_started_with("--parent-pipe 3.");
+    assert_true(exists(name));
+    local_cluster_stop();
+    assert_false(exists(name));
+    /* Which key: what is named, the variable's, the working directory's. */
+    assert_int_equal(files_write_atomic("join.key", "x", 1, 0600), 0);
+    assert_int_equal(join(NULL), 0);
+    was_started_with("--join-file join.key.");
+    local_cluster_stop();
+    setenv("DRT_KEY_FILE", "/keys/join.key", 1);
+    assert_int_equal(join(NULL), 0);
+    was_started_with("--join-file /keys/join.key.");
+    local_cluster_stop();
+    assert_int_equal(join("/mine/join.key"), 0);
+    was_started_with("--join-file /mine/join.key.");
+    local_cluster_stop();
+    unsetenv("DRT_KEY_FILE");
+    /* What is swept: not one whose raylet lives on. */
+    make_dir("private-2147483646/nodes/a");
+    make_dir("private-2147483645/nodes/b");
+    path_of("private-2147483645/nodes/b/lock", path);
+    int lock = files_lock(path);
+    assert_true(lock >= 0);
+    assert_int_equal(join(NULL), 0);
+    local_cluster_stop();
+    assert_false(exists("private-2147483646"));
+    assert_true(exists("private-2147483645"));
+    close(lock);
+    assert_int_equal(chdir(here), 0);
+}
+
+static void test_private_refused(void **state)
+{
+    write_program("drt-node", "echo 'drt-node: no key for it.' >&2; exit 4");
+    assert_int_equal(join("j.key"), DRT_E_REFUSED);
+    says("cannot join the cluster at 10.0.0.5:7420 with j.key: no key for it. A program takes");
+    says("DRT_KEY_FILE");
+    write_program("drt-node", "echo 'drt-node: nobody there.' >&2; exit 3");
+    assert_int_equal(join(NULL), DRT_E_NOT_FOUND);
+    says("at 10.0.0.5:7420: nobody there");
+    write_program("drt-node", "echo 'drt-node: this is no address.' >&2; exit 2");
+    assert_int_equal(join(NULL), -EINVAL);
+    says("no address");
+    write_program("drt-node", "echo 'odd' >&2; kill -9 $$");
+    assert_int_equal(join(NULL), DRT_E_PROGRAM);
+    says("drt-node ended at its start: odd");
+    write_program("drt-node", "echo 'waiting for the head' >&2; cat <&3");
+    const char *dir, *node;
+    assert_int_equal(private_node_start("a:1", NULL, clock_now_ns() + 100 * NS_PER_MS, &dir, &node),
+                     DRT_E_TIMEOUT);
+    says("waiting for the head");
+}
+
 static void test_no_home(void **state)
 {
     unsetenv("HOME");
@@ -186,6 +283,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_never_ready, setup, teardown),
         cmocka_unit_test_setup_teardown(test_start_and_stop, setup, teardown),
         cmocka_unit_test_setup_teardown(test_sweep, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_private, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_private_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_home, setup, teardown),
         cmocka_unit_test_setup_teardown(test_owner_dies, setup, teardown),
     };
