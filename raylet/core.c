@@ -1,6 +1,7 @@
 #include "raylet/core.h"
 
 #include "raylet/core_classes.h"
+#include "raylet/core_foreign.h"
 #include "raylet/core_head.h"
 #include "raylet/core_jobs.h"
 #include "raylet/core_objects.h"
@@ -9,6 +10,7 @@
 #include "raylet/core_schedule.h"
 #include "raylet/core_sessions.h"
 #include "raylet/core_tasks.h"
+#include "raylet/core_values.h"
 #include "raylet/core_workers.h"
 
 #define CREDIT_DEFAULT_BYTES (1ull << 30)
@@ -79,6 +81,7 @@ static void init_lists(struct raylet_core *c)
     slab_pool_init(&c->object_slab, sizeof(struct object));
     slab_pool_init(&c->task_slab, sizeof(struct task));
     slab_pool_init(&c->watcher_slab, sizeof(struct watcher));
+    foreign_init(c);
     numbers_init(&c->clients_by_number);
     numbers_init(&c->workers_by_number);
     history_init(&c->done_history, HISTORY_DONE);
@@ -92,6 +95,7 @@ struct raylet_core *raylet_core_new(const struct raylet_config *config)
     c->node_name = xstrdup(config->node_name);
     c->user = config->user == NULL ? NULL : xstrdup(config->user);
     c->own_uid = config->uid;
+    c->rules_off = config->rules_off;
     c->cluster = xstrdup(config->cluster == NULL ? "" : config->cluster);
     c->labels = xstrdup(config->labels == NULL ? "" : config->labels);
     init_totals(c, config);
@@ -119,6 +123,7 @@ struct raylet_core *raylet_core_new(const struct raylet_config *config)
  */
 static void wind_up(struct raylet_core *c)
 {
+    foreign_wind_up(c);
     LIST_FOREACH_SAFE(at, &c->workers)
     {
         struct raylet_event e = {.worker = list_entry(at, struct worker, link)->number};
@@ -131,8 +136,9 @@ static void wind_up(struct raylet_core *c)
     }
     do {
         task_wake(c);
+        foreign_flush(c);
         client_flush(c);
-    } while (job_work(c) || !list_is_empty(&c->woken) || !list_is_empty(&c->touched));
+    } while (job_work(c) || foreign_has_work(c) || !list_is_empty(&c->woken) || !list_is_empty(&c->touched));
 }
 
 static void names_free(struct raylet_core *c)
@@ -154,6 +160,7 @@ void raylet_core_free(struct raylet_core *c)
     }
     wind_up(c);
     job_free_all(c);
+    foreign_free(c);
     peers_free(c);
     ASSERT(list_is_empty(&c->clients) && c->shapes == NULL && list_is_empty(&c->levels));
     slab_pool_fini(&c->object_slab);
@@ -186,114 +193,6 @@ void raylet_core_free(struct raylet_core *c)
 
 /* ---- what clients say ---- */
 
-static void put(struct raylet_core *c, struct client *client, const struct local_put *m,
-                struct bytes payload)
-{
-    uint32_t charge = (uint32_t)payload.size + SUBMIT_CHARGE_BYTES;
-    struct object *o;
-
-    if (m->number != client->next_number) {
-        core_protocol_error(c, client, "object %llu put out of turn",
-                            (unsigned long long)m->number);
-        return;
-    }
-    client->next_number++;
-    client->outstanding_bytes += charge;
-    c->outstanding_all += charge;
-    o = object_new(c, client, m->number);
-    o->charge = charge;
-    if (payload.size > VALUE_MAX + VALUE_HEADER_ROOM) {
-        struct object_error *e =
-            error_make(c, CODE_TOO_LARGE, "", "a value is at most %u bytes; this one has %zu",
-                       VALUE_MAX, payload.size);
-        object_settle_error(c, o, e);
-        error_unref(e);
-        return;
-    }
-    if (c->credit_all != 0 && c->outstanding_all > c->credit_all) {
-        struct object_error *e = error_make(c, CODE_FULL, "",
-                                            "the node's programs have %llu MiB of tasks and values "
-                                            "outstanding, its limit; release some",
-                                            (unsigned long long)(c->outstanding_all >> 20));
-        object_settle_error(c, o, e);
-        error_unref(e);
-        return;
-    }
-    object_settle_value(c, o, payload);
-}
-
-static bool may_see(const struct client *client, const struct object *o)
-{
-    return o->owner == client || (o->owner->job != NULL && o->owner->job == client->job);
-}
-
-static void get(struct raylet_core *c, struct client *client, const struct local_get *m)
-{
-    for (size_t i = 0; i < m->id_count; i++) {
-        struct object *o = object_find(c, m->ids[i]);
-        if (o == NULL || !may_see(client, o)) {
-            object_answer_missing(c, client, m->ids[i],
-                                  "this object is not held by this program: it was released");
-        } else {
-            object_ask(c, o, client, m->flags);
-        }
-    }
-}
-
-static void release(struct raylet_core *c, struct client *client, const struct local_ids *m)
-{
-    for (size_t i = 0; i < m->id_count; i++) {
-        struct object *o = object_find(c, m->ids[i]);
-        if (o == NULL) {
-            continue;
-        }
-        if (o->owner == client) {
-            object_release(c, o);
-        } else {
-            object_release_foreign(c, client, o);
-        }
-    }
-}
-
-static void hold(struct raylet_core *c, struct client *client, const struct local_ids *m)
-{
-    for (size_t i = 0; i < m->id_count; i++) {
-        struct object *o = object_find(c, m->ids[i]);
-        if (o == NULL || !may_see(client, o)) {
-            continue;
-        }
-        if (o->owner == client) {
-            o->held = true; /* it had released it, and another task gave it back */
-        } else if (object_hold_foreign(c, client, o) != 0) {
-            core_protocol_error(c, client, "it holds too many objects of others");
-            return;
-        }
-    }
-}
-
-static void cancel(struct raylet_core *c, struct client *client, const struct local_cancel *m)
-{
-    struct object *o = object_find(c, m->id);
-    uint32_t code = CODE_DONE;
-
-    if (o == NULL || !may_see(client, o)) {
-        code = CODE_NOT_FOUND;
-    } else if (o->state == OBJECT_PENDING) {
-        for (uint32_t i = 0; o->following && i < WORK_STEP;
-             i++) { /* what it follows is what runs */
-            o = o->alias;
-        }
-        if (o->state == OBJECT_PENDING && !o->following && o->task != NULL) {
-            code = (uint32_t)task_cancel(c, o->task, m->flags, "it was cancelled");
-        }
-    } else if (m->flags & CANCEL_FORCE) {
-        (void)worker_force(c, m->id);
-    }
-    struct local_msg *answer = core_send(c, client->number, LOCAL_CANCELLED);
-    answer->cancelled.request = m->request;
-    answer->cancelled.code = code;
-}
-
 static void worker_message(struct raylet_core *c, struct client *client, const struct local_msg *m)
 {
     struct worker *w = client->worker;
@@ -323,19 +222,19 @@ static void job_message(struct raylet_core *c, struct client *client, const stru
         task_submit(c, client, &m->submit, m->payload);
         break;
     case LOCAL_PUT:
-        put(c, client, &m->put, m->payload);
+        value_put(c, client, &m->put, m->payload);
         break;
     case LOCAL_GET:
-        get(c, client, &m->get);
+        value_get(c, client, &m->get);
         break;
     case LOCAL_RELEASE:
-        release(c, client, &m->ids);
+        value_release(c, client, &m->ids);
         break;
     case LOCAL_HOLD:
-        hold(c, client, &m->ids);
+        value_hold(c, client, &m->ids);
         break;
     case LOCAL_CANCEL:
-        cancel(c, client, &m->cancel);
+        value_cancel(c, client, &m->cancel);
         break;
     default:
         worker_message(c, client, m);
@@ -466,6 +365,9 @@ static void fire(struct raylet_core *c, struct core_timer *t)
     case TIMER_LONG:
         schedule_timer(c, t);
         break;
+    case TIMER_FOREIGN:
+        foreign_timer(c, t);
+        break;
     default:
         ASSERT(!"a timer of nobody");
     }
@@ -491,6 +393,7 @@ void raylet_core_step(struct raylet_core *c, uint64_t now_ns, uint64_t boot_ns,
     c->boot_ns = MAX_OF(c->boot_ns, boot_ns);
     c->effect_count = 0;
     arena_reset(&c->arena);
+    foreign_begin(c);
     for (size_t i = 0; i < event_count; i++) {
         event(c, &events[i]);
     }
@@ -506,6 +409,7 @@ void raylet_core_step(struct raylet_core *c, uint64_t now_ns, uint64_t boot_ns,
     schedule(c);
     head_leave_work(c);
     head_renew_work(c);
+    foreign_flush(c);
     client_flush(c);
     ret->items = c->effects;
     ret->count = c->effect_count;
@@ -513,7 +417,7 @@ void raylet_core_step(struct raylet_core *c, uint64_t now_ns, uint64_t boot_ns,
 
 bool raylet_core_has_work(const struct raylet_core *c)
 {
-    return c->more_work || !list_is_empty((struct list *)&c->woken);
+    return c->more_work || foreign_has_work(c) || !list_is_empty((struct list *)&c->woken);
 }
 
 uint64_t raylet_core_next_ns(const struct raylet_core *c)
@@ -575,6 +479,7 @@ void raylet_core_check(struct raylet_core *c)
         outstanding += list_entry(at, struct client, link)->outstanding_bytes;
     }
     ASSERT(outstanding == c->outstanding_all);
+    foreign_check(c);
 }
 
 void raylet_core_count(const struct raylet_core *c, struct raylet_counts *ret)
@@ -582,7 +487,7 @@ void raylet_core_count(const struct raylet_core *c, struct raylet_counts *ret)
     *ret = (struct raylet_counts){.clients = c->clients_by_number.used,
                                   .workers = c->worker_count,
                                   .tasks = c->task_slab.used,
-                                  .objects = c->object_slab.used,
+                                  .objects = c->object_slab.used + foreign_count(c),
                                   .waiting = c->waiting,
                                   .running = c->running,
                                   .done = c->done,

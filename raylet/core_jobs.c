@@ -2,6 +2,7 @@
 
 #include "common/text.h"
 #include "raylet/core_classes.h"
+#include "raylet/core_foreign.h"
 #include "raylet/core_objects.h"
 #include "raylet/core_schedule.h"
 #include "raylet/core_tasks.h"
@@ -325,7 +326,8 @@ bool job_work(struct raylet_core *c)
         if (job->state != JOB_ENDING) {
             continue;
         }
-        if (cancel_some(c, job, WORK_STEP) == WORK_STEP || release_some(c, job, WORK_STEP)) {
+        if (cancel_some(c, job, WORK_STEP) == WORK_STEP || release_some(c, job, WORK_STEP) ||
+            foreign_job_ends(c, job, WORK_STEP)) {
             more = true;
             continue;
         }
@@ -376,7 +378,11 @@ static void client_forget(struct raylet_core *c, struct client *client)
     ASSERT(client->holds == NULL);
     list_unlink(&client->link);
     list_unlink(&client->touched_link);
-    numbers_remove(&c->clients_by_number, client->number);
+    if (client->node != 0) {
+        foreign_forget_client(c, client);
+    } else {
+        numbers_remove(&c->clients_by_number, client->number);
+    }
     numbers_fini(&client->objects);
     buffer_fini(&client->answer_bytes);
     free(client->answers);

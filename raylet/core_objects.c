@@ -1,16 +1,15 @@
 #include "raylet/core_objects.h"
 
 #include "common/text.h"
+#include "raylet/core_foreign.h"
 
 #include <stdio.h>
 
 #define FOREIGN_HOLDS_MAX 1000000u
 #define ANSWER_BYTES_MAX  (32u << 10) /* of one VALUES message, unless one value is larger */
 
-struct object *object_new(struct raylet_core *c, struct client *owner, uint64_t number)
+void object_init(struct object *o, struct client *owner, uint64_t number)
 {
-    struct object *o = slab_alloc(&c->object_slab);
-
     o->owner = owner;
     o->number = number;
     o->watchers = NULL;
@@ -21,7 +20,15 @@ struct object *object_new(struct raylet_core *c, struct client *owner, uint64_t 
     o->state = OBJECT_PENDING;
     o->held = true;
     o->following = false;
+    o->far = 0;
     numbers_set(&owner->objects, number, o);
+}
+
+struct object *object_new(struct raylet_core *c, struct client *owner, uint64_t number)
+{
+    struct object *o = slab_alloc(&c->object_slab);
+
+    object_init(o, owner, number);
     return o;
 }
 
@@ -29,8 +36,8 @@ struct object *object_find(struct raylet_core *c, struct object_id id)
 {
     struct client *owner;
 
-    if (id.node != c->node || id.number == 0) {
-        return NULL;
+    if (UNLIKELY(id.node != c->node || id.number == 0)) {
+        return id.number == 0 ? NULL : foreign_find(c, id);
     }
     owner = core_client(c, id.client);
     return owner == NULL ? NULL : numbers_get(&owner->objects, id.number);
@@ -62,7 +69,10 @@ static void drop_contents(struct raylet_core *c, struct object *o)
 
 static void free_if_unheld(struct raylet_core *c, struct object *o)
 {
-    if (o->held || o->holds > 0 || o->state == OBJECT_PENDING) {
+    if (o->held || o->holds > 0 || (o->state == OBJECT_PENDING && !(o->far & FAR_PROXY))) {
+        return;
+    }
+    if (UNLIKELY(o->far != 0) && foreign_let_go(c, o)) {
         return;
     }
     ASSERT(o->watchers == NULL);
@@ -72,7 +82,11 @@ static void free_if_unheld(struct raylet_core *c, struct object *o)
     if (o->owner->state == CLIENT_GONE) {
         core_touch(c, o->owner); /* it may have been its last */
     }
-    slab_free(&c->object_slab, o);
+    if (UNLIKELY(o->far & FAR_PROXY)) {
+        foreign_put_back(c, o);
+    } else {
+        slab_free(&c->object_slab, o);
+    }
 }
 
 void object_hold(struct object *o)
@@ -244,6 +258,16 @@ void object_answer_missing(struct raylet_core *c, struct client *client, struct 
     answer_failure(c, client, id, &f);
 }
 
+void object_answer_error(struct raylet_core *c, uint32_t number, struct object_id id,
+                         const struct failure *f)
+{
+    struct client *client = core_client(c, number);
+
+    if (client != NULL && client->state == CLIENT_LIVE) {
+        answer_failure(c, client, id, f);
+    }
+}
+
 /* ---- settling ---- */
 
 static struct watcher *add_watcher(struct raylet_core *c, struct object *o, enum watcher_kind kind)
@@ -261,12 +285,24 @@ static struct watcher *add_watcher(struct raylet_core *c, struct object *o, enum
     return w;
 }
 
+/* Somebody waits for it: if that is made elsewhere, its owner is asked. */
+static void want(struct raylet_core *c, struct object *o)
+{
+    for (uint32_t i = 0; UNLIKELY(o->following) && i < WORK_STEP; i++) {
+        o = o->alias;
+    }
+    if (UNLIKELY(o->far & FAR_PROXY)) {
+        foreign_want(c, o);
+    }
+}
+
 void object_ask(struct raylet_core *c, struct object *o, struct client *client, uint32_t flags)
 {
     if (object_is_settled(o)) {
         answer(c, client, o, flags);
         return;
     }
+    want(c, o);
     struct watcher *w = add_watcher(c, o, WATCH_GET);
     w->flags = flags;
     w->client = client->number;
@@ -277,7 +313,17 @@ struct watcher *object_need(struct raylet_core *c, struct object *o, struct task
     struct watcher *w = add_watcher(c, o, WATCH_NEED);
 
     w->task = task;
+    want(c, o);
     return w;
+}
+
+void object_watch_for(struct raylet_core *c, struct object *o, uint32_t node, uint32_t session)
+{
+    struct watcher *w = add_watcher(c, o, WATCH_PEER);
+
+    w->client = node;
+    w->flags = session;
+    want(c, o);
 }
 
 static void remove_watcher(struct raylet_core *c, struct watcher *w)
@@ -294,8 +340,51 @@ void object_unneed(struct raylet_core *c, struct watcher *w)
     remove_watcher(c, w);
 }
 
+void object_move_watcher(struct watcher *w, struct watcher **to)
+{
+    *w->at = w->next;
+    if (w->next != NULL) {
+        w->next->at = w->at;
+    }
+    w->next = *to;
+    w->at = to;
+    if (w->next != NULL) {
+        w->next->at = &w->next;
+    }
+    *to = w;
+}
+
+void object_end_gets(struct raylet_core *c, struct object *o, const char *why)
+{
+    while (o->watchers != NULL) {
+        struct client *client = core_client(c, o->watchers->client);
+        ASSERT(o->watchers->kind == WATCH_GET);
+        if (client != NULL && client->state == CLIENT_LIVE) {
+            object_answer_missing(c, client, core_object_id(c, o), why);
+        }
+        remove_watcher(c, o->watchers);
+    }
+}
+
+/* What follows a proxy holds it until then. */
+static void hold_followed(struct object *target)
+{
+    if (UNLIKELY(target->far & FAR_PROXY)) {
+        object_hold(target);
+    }
+}
+
+static void unhold_followed(struct raylet_core *c, struct object *target)
+{
+    if (UNLIKELY(target->far & FAR_PROXY)) {
+        object_unhold(c, target);
+    }
+}
+
 static void unfollow(struct raylet_core *c, struct object *o)
 {
+    struct object *target = o->alias;
+
     for (struct watcher *w = o->alias->watchers; w != NULL; w = w->next) {
         if (w->kind == WATCH_ALIAS && w->object == o) {
             remove_watcher(c, w);
@@ -303,6 +392,7 @@ static void unfollow(struct raylet_core *c, struct object *o)
         }
     }
     o->following = false;
+    unhold_followed(c, target);
 }
 
 static struct watcher *turn_round(struct watcher *w)
@@ -345,6 +435,10 @@ static void tell(struct raylet_core *c, struct object *o, struct watcher **follo
             }
             slab_free(&c->watcher_slab, w);
             break;
+        case WATCH_PEER:
+            foreign_tell(c, w, o);
+            slab_free(&c->watcher_slab, w);
+            break;
         default:
             w->next = *follow;
             *follow = w;
@@ -359,7 +453,7 @@ static void become(struct object *o, struct object *root)
     if (root->state == OBJECT_ERROR) {
         o->state = OBJECT_ERROR;
         o->error = error_ref(root->error);
-    } else if (root->size <= sizeof root->small) {
+    } else if (root->size <= sizeof root->small && !(root->far & FAR_INNER)) {
         o->state = OBJECT_VALUE;
         o->size = root->size;
         memcpy(o->small, root->small, sizeof o->small);
@@ -382,11 +476,12 @@ static void settled(struct raylet_core *c, struct object *o)
     }
     while (follow != NULL) {
         struct watcher *w = follow;
-        struct object *alias = w->object;
+        struct object *alias = w->object, *target = alias->alias;
         follow = w->next;
         slab_free(&c->watcher_slab, w);
         become(alias, root);
         tell(c, alias, &follow);
+        unhold_followed(c, target);
         free_if_unheld(c, alias);
     }
     object_unhold(c, root);
@@ -443,4 +538,6 @@ void object_follow(struct raylet_core *c, struct object *o, struct object *targe
     o->following = true;
     o->alias = target;
     add_watcher(c, target, WATCH_ALIAS)->object = o;
+    hold_followed(target);
+    want(c, target);
 }

@@ -9,7 +9,9 @@
 
 /* A pending object, held by its owner. The number must be free. */
 struct object *object_new(struct raylet_core *c, struct client *owner, uint64_t number);
-/* NULL: not ours, never made, or freed. */
+/* For core_foreign, which keeps proxies itself. */
+void object_init(struct object *o, struct client *owner, uint64_t number);
+/* Ours or a proxy. NULL: never made, or freed. */
 struct object *object_find(struct raylet_core *c, struct object_id id);
 
 static inline bool object_is_settled(const struct object *o)
@@ -33,9 +35,18 @@ void object_ask(struct raylet_core *c, struct object *o, struct client *client, 
 /* An answer for an id that names nothing that this client may see. */
 void object_answer_missing(struct raylet_core *c, struct client *client, struct object_id id,
                            const char *why);
+/* To a client by number, if it is still there. */
+void object_answer_error(struct raylet_core *c, uint32_t number, struct object_id id,
+                         const struct failure *f);
 /* A pending object that this task needs; and no longer, with what object_need returned. */
 struct watcher *object_need(struct raylet_core *c, struct object *o, struct task *task);
 void object_unneed(struct raylet_core *c, struct watcher *w);
+/* Another node waits for this pending object, in this session of its. */
+void object_watch_for(struct raylet_core *c, struct object *o, uint32_t node, uint32_t session);
+/* To the front of another list of watchers. */
+void object_move_watcher(struct watcher *w, struct watcher **to);
+/* Gets are all that still wait for it: they are answered so. */
+void object_end_gets(struct raylet_core *c, struct object *o, const char *why);
 
 void object_hold(struct object *o);
 void object_unhold(struct raylet_core *c, struct object *o);  /* may free it */

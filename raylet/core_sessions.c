@@ -1,11 +1,14 @@
 #include "raylet/core_sessions.h"
 
+#include "raylet/core_foreign.h"
 #include "raylet/core_peers.h"
 
 static void message(struct raylet_core *c, struct peer *p, enum peer_side side,
                     const struct peer_msg *m)
 {
-    c->dropped_messages++;
+    if (!foreign_peer_message(c, p, side, m)) {
+        c->dropped_messages++;
+    }
 }
 
 void session_event(struct raylet_core *c, const struct raylet_event *e)
@@ -18,6 +21,7 @@ void session_event(struct raylet_core *c, const struct raylet_event *e)
     switch (e->kind) {
     case EVENT_PEER_UP:
         peer_up(c, p, e->side);
+        foreign_peer_up(c, p, e->side);
         break;
     case EVENT_PEER_MESSAGE:
         if (peer_is_up(p, e->side)) {
@@ -28,6 +32,7 @@ void session_event(struct raylet_core *c, const struct raylet_event *e)
         break;
     case EVENT_PEER_DOWN:
         peer_down(c, p, e->side, e);
+        foreign_peer_down(c, p, e->side, e);
         break;
     default:
         p->slow[e->side] = e->ok;
@@ -44,7 +49,12 @@ bool session_work(struct raylet_core *c)
     c->peers_died = false;
     HASH_ITER(hh, c->peers, p, next)
     {
-        if (p->state == PEER_DEAD) {
+        if (p->state != PEER_DEAD) {
+            continue;
+        }
+        if (foreign_peer_dead(c, p)) {
+            c->peers_died = true;
+        } else {
             peer_free(c, p);
         }
     }

@@ -126,7 +126,9 @@ void core_protocol_error(struct raylet_core *c, struct client *client, const cha
 
 struct object_id core_object_id(const struct raylet_core *c, const struct object *o)
 {
-    return (struct object_id){c->node, o->owner->number, o->number};
+    uint32_t node = o->owner->node;
+
+    return (struct object_id){node == 0 ? c->node : node, o->owner->number, o->number};
 }
 
 struct object_error *error_new(const struct failure *f)

@@ -420,6 +420,7 @@ struct raylet_core {
     uint32_t own_uid;
     struct cluster_join join; /* template; strings owned */
     uint32_t node;            /* our number; 0 until the head gave it */
+    uint32_t rules_off;       /* enum core_rule */
     uint64_t now_ns, boot_ns, start_ns, start_unix_ms;
     struct rng rng;
     struct timers timers;

@@ -2,6 +2,7 @@
 
 #include "common/text.h"
 #include "raylet/core_classes.h"
+#include "raylet/core_foreign.h"
 #include "raylet/core_objects.h"
 
 #include <stdio.h>
@@ -620,7 +621,8 @@ static void charge_value(struct raylet_core *c, struct task *t, struct object *o
 }
 
 static void settle_return(struct raylet_core *c, struct task *t, struct object *o,
-                          const struct local_return *r, struct bytes value)
+                          const struct local_return *r, struct bytes value,
+                          const struct object_id *refs)
 {
     struct object_error *e = NULL;
     struct object *target;
@@ -629,6 +631,9 @@ static void settle_return(struct raylet_core *c, struct task *t, struct object *
     switch (value.size > VALUE_MAX + VALUE_HEADER_ROOM ? RETURN_TOO_LARGE : r->state) {
     case RETURN_VALUE:
         charge_value(c, t, o, r->size);
+        if (UNLIKELY(r->ref_count > 0)) {
+            object_contain_ids(c, o, t->class_->job, refs, r->ref_count);
+        }
         object_settle_value(c, o, value);
         return;
     case RETURN_ALIAS:
@@ -659,7 +664,7 @@ static void settle_values(struct raylet_core *c, struct task *t, const struct lo
     static const struct local_return unset = {.state = RETURN_UNSET};
     struct client *owner = t->first->owner;
     uint64_t number = t->first->number;
-    size_t offset = 0;
+    size_t offset = 0, ref = 0;
 
     remember(c, t, worker_of(t), NULL);
     for (uint32_t i = 0; i < t->returns; i++) {
@@ -670,7 +675,8 @@ static void settle_values(struct raylet_core *c, struct task *t, const struct lo
             value = bytes_of((const uint8_t *)payload.data + offset, r->size);
             offset = align_up(offset + r->size, 8);
         }
-        settle_return(c, t, o, r, value);
+        settle_return(c, t, o, r, value, m->refs + ref);
+        ref += r->ref_count;
     }
     core_credit_back(c, owner, t->charge);
     t->charge = 0;

@@ -1,0 +1,117 @@
+#include "raylet/core_values.h"
+
+#include "raylet/core_foreign.h"
+#include "raylet/core_objects.h"
+#include "raylet/core_tasks.h"
+#include "raylet/core_workers.h"
+
+void value_put(struct raylet_core *c, struct client *client, const struct local_put *m,
+                struct bytes payload)
+{
+    uint32_t charge = (uint32_t)payload.size + SUBMIT_CHARGE_BYTES;
+    struct object *o;
+
+    if (m->number != client->next_number) {
+        core_protocol_error(c, client, "object %llu put out of turn",
+                            (unsigned long long)m->number);
+        return;
+    }
+    client->next_number++;
+    client->outstanding_bytes += charge;
+    c->outstanding_all += charge;
+    o = object_new(c, client, m->number);
+    o->charge = charge;
+    if (payload.size > VALUE_MAX + VALUE_HEADER_ROOM) {
+        struct object_error *e =
+            error_make(c, CODE_TOO_LARGE, "", "a value is at most %u bytes; this one has %zu",
+                       VALUE_MAX, payload.size);
+        object_settle_error(c, o, e);
+        error_unref(e);
+        return;
+    }
+    if (c->credit_all != 0 && c->outstanding_all > c->credit_all) {
+        struct object_error *e = error_make(c, CODE_FULL, "",
+                                            "the node's programs have %llu MiB of tasks and values "
+                                            "outstanding, its limit; release some",
+                                            (unsigned long long)(c->outstanding_all >> 20));
+        object_settle_error(c, o, e);
+        error_unref(e);
+        return;
+    }
+    object_contain_ids(c, o, client->job, m->refs, m->ref_count);
+    object_settle_value(c, o, payload);
+}
+
+static bool may_see(const struct client *client, const struct object *o)
+{
+    return o->owner == client || (o->owner->job != NULL && o->owner->job == client->job);
+}
+
+void value_get(struct raylet_core *c, struct client *client, const struct local_get *m)
+{
+    for (size_t i = 0; i < m->id_count; i++) {
+        struct object *o = object_find(c, m->ids[i]);
+        if (o == NULL || !may_see(client, o)) {
+            object_answer_missing(c, client, m->ids[i],
+                                  "this object is not held by this program: it was released");
+        } else {
+            object_ask(c, o, client, m->flags);
+        }
+    }
+}
+
+void value_release(struct raylet_core *c, struct client *client, const struct local_ids *m)
+{
+    for (size_t i = 0; i < m->id_count; i++) {
+        struct object *o = object_find(c, m->ids[i]);
+        if (o == NULL) {
+            continue;
+        }
+        if (o->owner == client) {
+            object_release(c, o);
+        } else {
+            object_release_foreign(c, client, o);
+        }
+    }
+}
+
+void value_hold(struct raylet_core *c, struct client *client, const struct local_ids *m)
+{
+    for (size_t i = 0; i < m->id_count; i++) {
+        struct object *o = object_find(c, m->ids[i]);
+        if (o == NULL || !may_see(client, o)) {
+            continue;
+        }
+        if (o->owner == client) {
+            o->held = true; /* it had released it, and another task gave it back */
+        } else if (object_hold_foreign(c, client, o) != 0) {
+            core_protocol_error(c, client, "it holds too many objects of others");
+            return;
+        } else {
+            foreign_taken(c, o);
+        }
+    }
+}
+
+void value_cancel(struct raylet_core *c, struct client *client, const struct local_cancel *m)
+{
+    struct object *o = object_find(c, m->id);
+    uint32_t code = CODE_DONE;
+
+    if (o == NULL || !may_see(client, o)) {
+        code = CODE_NOT_FOUND;
+    } else if (o->state == OBJECT_PENDING) {
+        for (uint32_t i = 0; o->following && i < WORK_STEP;
+             i++) { /* what it follows is what runs */
+            o = o->alias;
+        }
+        if (o->state == OBJECT_PENDING && !o->following && o->task != NULL) {
+            code = (uint32_t)task_cancel(c, o->task, m->flags, "it was cancelled");
+        }
+    } else if (m->flags & CANCEL_FORCE) {
+        (void)worker_force(c, m->id);
+    }
+    struct local_msg *answer = core_send(c, client->number, LOCAL_CANCELLED);
+    answer->cancelled.request = m->request;
+    answer->cancelled.code = code;
+}
