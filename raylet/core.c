@@ -138,7 +138,8 @@ static void wind_up(struct raylet_core *c)
         task_wake(c);
         foreign_flush(c);
         client_flush(c);
-    } while (job_work(c) || foreign_has_work(c) || !list_is_empty(&c->woken) || !list_is_empty(&c->touched));
+    } while (job_work(c) || foreign_has_work(c) || !list_is_empty(&c->woken) ||
+             !list_is_empty(&c->touched));
 }
 
 static void names_free(struct raylet_core *c)

@@ -678,8 +678,7 @@ void foreign_peer_down(struct raylet_core *c, struct peer *p, enum peer_side sid
     }
     if (side == SIDE_IN) {
         holders_session_ends(c, fp);
-        while ((c->rules_off & RULE_SILENCE_HOLDS) &&
-               holders_release(c, fp, NULL, WORK_STEP)) {
+        while ((c->rules_off & RULE_SILENCE_HOLDS) && holders_release(c, fp, NULL, WORK_STEP)) {
         }
         return;
     }

@@ -10,7 +10,7 @@
 enum proxy_state { PROXY_COVERED = 1, PROXY_QUEUED, PROXY_ADDING, PROXY_ADDED, PROXY_GONE };
 
 struct proxy {
-    struct object object; /* first: they are one */
+    struct object object;       /* first: they are one */
     struct foreign_peer *owner; /* NULL: GONE */
     struct list link;           /* fresh, covered, queued or borrowed; none when GONE */
     struct list want_link;      /* want_queue or wanted of its owner */
@@ -51,7 +51,7 @@ struct holding { /* an object of ours that a node holds */
     UT_hash_handle hh;
 };
 
-struct holder { /* a node and a job */
+struct holder {       /* a node and a job */
     struct list link; /* foreign_peer->holders */
     struct job *job;
     struct holding *holdings; /* those that were named longest ago first */
@@ -94,7 +94,7 @@ enum listing { LIST_DONE = 0, LIST_FIRST, LIST_OPEN };
 
 struct foreign {
     struct slab_pool proxies;
-    struct client *clients;   /* pseudo ones, by number and node */
+    struct client *clients;    /* pseudo ones, by number and node */
     struct contents *contents; /* by object */
     struct list fresh;         /* proxies to be looked at when the step ends */
     struct list busy;          /* struct foreign_peer */

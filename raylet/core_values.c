@@ -6,7 +6,7 @@
 #include "raylet/core_workers.h"
 
 void value_put(struct raylet_core *c, struct client *client, const struct local_put *m,
-                struct bytes payload)
+               struct bytes payload)
 {
     uint32_t charge = (uint32_t)payload.size + SUBMIT_CHARGE_BYTES;
     struct object *o;
