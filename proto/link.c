@@ -324,6 +324,14 @@ static void on_transport_down(void *arg, uint64_t number, bool refused)
     settle(p);
 }
 
+static void on_transport_touched(void *arg)
+{
+    struct link *link = arg;
+    if (link->events.on_due != NULL) {
+        link->events.on_due(link->events.arg);
+    }
+}
+
 static const struct transport_events transport_events = {.on_up = on_transport_up,
                                                          .on_message = on_transport_message,
                                                          .on_room = on_transport_room,
@@ -363,6 +371,7 @@ int link_server_new(const struct link_server_config *config, struct link **ret, 
     }
     struct transport_zmq_server_config below = {
         .loop = config->loop,
+        .context = config->context,
         .bind = config->bind,
         .port = config->port,
         .exact = config->exact,
@@ -394,6 +403,9 @@ int link_client_new(const struct link_client_config *config, struct link **ret)
         return r;
     }
     struct transport_zmq_client_config below = {.loop = config->loop,
+                                                .context = config->context,
+                                                .bounded_above = true,
+                                                .on_touched = on_transport_touched,
                                                 .addresses = config->addresses,
                                                 .address_count = config->address_count,
                                                 .key = config->key};

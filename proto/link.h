@@ -27,6 +27,7 @@
 #define LINK_ONLY_PEER     1u /* the peer of a client */
 
 struct link;
+struct transport_zmq_context; /* proto/transport_zmq.h */
 
 enum link_down {
     LINK_ENDED =
@@ -62,11 +63,16 @@ struct link_events {
     void (*on_cut)(void *arg, uint64_t peer);
     /* May be NULL: the answer to link_probe. */
     void (*on_probe)(void *arg, uint64_t token, enum link_probe_answer answer);
+    /* Client, may be NULL: the loop was here, and link_next_ns may be sooner than before. For who
+     * has too many links to ask each of them in every turn. */
+    void (*on_due)(void *arg);
     void *arg;
 };
 
 struct link_server_config {
     struct loop *loop;
+    struct transport_zmq_context *context; /* shared with other links; one server for each. NULL:
+                                              its own */
     const char *bind;     /* an address of this machine, numeric; NULL or "*": all */
     uint16_t port;        /* 0: any */
     bool exact;           /* else the next free port of the following 100 when `port` is taken */
@@ -79,6 +85,7 @@ struct link_server_config {
 
 struct link_client_config {
     struct loop *loop;
+    struct transport_zmq_context *context; /* as above */
     const char *const
         *addresses; /* "host:port", tried in turn; names are resolved once, here (may block) */
     size_t address_count;

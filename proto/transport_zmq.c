@@ -11,6 +11,7 @@
 #define HEARTBEAT_OUT_MS 10000 /* and given up after so long: black-outs of 5 s cost nothing */
 #define HANDSHAKE_MS     5000
 #define BACKLOG          1024
+#define SOCKETS_MAX      8192 /* of a context: a client needs one, and two more while it connects */
 #define FRAME_EXTRA      1024 /* what CURVE and framing add */
 
 /* ---- context ---- */
@@ -23,6 +24,7 @@ struct transport_zmq_context *transport_zmq_context_new(void)
     }
     zmq_ctx_set(zmq, ZMQ_BLOCKY, 0);
     zmq_ctx_set(zmq, ZMQ_IPV6, 0);
+    zmq_ctx_set(zmq, ZMQ_MAX_SOCKETS, SOCKETS_MAX);
     struct transport_zmq_context *context = xcalloc(1, sizeof *context);
     context->zmq = zmq;
     context->references = 1;
@@ -55,6 +57,14 @@ static void on_ready(struct loop_source *source, uint32_t epoll_events)
 {
     struct zmq_transport *t = source->arg;
     (void)t->process(t); /* what it cannot do now it does in a later turn */
+    zmq_tell_touched(t);
+}
+
+void zmq_tell_touched(struct zmq_transport *t)
+{
+    if (t->on_touched != NULL) {
+        t->on_touched(t->base.events.arg);
+    }
 }
 
 int zmq_watch_start(struct zmq_watch *w, struct zmq_transport *t, void *socket)
@@ -88,11 +98,21 @@ void zmq_watch_again(struct zmq_watch *w)
 
 /* ---- sockets ---- */
 
-bool zmq_can_receive(void *socket)
+static int events_of(void *socket)
 {
     int events = 0;
     size_t size = sizeof events;
-    return zmq_getsockopt(socket, ZMQ_EVENTS, &events, &size) == 0 && (events & ZMQ_POLLIN) != 0;
+    return zmq_getsockopt(socket, ZMQ_EVENTS, &events, &size) == 0 ? events : 0;
+}
+
+bool zmq_can_receive(void *socket)
+{
+    return (events_of(socket) & ZMQ_POLLIN) != 0;
+}
+
+bool zmq_can_send(void *socket)
+{
+    return (events_of(socket) & ZMQ_POLLOUT) != 0;
 }
 
 int zmq_set(void *socket, int option, int value)

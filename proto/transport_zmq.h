@@ -22,7 +22,7 @@
 #define TRANSPORT_ZMQ_PEERS_MAX 1024u
 #define TRANSPORT_ZMQ_ONLY_PEER 1u /* the peer of a client */
 
-/* ZeroMQ's threads, shared by the transports that are made with it. Counted. */
+/* ZeroMQ's two threads, shared by the transports that are made with it. Counted. */
 struct transport_zmq_context;
 struct transport_zmq_context *transport_zmq_context_new(void);
 void transport_zmq_context_unref(struct transport_zmq_context *context); /* NULL is fine */
@@ -55,6 +55,11 @@ struct transport_zmq_client_config {
     size_t address_count;
     char server_public[KEYS_TEXT_SIZE];
     struct keys_pair key;
+    /* What is under way is bounded by the session above: then ZeroMQ's queue needs no bound, and
+     * the connection two descriptors less. */
+    bool bounded_above;
+    /* May be NULL: after each call by the loop, with the events' argument; next_ns may differ. */
+    void (*on_touched)(void *arg);
 };
 
 /* Begins to connect. Names are resolved here, once (may block). 0; -EINVAL for an address that is

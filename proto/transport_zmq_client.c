@@ -29,6 +29,7 @@ struct client {
     size_t address_count, current;
     char server_public[KEYS_TEXT_SIZE];
     struct keys_pair key;
+    bool bounded_above;
     uint8_t routing_id[ROUTING_ID_SIZE];
     struct rng rng;
 
@@ -110,6 +111,7 @@ static int set_up_socket(struct client *c)
     int r = zmq_set_common(c->socket);
     r = r == 0 ? zmq_set(c->socket, ZMQ_RECONNECT_IVL, -1) : r; /* that is done here */
     r = r == 0 ? zmq_set(c->socket, ZMQ_CONNECT_TIMEOUT, CONNECT_MS) : r;
+    r = r == 0 && c->bounded_above ? zmq_set(c->socket, ZMQ_SNDHWM, 0) : r;
     if (r == 0 && c->addresses[c->current].any.sa_family == AF_INET6) {
         r = zmq_set(c->socket, ZMQ_IPV6, 1);
     }
@@ -165,7 +167,9 @@ static void take_answer(struct client *c, enum probe_answer answer)
 
 static void on_probe(struct probe *probe, enum probe_answer answer)
 {
-    take_answer(container_of(probe, struct client, probe), answer);
+    struct client *c = container_of(probe, struct client, probe);
+    take_answer(c, answer);
+    zmq_tell_touched(&c->t);
 }
 
 /* ZeroMQ does not tell why it could not connect. */
@@ -180,9 +184,27 @@ static void ask_why(struct client *c)
     }
 }
 
+/* From here on a socket without a bound tells by itself when its connection ends: it takes nothing
+ * any more. */
+static void stop_monitor(struct client *c)
+{
+    zmq_watch_stop(&c->monitor_watch);
+    (void)zmq_socket_monitor(c->socket, NULL, 0);
+    zmq_close(c->monitor);
+    c->monitor = NULL;
+}
+
+static bool is_cut(const struct client *c)
+{
+    return c->state == CLIENT_UP && c->monitor == NULL && !zmq_can_send(c->socket);
+}
+
 static void go_up(struct client *c)
 {
     bool was_up = c->was_up;
+    if (c->bounded_above) {
+        stop_monitor(c);
+    }
     c->state = CLIENT_UP;
     c->pause_ns = PAUSE_FIRST_NS;
     c->broken_off = 0;
@@ -274,11 +296,15 @@ static int client_process(struct zmq_transport *t)
            zmq_monitor_next(c->monitor, &event, &value)) {
         take_event(c, event);
     }
+    if (c->epoch == epoch && is_cut(c) && !zmq_can_receive(c->socket)) {
+        take_event(c, ZMQ_EVENT_DISCONNECTED);
+    }
     if (c->epoch == epoch && c->state == CLIENT_UP) {
         flush(c);
     }
     if (c->socket != NULL && c->state == CLIENT_UP &&
-        (zmq_can_receive(c->socket) || zmq_can_receive(c->monitor))) {
+        (zmq_can_receive(c->socket) || is_cut(c) ||
+         (c->monitor != NULL && zmq_can_receive(c->monitor)))) {
         zmq_watch_again(&c->watch);
     }
     return count;
@@ -433,6 +459,8 @@ int transport_zmq_client_new(const struct transport_zmq_client_config *config,
     c->t.next_ns = client_next_ns;
     c->t.tick = client_tick;
     c->key = config->key;
+    c->bounded_above = config->bounded_above;
+    c->t.on_touched = config->on_touched;
     text_copy(c->server_public, sizeof c->server_public, config->server_public);
     c->pause_ns = PAUSE_FIRST_NS;
     c->retry_ns = NS_FOREVER;

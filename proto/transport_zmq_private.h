@@ -24,6 +24,7 @@ struct zmq_transport {
     int (*process)(struct zmq_transport *t);
     uint64_t (*next_ns)(const struct zmq_transport *t);
     void (*tick)(struct zmq_transport *t, uint64_t now_ns);
+    void (*on_touched)(void *arg); /* may be NULL */
     struct transport_zmq_counts counts;
 };
 
@@ -37,10 +38,14 @@ int zmq_watch_start(struct zmq_watch *w, struct zmq_transport *t, void *socket) 
 void zmq_watch_stop(struct zmq_watch *w);
 void zmq_watch_again(struct zmq_watch *w);
 
+/* At the end of what the loop calls. */
+void zmq_tell_touched(struct zmq_transport *t);
+
 /* Takes a reference to `shared`, or makes a new one. NULL when the system gives none. */
 struct transport_zmq_context *zmq_context_take(struct transport_zmq_context *shared);
 
 bool zmq_can_receive(void *socket);
+bool zmq_can_send(void *socket);
 int zmq_set(void *socket, int option, int value); /* -errno */
 /* What every socket here has: limits, no lingering, quick notice of dead connections. */
 int zmq_set_common(void *socket) MUST_CHECK;
