@@ -168,7 +168,10 @@ static int place_at_home(const char *cluster, struct place *ret, struct failure 
 int place_for_start(const char *dir, const char *cluster, struct place *ret, struct failure *f)
 {
     const char *chosen = dir != NULL ? dir : variable("DRT_DIR");
-    const char *name = cluster != NULL ? cluster : variable("DRT_CLUSTER");
+    const char *name = cluster;
+    if (name == NULL && chosen == NULL) {
+        name = variable("DRT_CLUSTER");
+    }
     int r = check_dir(dir, f);
     r = r != 0 ? r : check_cluster(name, f);
     if (r != 0) {

@@ -62,6 +62,7 @@ static void init_join(struct raylet_core *c, const struct raylet_config *config)
     c->join.public_key = text_or_empty(from->public_key);
     c->join.pid = from->pid;
     c->join.supersedes = from->supersedes;
+    c->join.closed = config->closed;
 }
 
 static void init_lists(struct raylet_core *c)

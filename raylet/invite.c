@@ -70,6 +70,16 @@ static bool listens_at(const struct keys_member *keys, uint16_t port)
     return false;
 }
 
+static bool names_address(const struct keys_member *keys, const char *address)
+{
+    for (size_t i = 0; i < keys->address_count; i++) {
+        if (strcmp(keys->addresses[i], address) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* One directory beneath ~/.drt: true if its head lives, or lived, at this port; `*live` tells
  * which. */
 static bool try_directory(const char *dir, uint16_t port, struct invite *ret, bool *live)
@@ -86,8 +96,9 @@ static bool try_directory(const char *dir, uint16_t port, struct invite *ret, bo
     return true;
 }
 
-/* The cluster whose head is at this port of this machine. */
-static bool search_home(uint16_t port, struct invite *ret)
+/* The cluster whose head is at this port of this machine; with an `address` the one whose key
+ * names that. */
+static bool search_home(const char *address, uint16_t port, struct invite *ret)
 {
     const char *home = getenv("HOME");
     char path[PLACE_PATH_MAX];
@@ -104,7 +115,8 @@ static bool search_home(uint16_t port, struct invite *ret)
         struct invite candidate;
         bool live = false;
         snprintf(one, sizeof one, "%s/%s", path, entry->d_name);
-        if (entry->d_name[0] == '.' || !try_directory(one, port, &candidate, &live)) {
+        if (entry->d_name[0] == '.' || !try_directory(one, port, &candidate, &live) ||
+            (address != NULL && !names_address(&candidate.keys, address))) {
             continue;
         }
         *ret = candidate;
@@ -132,10 +144,42 @@ static int without_key(const struct invite_wish *wish, struct failure *f)
         wish->address);
 }
 
+/* A key from wherever one is; the place is the program's own. */
+static int find_private(const struct invite_wish *wish, const char *host, uint16_t port,
+                        struct invite *i, struct failure *f)
+{
+    if (wish->dir == NULL) {
+        return failure_set(f, CODE_SIGNATURE,
+                           "--private needs a directory of the program's own: give it with --dir.");
+    }
+    if (wish->join_file != NULL) {
+        int r = keys_load_member(wish->join_file, PEER_NODE, &i->keys, f);
+        if (r != 0) {
+            return r;
+        }
+    } else if (host == NULL) {
+        return failure_set(f, CODE_SIGNATURE,
+                           "--private needs the head's address, or a key that names it: "
+                           "--join-file.");
+    } else {
+        char address[KEYS_ADDRESS_SIZE];
+        snprintf(address, sizeof address, strchr(host, ':') != NULL ? "[%s]:%u" : "%s:%u", host,
+                 port);
+        if (!search_home(address, port, i) &&
+            !(is_this_machine(host) && search_home(NULL, port, i))) {
+            return without_key(wish, f);
+        }
+    }
+    return place_for_start(wish->dir, i->keys.cluster, &i->place, f);
+}
+
 static int find_keys(const struct invite_wish *wish, const char *host, uint16_t port,
                      struct invite *i, struct failure *f)
 {
     int r;
+    if (wish->is_private) {
+        return find_private(wish, host, port, i, f);
+    }
     if (wish->join_file != NULL) {
         r = keys_load_member(wish->join_file, PEER_NODE, &i->keys, f);
         if (r != 0) {
@@ -152,7 +196,7 @@ static int find_keys(const struct invite_wish *wish, const char *host, uint16_t 
         r = place_find(NULL, NULL, &i->place, f);
         return r != 0 ? r : keys_load_role(&i->place, PEER_NODE, &i->keys, f);
     }
-    return is_this_machine(host) && search_home(port, i) ? 0 : without_key(wish, f);
+    return is_this_machine(host) && search_home(NULL, port, i) ? 0 : without_key(wish, f);
 }
 
 int invite_find(const struct invite_wish *wish, struct invite *ret, struct failure *f)

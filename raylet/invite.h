@@ -11,6 +11,8 @@ struct invite_wish {
     const char *address;   /* "host:port" of the head; NULL: as the key says */
     const char *join_file; /* NULL: this machine's own */
     const char *dir, *cluster;
+    bool is_private; /* all of the node is in `dir`, which is no cluster's; the environment does
+                        not count */
 };
 
 struct invite {

@@ -171,6 +171,27 @@ static int read_topology(unsigned *ret_cpus, uint64_t *ret_memory, bool *ret_her
     return 0;
 }
 
+static uint64_t kernel_memory(void)
+{
+    return (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static struct machine_limits own_limits(void)
+{
+    struct machine_limits limits = {INT64_MAX, UINT64_MAX};
+    struct buffer text = {0};
+    if (files_read("/proc/self/cgroup", FILE_MAX, &text) == 0) {
+        machine_cgroup_limits("/sys/fs/cgroup", buffer_text(&text), &limits);
+    }
+    buffer_fini(&text);
+    return limits;
+}
+
+uint64_t machine_memory(void)
+{
+    return MIN_OF(kernel_memory(), own_limits().memory_bytes);
+}
+
 int machine_find(struct machine *ret)
 {
     unsigned cpus = 0;
@@ -182,18 +203,14 @@ int machine_find(struct machine *ret)
     }
     struct machine_limits limits = {INT64_MAX, UINT64_MAX};
     if (here) {
-        struct buffer text = {0};
         unsigned usable = count_affinity();
         cpus = usable != 0 ? MIN_OF(cpus, usable) : cpus;
-        if (files_read("/proc/self/cgroup", FILE_MAX, &text) == 0) {
-            machine_cgroup_limits("/sys/fs/cgroup", buffer_text(&text), &limits);
-        }
-        buffer_fini(&text);
+        limits = own_limits();
     }
     /* The kernel's total, not the sum of the NUMA nodes: those miss memory that was added while the
      * machine ran. A described machine need not say. */
     if (here || memory == 0) {
-        memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+        memory = kernel_memory();
     }
     ret->cpu_units = MIN_OF((int64_t)MAX_OF(cpus, 1u) * RESOURCE_UNIT, limits.cpu_units);
     ret->memory_bytes = MIN_OF(memory, limits.memory_bytes);

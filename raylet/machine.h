@@ -17,6 +17,9 @@ struct machine {
  * one; then only that counts. */
 int machine_find(struct machine *ret) MUST_CHECK;
 
+/* The memory alone, without looking at the hardware. */
+uint64_t machine_memory(void);
+
 struct machine_limits {
     int64_t cpu_units;     /* INT64_MAX: none */
     uint64_t memory_bytes; /* UINT64_MAX: none */

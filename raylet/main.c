@@ -15,6 +15,7 @@
 #include "raylet/invite.h"
 #include "raylet/launcher.h"
 #include "raylet/leave.h"
+#include "raylet/machine.h"
 #include "raylet/memory.h"
 #include "raylet/offer.h"
 #include "raylet/options.h"
@@ -71,7 +72,7 @@ struct join {
     char name[64];
     const char *bind;
     uint16_t port;
-    bool exact_port, foreground;
+    bool exact_port, foreground, is_private;
     int parent_pipe, report; /* -1: none */
 };
 
@@ -80,7 +81,11 @@ static void tell_joined(void *arg, uint32_t number, const char *cluster)
 {
     struct join *j = arg;
     char text[512], what[128];
-    offer_describe(&j->offer, what);
+    if (j->is_private) {
+        snprintf(what, sizeof what, "for one program, no CPUs");
+    } else {
+        offer_describe(&j->offer, what);
+    }
     snprintf(text, sizeof text, "Node \"%s\" joined \"%s\" as number %u: %s.\n", j->name, cluster,
              number, what);
     if (j->foreground) {
@@ -91,11 +96,17 @@ static void tell_joined(void *arg, uint32_t number, const char *cluster)
     }
 }
 
-static int host_name(char ret[64], struct failure *f)
+/* `unique`: with the number of this process. */
+static int host_name(bool unique, char ret[64], struct failure *f)
 {
     char host[256] = "";
     if (gethostname(host, sizeof host - 1) == 0) {
         host[strcspn(host, ".")] = '\0';
+    }
+    if (unique) {
+        char name[64];
+        snprintf(name, sizeof name, "%.50s-%d", place_name_ok(host) ? host : "node", (int)getpid());
+        return text_copy(ret, 64, name) ? 0 : CODE_SIGNATURE;
     }
     if (!place_name_ok(host) || !text_copy(ret, 64, host)) {
         return failure_set(f, CODE_SIGNATURE,
@@ -119,10 +130,14 @@ static int read_options(const struct args *a, struct join *j, struct failure *f)
                                  .dir = args_get(a, "dir")->text,
                                  .cluster = args_get(a, "cluster")->text};
     const char *name = args_get(a, "name")->text;
+    j->is_private = args_get(a, "private")->given;
+    if (j->is_private) { /* what it offers to tasks; its own memory is not that */
+        wish.has_cpus = wish.has_memory = invite.is_private = true;
+    }
     j->bind = args_get(a, "bind")->text;
-    j->port = port->given ? (uint16_t)port->number : HEAD_LINK_PORT;
+    j->port = port->given ? (uint16_t)port->number : j->is_private ? 0 : HEAD_LINK_PORT;
     j->exact_port = port->given && port->number != 0;
-    j->foreground = args_get(a, "foreground")->given;
+    j->foreground = j->is_private || args_get(a, "foreground")->given;
     if (name != NULL && !place_name_ok(name)) {
         return failure_set(f, CODE_SIGNATURE,
                            "\"%.80s\" is no name for a node: 1 to 63 letters, digits, '.', '_' and "
@@ -130,7 +145,7 @@ static int read_options(const struct args *a, struct join *j, struct failure *f)
                            name);
     }
     int r = name != NULL ? (text_copy(j->name, sizeof j->name, name) ? 0 : CODE_SIGNATURE)
-                         : host_name(j->name, f);
+                         : host_name(j->is_private, j->name, f);
     if (r == 0) {
         r = invite_find(&invite, &j->invite, f);
     }
@@ -171,7 +186,8 @@ static int run_node(struct join *j, bool port_given, struct failure *f)
         .amounts = j->offer.amounts,
         .amount_count = j->offer.count,
         .labels = j->offer.labels,
-        .memory_bytes = j->offer.memory_bytes,
+        .memory_bytes = j->is_private ? machine_memory() : j->offer.memory_bytes,
+        .closed = j->is_private,
         .parent_pipe = j->parent_pipe,
         .log_to_file = !j->foreground,
         .on_joined = tell_joined,

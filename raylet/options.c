@@ -13,6 +13,8 @@ static const struct args_option join_options[] = {
     {"dir", 'd', ARGS_TEXT, "DIR", "the cluster's directory (default: ~/.drt/NAME)", 0},
     {"cluster", 'C', ARGS_TEXT, "NAME", "the cluster's name", 0},
     {"foreground", 'f', ARGS_FLAG, NULL, "stay, for systemd and containers", 0},
+    {"private", 0, ARGS_FLAG, NULL,
+     "for one program of this machine: no CPUs, no work of other nodes, stays; needs --dir", 0},
     {0},
 };
 

@@ -519,6 +519,7 @@ static void new_core(struct shell *s)
         .uid = getuid(),
         .user = user != NULL ? user->pw_name : NULL,
         .seed = seed,
+        .closed = c->closed,
         .memory_credit_bytes = c->memory_bytes / MEMORY_SHARE,
         .now_ns = clock_now_ns(),
         .boot_ns = clock_boot_ns(),
@@ -541,7 +542,7 @@ static int open_local(struct shell *s)
     if (r == 0) {
         r = node_dir_set_pid(dir);
     }
-    if (r == 0) {
+    if (r == 0 && !s->config->closed) {
         r = guard_start(&s->guard, dir->path);
     }
     if (r == 0) {

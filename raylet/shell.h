@@ -28,6 +28,7 @@ struct shell_config {
     size_t amount_count;
     const char *labels;
     uint64_t memory_bytes; /* of the node: bounds what clients' values may take */
+    bool closed;           /* private: takes no work of other nodes, has no guard */
     int parent_pipe;       /* its end-of-file ends the raylet; -1: none */
     bool log_to_file;      /* standard error is node.log: turned when it grows large */
     /* The head took us in. */

@@ -89,11 +89,48 @@ static void test_a_join_file(void **state)
     assert_int_not_equal(invite_find(&wish, &i, &f), 0);
 }
 
+/* A node for one program: its place is its own, its key is whoever's that fits. */
+static void test_a_private_node(void **state)
+{
+    CLEANUP_DIR char *home = make_home("lab", "10.1.2.3:7999");
+    CLEANUP_DIR char *own = unit_make_dir();
+    struct invite i;
+    struct failure f;
+    char file[512];
+    struct invite_wish wish = {.address = "10.1.2.3:7999", .dir = own, .is_private = true};
+    /* What the program's environment says is for the program. */
+    assert_int_equal(setenv("DRT_CLUSTER", "10.1.2.3:7999", 1), 0);
+    assert_int_equal(setenv("DRT_DIR", "/no/such/directory", 1), 0);
+    assert_int_equal(invite_find(&wish, &i, &f), 0);
+    assert_string_equal(i.place.dir, own);
+    assert_string_equal(i.place.cluster, "lab");
+    assert_string_equal(i.keys.cluster, "lab");
+    assert_string_equal(i.addresses[0], "10.1.2.3:7999");
+    wish.address = "10.1.2.4:7999"; /* another machine's head, at the same port */
+    assert_int_equal(invite_find(&wish, &i, &f), CODE_REFUSED);
+    snprintf(file, sizeof file, "%s/.drt/lab/join.key", home);
+    wish.join_file = file;
+    assert_int_equal(invite_find(&wish, &i, &f), 0);
+    assert_string_equal(i.addresses[0], "10.1.2.4:7999");
+    assert_string_equal(i.place.dir, own);
+    wish.address = NULL;
+    assert_int_equal(invite_find(&wish, &i, &f), 0);
+    assert_string_equal(i.addresses[0], "10.1.2.3:7999");
+    wish.dir = NULL;
+    assert_int_equal(invite_find(&wish, &i, &f), CODE_SIGNATURE);
+    wish.dir = own;
+    wish.join_file = NULL;
+    assert_int_equal(invite_find(&wish, &i, &f), CODE_SIGNATURE);
+    assert_int_equal(unsetenv("DRT_CLUSTER"), 0);
+    assert_int_equal(unsetenv("DRT_DIR"), 0);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_head_of_this_machine),
         cmocka_unit_test(test_a_join_file),
+        cmocka_unit_test(test_a_private_node),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
