@@ -82,7 +82,7 @@ static void init_lists(struct raylet_core *c)
     slab_pool_init(&c->object_slab, sizeof(struct object));
     slab_pool_init(&c->task_slab, sizeof(struct task));
     slab_pool_init(&c->watcher_slab, sizeof(struct watcher));
-    foreign_init(c);
+    foreign_init(c, task_fail);
     numbers_init(&c->clients_by_number);
     numbers_init(&c->workers_by_number);
     history_init(&c->done_history, HISTORY_DONE);

@@ -1,6 +1,36 @@
-/* References inside values: see core_foreign.h. */
+#include "raylet/core_contents.h"
+
 #include "raylet/core_foreign_state.h"
 #include "raylet/core_objects.h"
+
+/* ---- covers ---- */
+
+void foreign_cover(struct raylet_core *c, struct object *o)
+{
+    struct proxy *x = proxy_of(o);
+
+    if (x != NULL) {
+        x->covers++;
+        ASSERT(x->covers <= o->holds);
+    }
+}
+
+void foreign_uncover(struct raylet_core *c, struct object *o)
+{
+    struct proxy *x = proxy_of(o);
+
+    if (x != NULL) {
+        ASSERT(x->covers > 0);
+        x->covers--;
+        if (x->covers == 0 && x->state == PROXY_COVERED) {
+            list_unlink(&x->link);
+            list_append(&c->foreign->fresh, &x->link);
+        }
+    }
+    object_unhold(c, o);
+}
+
+/* ---- containers ---- */
 
 struct contents *contents_find(const struct raylet_core *c, const struct object *o)
 {

@@ -1,31 +1,24 @@
 #include "raylet/core_foreign.h"
 
 #include "raylet/core_foreign_state.h"
+#include "raylet/core_holders.h"
 #include "raylet/core_objects.h"
 #include "raylet/core_peers.h"
-#include "raylet/core_tasks.h"
 
 #include <stddef.h>
 #include <stdio.h>
 
-#define SILENCE_NS (15 * NS_PER_S)
+#define SILENCE_NS       (15 * NS_PER_S)
+#define SECURE_CONTAINER UINT32_MAX /* securing.kind of our own */
+
+struct keeping { /* a container that must stay until what is inside is added */
+    struct securing securing;
+    struct object *container; /* held */
+};
 
 /* ---- life ---- */
 
-void foreign_init(struct raylet_core *c)
-{
-    struct foreign *f = xcalloc(1, sizeof *f);
-
-    slab_pool_init(&f->proxies, sizeof(struct proxy));
-    list_init(&f->fresh);
-    list_init(&f->busy);
-    list_init(&f->letting_go);
-    list_init(&f->kept);
-    list_init(&c->secured);
-    c->foreign = f;
-}
-
-struct foreign_peer *foreign_part(struct raylet_core *c, struct peer *p)
+static struct foreign_peer *foreign_part(struct raylet_core *c, struct peer *p)
 {
     struct foreign_peer *fp = p->foreign;
 
@@ -88,13 +81,6 @@ void foreign_free(struct raylet_core *c)
     c->foreign = NULL;
 }
 
-void foreign_busy(struct raylet_core *c, struct foreign_peer *fp)
-{
-    if (list_is_empty(&fp->busy_link)) {
-        list_append(&c->foreign->busy, &fp->busy_link);
-    }
-}
-
 uint64_t foreign_count(const struct raylet_core *c)
 {
     return c->foreign->proxies.used;
@@ -133,7 +119,7 @@ void foreign_forget_client(struct raylet_core *c, struct client *client)
     HASH_DEL(c->foreign->clients, client);
 }
 
-struct object *foreign_find(struct raylet_core *c, struct object_id id)
+static struct object *foreign_find(struct raylet_core *c, struct object_id id)
 {
     struct client *owner = find_client(c, id);
 
@@ -225,32 +211,8 @@ struct object *foreign_object(struct raylet_core *c, struct job *job, struct obj
     return o;
 }
 
-void foreign_cover(struct raylet_core *c, struct object *o)
-{
-    struct proxy *x = proxy_of(o);
-
-    if (x != NULL) {
-        x->covers++;
-        ASSERT(x->covers <= o->holds);
-    }
-}
-
-void foreign_uncover(struct raylet_core *c, struct object *o)
-{
-    struct proxy *x = proxy_of(o);
-
-    if (x != NULL) {
-        ASSERT(x->covers > 0);
-        x->covers--;
-        if (x->covers == 0 && x->state == PROXY_COVERED) {
-            list_unlink(&x->link);
-            list_append(&c->foreign->fresh, &x->link);
-        }
-    }
-    object_unhold(c, o);
-}
-
-void proxy_queue(struct raylet_core *c, struct proxy *x)
+/* Its ADD will be sent at the end of the step. */
+static void proxy_queue(struct raylet_core *c, struct proxy *x)
 {
     ASSERT(x->state == PROXY_COVERED);
     x->state = PROXY_QUEUED;
@@ -419,7 +381,7 @@ static void part_from_owner(struct raylet_core *c, struct proxy *x)
     answered(c, x);
 }
 
-bool foreign_let_go(struct raylet_core *c, struct object *o)
+static bool foreign_let_go(struct raylet_core *c, struct object *o)
 {
     struct contents *k = contents_find(c, o);
     struct proxy *x = proxy_of(o);
@@ -443,7 +405,7 @@ bool foreign_let_go(struct raylet_core *c, struct object *o)
     return false;
 }
 
-void foreign_put_back(struct raylet_core *c, struct object *o)
+static void foreign_put_back(struct raylet_core *c, struct object *o)
 {
     slab_free(&c->foreign->proxies, container_of(o, struct proxy, object));
 }
@@ -475,7 +437,7 @@ static void watch_silence(struct raylet_core *c, struct foreign_peer *fp)
     }
 }
 
-void foreign_want(struct raylet_core *c, struct object *o)
+static void foreign_want(struct raylet_core *c, struct object *o)
 {
     struct proxy *x = proxy_of(o);
 
@@ -499,7 +461,7 @@ static void end_waits(struct raylet_core *c, struct object *first, struct object
         struct watcher *aliases = NULL, *w;
         while ((w = o->watchers) != NULL) {
             if (w->kind == WATCH_NEED) {
-                task_fail(c, w->task, e); /* which takes the watcher away */
+                c->foreign->fail_task(c, w->task, e); /* which takes the watcher away */
                 continue;
             }
             if (w->kind == WATCH_ALIAS) {
@@ -717,6 +679,22 @@ bool foreign_peer_message(struct raylet_core *c, struct peer *p, enum peer_side 
     }
 }
 
+/* Those that are held and have no cover are queued. */
+static void look_at_fresh(struct raylet_core *c)
+{
+    struct list *at;
+
+    while ((at = list_first(&c->foreign->fresh)) != NULL) {
+        struct proxy *x = list_entry(at, struct proxy, link);
+        if (x->covers == 0) {
+            proxy_queue(c, x);
+        } else {
+            list_unlink(at);
+            list_append(&x->owner->covered, at);
+        }
+    }
+}
+
 bool foreign_peer_dead(struct raylet_core *c, struct peer *p)
 {
     struct foreign_peer *fp = p->foreign;
@@ -727,14 +705,14 @@ bool foreign_peer_dead(struct raylet_core *c, struct peer *p)
     }
     struct list *lists[] = {&fp->covered, &fp->queued, &fp->borrowed};
     uint32_t left = WORK_STEP;
-    foreign_look_at_fresh(c);
+    look_at_fresh(c);
     holders_session_ends(c, fp);
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
         for (; left > 0 && (at = list_first(lists[i])) != NULL; left--) {
             lose(c, list_entry(at, struct proxy, link), true);
         }
     }
-    foreign_look_at_fresh(c); /* what was inside those */
+    look_at_fresh(c); /* what was inside those */
     if (p->borrowed > 0 || holders_release(c, fp, NULL, WORK_STEP)) {
         return true;
     }
@@ -847,21 +825,6 @@ static bool flush_out(struct raylet_core *c, struct foreign_peer *fp)
     return has_something(fp);
 }
 
-void foreign_look_at_fresh(struct raylet_core *c)
-{
-    struct list *at;
-
-    while ((at = list_first(&c->foreign->fresh)) != NULL) {
-        struct proxy *x = list_entry(at, struct proxy, link);
-        if (x->covers == 0) {
-            proxy_queue(c, x);
-        } else {
-            list_unlink(at);
-            list_append(&x->owner->covered, at);
-        }
-    }
-}
-
 void foreign_begin(struct raylet_core *c)
 {
     struct foreign *f = c->foreign;
@@ -879,7 +842,7 @@ void foreign_flush(struct raylet_core *c)
     f->more = false;
     release_kept(c);
     f->more = contents_work(c);
-    foreign_look_at_fresh(c);
+    look_at_fresh(c);
     LIST_FOREACH_SAFE(at, &f->busy)
     {
         struct foreign_peer *fp = list_entry(at, struct foreign_peer, busy_link);
@@ -926,6 +889,29 @@ bool foreign_job_is_held(struct raylet_core *c, const struct job *job)
         }
     }
     return false;
+}
+
+/* ---- the beginning ---- */
+
+void foreign_init(struct raylet_core *c, void (*fail_task)(struct raylet_core *c, struct task *t,
+                                                           struct object_error *error))
+{
+    static const struct far_hooks hooks = {.find = foreign_find,
+                                           .want = foreign_want,
+                                           .let_go = foreign_let_go,
+                                           .put_back = foreign_put_back,
+                                           .tell = holders_tell};
+    struct foreign *f = xcalloc(1, sizeof *f);
+
+    slab_pool_init(&f->proxies, sizeof(struct proxy));
+    list_init(&f->fresh);
+    list_init(&f->busy);
+    list_init(&f->letting_go);
+    list_init(&f->kept);
+    list_init(&c->secured);
+    f->fail_task = fail_task;
+    c->foreign = f;
+    c->far = &hooks;
 }
 
 /* ---- looking in ---- */

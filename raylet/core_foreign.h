@@ -9,18 +9,20 @@
  *   owner is lost)
  *
  * A proxy that is held and has no cover is added at the end of the step. As the owner, we keep for
- * each node what it added, as holds. A container is an object whose value declares references
- * inside: it holds them until it is freed.
+ * each node what it added, as holds.
  *
- * The borrower's side is in core_foreign.c, the owner's in core_holders.c, containers in
- * core_contents.c. No rules about tasks.
+ * Here is the borrower's side; the owner's is in core_holders, containers are in core_contents. No
+ * rules about tasks.
  */
 #ifndef RAYLET_CORE_FOREIGN_H
 #define RAYLET_CORE_FOREIGN_H
 
+#include "raylet/core_contents.h"
 #include "raylet/core_state.h"
 
-void foreign_init(struct raylet_core *c);
+/* `fail_task` ends a task whose argument cannot be had. */
+void foreign_init(struct raylet_core *c, void (*fail_task)(struct raylet_core *c, struct task *t,
+                                                           struct object_error *error));
 void foreign_free(struct raylet_core *c); /* asserts that nothing is left; before peers_free */
 /* At the end of the core: what other nodes hold here is given up, so that all can be freed. */
 void foreign_wind_up(struct raylet_core *c);
@@ -34,11 +36,6 @@ void foreign_check(struct raylet_core *c); /* for raylet_core_check */
  * node that is dead is settled as lost at once.
  */
 struct object *foreign_object(struct raylet_core *c, struct job *job, struct object_id id);
-
-/* Of one of the caller's holds: another node answers for it. For our own objects both do nothing
- * about covers. */
-void foreign_cover(struct raylet_core *c, struct object *o);
-void foreign_uncover(struct raylet_core *c, struct object *o); /* and that hold ends */
 
 /* It is held here, or something inside it is, beyond what is covered, and its owner has not said
  * ADDED: the covers must stay until it is secured. */
@@ -67,18 +64,6 @@ void foreign_secure_forget(struct raylet_core *c, struct securing *s);
 /* A process took a hold of its own: its owner is told early, so that it outlives what covers it. */
 void foreign_taken(struct raylet_core *c, struct object *o);
 
-/* ---- containers ---- */
-
-/* The value that `o` will be settled with declares these inside: their holds are taken over. Before
- * it settles, once. */
-void object_contain(struct raylet_core *c, struct object *o, struct object *const *held,
-                    size_t count);
-/* The same with ids that a process of this job gave; those that are not there are left out. */
-void object_contain_ids(struct raylet_core *c, struct object *o, const struct job *job,
-                        const struct object_id *ids, size_t count);
-/* What is inside the value of a root; NULL and 0: nothing. */
-struct object *const *object_inner(struct raylet_core *c, const struct object *root, size_t *ret_n);
-
 /* ---- events ---- */
 
 void foreign_peer_up(struct raylet_core *c, struct peer *p, enum peer_side side);
@@ -105,17 +90,6 @@ bool foreign_job_is_held(struct raylet_core *c, const struct job *job);
 /* Proxies and other things that the core's counts show. */
 uint64_t foreign_count(const struct raylet_core *c);
 
-/* ---- for core_objects and core_jobs ---- */
-
-struct object *foreign_find(struct raylet_core *c, struct object_id id); /* NULL: none */
-/* Somebody waits for a pending proxy. */
-void foreign_want(struct raylet_core *c, struct object *o);
-/* A far object is held no more. True: it stays for now, held. False: nothing far knows it any
- * more; free it. */
-bool foreign_let_go(struct raylet_core *c, struct object *o);
-void foreign_put_back(struct raylet_core *c, struct object *o); /* a proxy's memory */
-/* A WATCH_PEER watcher's object has settled. */
-void foreign_tell(struct raylet_core *c, const struct watcher *w, struct object *o);
 void foreign_forget_client(struct raylet_core *c, struct client *client); /* a pseudo one */
 
 #endif

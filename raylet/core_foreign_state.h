@@ -1,11 +1,11 @@
 /*
- * What core_foreign, core_holders and core_contents share, and nobody else: their part of a peer,
- * a proxy's other half, who holds what of ours, and what is inside a value.
+ * What core_contents, core_holders and core_foreign share, and nobody else: their part of a peer, a
+ * proxy's other half, who holds what of ours, and what is inside a value.
  */
 #ifndef RAYLET_CORE_FOREIGN_STATE_H
 #define RAYLET_CORE_FOREIGN_STATE_H
 
-#include "raylet/core_foreign.h"
+#include "raylet/core_state.h"
 
 enum proxy_state { PROXY_COVERED = 1, PROXY_QUEUED, PROXY_ADDING, PROXY_ADDED, PROXY_GONE };
 
@@ -22,16 +22,11 @@ struct proxy {
     bool wants;
 };
 
+struct securing;
+
 struct secure_wait {
     struct list at_proxy, at_securing;
     struct securing *securing;
-};
-
-#define SECURE_CONTAINER UINT32_MAX /* securing.kind of our own */
-
-struct keeping { /* a container that must stay until what is inside is added */
-    struct securing securing;
-    struct object *container; /* held */
 };
 
 struct contents { /* what is inside a value; what other nodes' values hold counts as covered */
@@ -102,6 +97,8 @@ struct foreign {
     struct list kept;          /* struct securing of ours: nothing is missing any more */
     struct object **sent;      /* held while what was sent points into them */
     uint32_t sent_count, sent_room;
+    /* Ends a task whose argument cannot be had, and with it its watchers. */
+    void (*fail_task)(struct raylet_core *c, struct task *t, struct object_error *error);
     bool more; /* the last flush left work that waits for nothing */
 };
 
@@ -110,35 +107,11 @@ static inline struct proxy *proxy_of(struct object *o)
     return (o->far & FAR_PROXY) ? container_of(o, struct proxy, object) : NULL;
 }
 
-struct foreign_peer *foreign_part(struct raylet_core *c, struct peer *p); /* made if need be */
-void foreign_busy(struct raylet_core *c, struct foreign_peer *fp);
-/* The ADD of a COVERED one will be sent at the end of the step. */
-void proxy_queue(struct raylet_core *c, struct proxy *x);
-/* Those that are held and have no cover are queued; what dies is in a list of its owner. */
-void foreign_look_at_fresh(struct raylet_core *c);
-
-/* core_holders.c */
-void holders_add(struct raylet_core *c, struct foreign_peer *fp, const struct peer_add *m);
-void holders_drop(struct raylet_core *c, struct foreign_peer *fp, const struct peer_ids *m);
-void holders_want(struct raylet_core *c, struct foreign_peer *fp, const struct peer_ids *m);
-void holders_session_ends(struct raylet_core *c, struct foreign_peer *fp);
-/* A wait of theirs ends without a value: `error`. */
-void holders_end_wait(struct raylet_core *c, const struct watcher *w, struct object *o,
-                      struct object_error *error);
-/* Lets go of what this node holds, at most `most`, of one job or (NULL) all. True: there is more.
- */
-bool holders_release(struct raylet_core *c, struct foreign_peer *fp, const struct job *job,
-                     uint32_t most);
-/* Sends what is to be told, sweeps; true if there is more to do at once. */
-bool holders_flush(struct raylet_core *c, struct foreign_peer *fp);
-void holders_check(const struct foreign_peer *fp);
-
-/* core_contents.c */
-struct contents *contents_find(const struct raylet_core *c, const struct object *o);
-/* Its covers are worth nothing any more: the owner of the container is gone. */
-void contents_uncover(struct raylet_core *c, struct object *o);
-void contents_detach(struct raylet_core *c, struct contents *k);
-/* A bounded step of letting go; true if there is more. */
-bool contents_work(struct raylet_core *c);
+static inline void foreign_busy(struct raylet_core *c, struct foreign_peer *fp)
+{
+    if (list_is_empty(&fp->busy_link)) {
+        list_append(&c->foreign->busy, &fp->busy_link);
+    }
+}
 
 #endif

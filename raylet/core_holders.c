@@ -1,4 +1,6 @@
-/* What other nodes hold of our objects, and what they wait for: see core_foreign.h. */
+#include "raylet/core_holders.h"
+
+#include "raylet/core_contents.h"
 #include "raylet/core_foreign_state.h"
 #include "raylet/core_objects.h"
 #include "raylet/core_peers.h"
@@ -189,7 +191,7 @@ static struct foreign_peer *waiter(struct raylet_core *c, const struct watcher *
     return fp != NULL && fp->in_session == w->flags && peer_is_up(p, SIDE_IN) ? fp : NULL;
 }
 
-void foreign_tell(struct raylet_core *c, const struct watcher *w, struct object *o)
+void holders_tell(struct raylet_core *c, const struct watcher *w, struct object *o)
 {
     struct foreign_peer *fp = waiter(c, w);
 

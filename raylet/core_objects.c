@@ -1,7 +1,6 @@
 #include "raylet/core_objects.h"
 
 #include "common/text.h"
-#include "raylet/core_foreign.h"
 
 #include <stdio.h>
 
@@ -37,7 +36,7 @@ struct object *object_find(struct raylet_core *c, struct object_id id)
     struct client *owner;
 
     if (UNLIKELY(id.node != c->node || id.number == 0)) {
-        return id.number == 0 ? NULL : foreign_find(c, id);
+        return id.number == 0 ? NULL : c->far->find(c, id);
     }
     owner = core_client(c, id.client);
     return owner == NULL ? NULL : numbers_get(&owner->objects, id.number);
@@ -72,7 +71,7 @@ static void free_if_unheld(struct raylet_core *c, struct object *o)
     if (o->held || o->holds > 0 || (o->state == OBJECT_PENDING && !(o->far & FAR_PROXY))) {
         return;
     }
-    if (UNLIKELY(o->far != 0) && foreign_let_go(c, o)) {
+    if (UNLIKELY(o->far != 0) && c->far->let_go(c, o)) {
         return;
     }
     ASSERT(o->watchers == NULL);
@@ -83,7 +82,7 @@ static void free_if_unheld(struct raylet_core *c, struct object *o)
         core_touch(c, o->owner); /* it may have been its last */
     }
     if (UNLIKELY(o->far & FAR_PROXY)) {
-        foreign_put_back(c, o);
+        c->far->put_back(c, o);
     } else {
         slab_free(&c->object_slab, o);
     }
@@ -292,7 +291,7 @@ static void want(struct raylet_core *c, struct object *o)
         o = o->alias;
     }
     if (UNLIKELY(o->far & FAR_PROXY)) {
-        foreign_want(c, o);
+        c->far->want(c, o);
     }
 }
 
@@ -436,7 +435,7 @@ static void tell(struct raylet_core *c, struct object *o, struct watcher **follo
             slab_free(&c->watcher_slab, w);
             break;
         case WATCH_PEER:
-            foreign_tell(c, w, o);
+            c->far->tell(c, w, o);
             slab_free(&c->watcher_slab, w);
             break;
         default:

@@ -99,6 +99,20 @@ struct object {
 };
 _Static_assert(sizeof(struct object) <= 56, "a million of them count");
 
+/* What core_objects asks of what lies above it: objects of other nodes, and references inside
+ * values. Set by core_foreign. */
+struct far_hooks {
+    struct object *(*find)(struct raylet_core *c, struct object_id id); /* NULL: none */
+    /* Somebody waits for a pending proxy. */
+    void (*want)(struct raylet_core *c, struct object *o);
+    /* A far object is held no more. True: it stays for now, held. False: nothing far knows it any
+     * more; free it. */
+    bool (*let_go)(struct raylet_core *c, struct object *o);
+    void (*put_back)(struct raylet_core *c, struct object *o); /* a proxy's memory */
+    /* A WATCH_PEER watcher's object has settled. */
+    void (*tell)(struct raylet_core *c, const struct watcher *w, struct object *o);
+};
+
 /* ---- clients and jobs ---- */
 
 enum client_state { CLIENT_GREETED = 1, CLIENT_ASKED, CLIENT_LIVE, CLIENT_REFUSED, CLIENT_GONE };
@@ -451,6 +465,7 @@ struct raylet_core {
     struct list touched; /* clients with something to send */
     struct list secured; /* struct securing: nothing is missing any more */
     struct foreign *foreign;
+    const struct far_hooks *far;
     struct core_timer reserve_timer, long_timer;
     bool more_work;           /* a work list is not yet done */
     bool ask_feasible;        /* a shape waits to be asked about */

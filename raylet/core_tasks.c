@@ -2,7 +2,7 @@
 
 #include "common/text.h"
 #include "raylet/core_classes.h"
-#include "raylet/core_foreign.h"
+#include "raylet/core_contents.h"
 #include "raylet/core_objects.h"
 
 #include <stdio.h>
