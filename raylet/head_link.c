@@ -1,12 +1,7 @@
 #include "raylet/head_link.h"
 
-#include <arpa/inet.h>
-#include <netdb.h>
-#include <stdio.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#include "common/clock.h"
 #include "common/list.h"
 #include "common/log.h"
 #include "common/text.h"
@@ -22,13 +17,11 @@ struct head_link {
     struct events *events;
     void (*on_down)(void *arg, enum link_down why);
     void *arg;
-    struct link *head; /* to the head */
-    struct link *port; /* our own message port */
-    uint16_t port_number;
+    struct link *head;
     uint32_t supersedes;
     bool up;
-    char host[256], address[KEYS_ADDRESS_SIZE];
-    struct keys_pair port_key;
+    char host[256];
+    const char *address, *public_key;
     struct list backlog;
     size_t backlog_bytes;
     struct buffer scratch;
@@ -98,27 +91,6 @@ static void head_room(void *arg, uint64_t peer)
     }
 }
 
-/* ---- our own port: raylets do not speak to each other, the head only knocks ---- */
-
-static void stranger_up(void *arg, uint64_t peer, const struct link_identity *identity)
-{
-}
-
-static void stranger_message(void *arg, uint64_t peer, struct bytes message, bool datagram)
-{
-    struct head_link *h = arg;
-    log_limited(&h->limit, LOG_LEVEL_WARN, "a message on the node's port was dropped");
-    link_drop(h->port, peer);
-}
-
-static void stranger_room(void *arg, uint64_t peer)
-{
-}
-
-static void stranger_down(void *arg, uint64_t peer, enum link_down why)
-{
-}
-
 /* ---- sending ---- */
 
 static void send_bytes(struct head_link *h, struct bytes message)
@@ -168,7 +140,7 @@ void head_link_send(struct head_link *h, const struct cluster_msg *m)
         join->host = given_or(join->host, h->host);
         join->address = given_or(join->address, h->address);
         join->version = given_or(join->version, DRT_VERSION);
-        join->public_key = given_or(join->public_key, h->port_key.public_key);
+        join->public_key = given_or(join->public_key, h->public_key);
         join->pid = join->pid != 0 ? join->pid : (uint32_t)getpid();
         if (join->number == 0 && join->supersedes == 0) {
             join->supersedes = h->supersedes;
@@ -189,22 +161,11 @@ void head_link_datagram(struct head_link *h, const struct cluster_msg *m)
 void head_link_set_number(struct head_link *h, uint32_t number)
 {
     link_set_number(h->head, number);
-    link_set_number(h->port, number);
-}
-
-uint16_t head_link_port(const struct head_link *h)
-{
-    return h->port_number;
-}
-
-const char *head_link_address(const struct head_link *h)
-{
-    return h->address;
 }
 
 uint64_t head_link_next_ns(const struct head_link *h)
 {
-    return MIN_OF(link_next_ns(h->head), link_next_ns(h->port));
+    return link_next_ns(h->head);
 }
 
 void head_link_tick(struct head_link *h, uint64_t now_ns)
@@ -212,109 +173,15 @@ void head_link_tick(struct head_link *h, uint64_t now_ns)
     if (now_ns >= link_next_ns(h->head)) {
         link_tick(h->head, now_ns);
     }
-    if (now_ns >= link_next_ns(h->port)) {
-        link_tick(h->port, now_ns);
-    }
 }
 
 /* ---- beginning ---- */
-
-/* The address from which the head at `address` is reached: the default route's, most often. */
-static void find_own_host(const char *address, char ret[256])
-{
-    char host[256];
-    uint16_t port = 0;
-    (void)text_copy(ret, 256, "127.0.0.1");
-    if (keys_address_parse(address, 1, host, &port) != 0) {
-        return;
-    }
-    char service[8];
-    struct addrinfo hints = {.ai_socktype = SOCK_DGRAM}, *found = NULL;
-    snprintf(service, sizeof service, "%u", port);
-    if (getaddrinfo(host, service, &hints, &found) != 0) {
-        return;
-    }
-    struct sockaddr_storage own;
-    socklen_t size = sizeof own;
-    CLEANUP_FD int fd = socket(found->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    /* Connecting a datagram socket sends nothing: it only picks the route. */
-    if (fd >= 0 && connect(fd, found->ai_addr, found->ai_addrlen) == 0 &&
-        getsockname(fd, (struct sockaddr *)&own, &size) == 0) {
-        char text[256];
-        if (getnameinfo((struct sockaddr *)&own, size, text, sizeof text, NULL, 0,
-                        NI_NUMERICHOST) == 0) {
-            (void)text_copy(ret, 256, text);
-        }
-    }
-    freeaddrinfo(found);
-}
-
-static bool is_wildcard(const char *bind)
-{
-    return bind == NULL || strcmp(bind, "*") == 0 || strcmp(bind, "0.0.0.0") == 0 ||
-           strcmp(bind, "::") == 0;
-}
-
-static void name_ourselves(struct head_link *h, const struct head_link_config *config)
-{
-    char host[256];
-    if (gethostname(h->host, sizeof h->host - 1) < 0) {
-        (void)text_copy(h->host, sizeof h->host, "unknown");
-    }
-    if (is_wildcard(config->bind)) {
-        find_own_host(config->addresses[0], host);
-    } else {
-        (void)text_copy(host, sizeof host, config->bind);
-    }
-    bool v6 = strchr(host, ':') != NULL;
-    snprintf(h->address, sizeof h->address, v6 ? "[%s]:%u" : "%s:%u", host, h->port_number);
-}
-
-static int open_port(struct head_link *h, const struct head_link_config *config, struct failure *f)
-{
-    struct link_server_config server = {
-        .loop = config->loop,
-        .bind = config->bind,
-        .port = config->port,
-        .exact = config->exact,
-        .key = h->port_key,
-        .events = {.on_up = stranger_up,
-                   .on_message = stranger_message,
-                   .on_room = stranger_room,
-                   .on_down = stranger_down,
-                   .arg = h},
-    };
-    memcpy(server.access.node_public, config->keys->own.public_key, KEYS_TEXT_SIZE);
-    int r = link_server_new(&server, &h->port, &h->port_number);
-    const char *where = config->bind != NULL ? config->bind : "all interfaces";
-    switch (r) {
-    case 0:
-        return 0;
-    case -EADDRINUSE:
-        return failure_set(f, CODE_FAILED,
-                           "Port %u is taken on %s. Choose another one with --port.", config->port,
-                           where);
-    case -EADDRNOTAVAIL:
-    case -EINVAL:
-        return failure_set(f, CODE_SIGNATURE,
-                           "%.255s is no address%s. Give --bind one that 'ip address' shows, or "
-                           "leave it out.",
-                           where, r == -EINVAL ? "" : " of this machine");
-    case -EACCES:
-        return failure_set(
-            f, CODE_FAILED,
-            "The message port did not refuse a wrong key in the self-check, so it is "
-            "not opened. Is libzmq built without CURVE?");
-    default:
-        return failure_set(f, CODE_FAILED, "The message port %u on %s cannot be opened: %s.",
-                           config->port, where, strerror(-r));
-    }
-}
 
 static int open_head(struct head_link *h, const struct head_link_config *config, struct failure *f)
 {
     struct link_client_config client = {
         .loop = config->loop,
+        .context = config->context,
         .addresses = config->addresses,
         .address_count = config->address_count,
         .key = config->keys->own,
@@ -348,18 +215,13 @@ int head_link_new(const struct head_link_config *config, struct head_link **ret,
     h->on_down = config->on_down;
     h->arg = config->arg;
     h->supersedes = config->supersedes;
+    h->address = config->address;
+    h->public_key = config->public_key;
     list_init(&h->backlog);
-    int r = keys_pair_new(&h->port_key);
-    if (r != 0) {
-        r = failure_set(f, CODE_FAILED, "Cannot make a key: %s.", strerror(-r));
+    if (gethostname(h->host, sizeof h->host - 1) < 0) {
+        (void)text_copy(h->host, sizeof h->host, "unknown");
     }
-    if (r == 0) {
-        r = open_port(h, config, f);
-    }
-    if (r == 0) {
-        name_ourselves(h, config);
-        r = open_head(h, config, f);
-    }
+    int r = open_head(h, config, f);
     if (r != 0) {
         head_link_free(h);
         return r;
@@ -374,7 +236,6 @@ void head_link_free(struct head_link *h)
         return;
     }
     link_free(h->head);
-    link_free(h->port);
     drop_backlog(h);
     buffer_fini(&h->scratch);
     free(h);

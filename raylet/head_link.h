@@ -1,9 +1,7 @@
 /*
  * The raylet's side of its session with the head: turns what the link says into events, sends what
  * the core's effects say, and adds to JOIN what only this process knows (host, address, key, pid).
- * Also listens on the node's own message port, where for now the head only looks whether we are
- * there. On the loop's thread; head_link_new may block a moment (see proto/link.h), nothing else
- * does.
+ * On the loop's thread; head_link_new may block a moment (see proto/link.h), nothing else does.
  */
 #ifndef RAYLET_HEAD_LINK_H
 #define RAYLET_HEAD_LINK_H
@@ -11,7 +9,6 @@
 #include "proto/link.h"
 #include "raylet/events.h"
 
-#define HEAD_LINK_PORT 7421u
 #define HEAD_LINK_BACKLOG_MAX                                                                      \
     (64u << 20) /* bytes that wait beyond the session's bound; then the session is ended */
 
@@ -23,10 +20,9 @@ struct head_link_config {
     const struct keys_member *keys;
     const char *const *addresses; /* of the head */
     size_t address_count;
-    const char *bind;    /* NULL: all interfaces */
-    uint16_t port;       /* 0: any */
-    bool exact;          /* only that port */
-    uint32_t supersedes; /* number of this directory's raylet before; 0: none */
+    struct transport_zmq_context *context; /* shared; NULL: its own */
+    const char *address, *public_key;      /* of our message port, for JOIN; outlive this */
+    uint32_t supersedes;                   /* number of this directory's raylet before; 0: none */
     /* Each change of the reason while there is no session, and the end of one. */
     void (*on_down)(void *arg, enum link_down why);
     void *arg;
@@ -40,8 +36,6 @@ void head_link_free(struct head_link *h); /* says goodbye; NULL is fine */
 void head_link_send(struct head_link *h, const struct cluster_msg *m);
 void head_link_datagram(struct head_link *h, const struct cluster_msg *m);
 void head_link_set_number(struct head_link *h, uint32_t number); /* the head gave it */
-uint16_t head_link_port(const struct head_link *h);
-const char *head_link_address(const struct head_link *h); /* ours, as others reach us */
 
 uint64_t head_link_next_ns(const struct head_link *h);
 void head_link_tick(struct head_link *h, uint64_t now_ns);

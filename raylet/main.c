@@ -11,7 +11,6 @@
 #include "common/text.h"
 #include "raylet/daemon.h"
 #include "raylet/guard.h"
-#include "raylet/head_link.h"
 #include "raylet/invite.h"
 #include "raylet/launcher.h"
 #include "raylet/leave.h"
@@ -19,6 +18,7 @@
 #include "raylet/memory.h"
 #include "raylet/offer.h"
 #include "raylet/options.h"
+#include "raylet/peer_link.h"
 #include "raylet/shell.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_NO_CLUSTER = 3, EXIT_REFUSED = 4 };
@@ -135,7 +135,7 @@ static int read_options(const struct args *a, struct join *j, struct failure *f)
         wish.has_cpus = wish.has_memory = invite.is_private = true;
     }
     j->bind = args_get(a, "bind")->text;
-    j->port = port->given ? (uint16_t)port->number : j->is_private ? 0 : HEAD_LINK_PORT;
+    j->port = port->given ? (uint16_t)port->number : j->is_private ? 0 : PEER_LINK_PORT;
     j->exact_port = port->given && port->number != 0;
     j->foreground = j->is_private || args_get(a, "foreground")->given;
     if (name != NULL && !place_name_ok(name)) {

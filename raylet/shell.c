@@ -19,6 +19,7 @@
 #include "raylet/head_link.h"
 #include "raylet/log_query.h"
 #include "raylet/memory.h"
+#include "raylet/peer_link.h"
 #include "raylet/programs.h"
 #include "raylet/workers.h"
 
@@ -51,6 +52,7 @@ struct shell {
     struct programs *programs;
     struct guard guard;
     struct head_link *head;
+    struct peer_link *peers;
     struct loop_source signal_source, parent_source;
     int signal_fd;
     struct patience patience;
@@ -172,10 +174,11 @@ static void was_joined(struct shell *s, const struct cluster_joined *m)
         log_warn("the node's number cannot be written: %s", strerror(-r));
     }
     head_link_set_number(s->head, m->number);
+    peer_link_set_number(s->peers, m->number);
     if (!s->joined) {
         s->joined = true;
         log_info("joined \"%s\" as number %u, on %s", m->cluster, m->number,
-                 head_link_address(s->head));
+                 peer_link_address(s->peers));
         s->config->on_joined(s->config->arg, m->number, m->cluster);
     }
 }
@@ -293,6 +296,12 @@ static NOINLINE void carry_out_rare(struct shell *s, const struct raylet_effect 
     case EFFECT_HEAD_DATAGRAM:
         head_link_datagram(s->head, e->head);
         break;
+    case EFFECT_PEER_OPEN:
+        peer_link_open(s->peers, e->peer, e->address, e->key);
+        break;
+    case EFFECT_PEER_CLOSE:
+        peer_link_close(s->peers, e->peer, e->side, e->failure);
+        break;
     case EFFECT_READ_LOG:
         answer_log_query(s, e);
         break;
@@ -314,6 +323,9 @@ static void carry_out(struct shell *s, const struct raylet_effects *effects)
         switch (e->kind) {
         case EFFECT_SEND:
             clients_send(s->clients, e->client, e->local);
+            break;
+        case EFFECT_PEER_SEND:
+            peer_link_send(s->peers, e->peer, e->side, e->peer_msg);
             break;
         case EFFECT_CREDIT:
             clients_credit(s->clients, e->client, e->bytes);
@@ -343,6 +355,7 @@ static void step(struct shell *s, uint64_t now_ns)
         look_at_head_messages(s, &turn);
         raylet_core_step(s->core, now_ns, boot_ns, turn.items, turn.count, &effects);
         carry_out(s, &effects);
+        peer_link_flush(s->peers); /* what one step says to a peer leaves together */
         events_clear(&turn);
         s->stepped = turn;
     } while (s->events.count != 0 && ++steps < STEPS_PER_TURN);
@@ -370,6 +383,8 @@ static void run_deadlines(struct shell *s, uint64_t now_ns)
 {
     workers_tick(s->workers, now_ns);
     head_link_tick(s->head, now_ns);
+    peer_link_tick(s->peers, now_ns);
+    peer_link_flush(s->peers);
     if (now_ns >= s->log_at_ns) {
         turn_log(s, now_ns);
     }
@@ -395,6 +410,7 @@ static uint64_t next_ns(const struct shell *s)
 {
     uint64_t ns = raylet_core_next_ns(s->core);
     ns = MIN_OF(ns, head_link_next_ns(s->head));
+    ns = MIN_OF(ns, peer_link_next_ns(s->peers));
     ns = MIN_OF(ns, workers_next_ns(s->workers));
     ns = MIN_OF(ns, clients_next_ns(s->clients));
     if (s->leaving) {
@@ -572,6 +588,43 @@ static int open_local(struct shell *s)
     return clients_listen(s->clients, sock);
 }
 
+static int open_network(struct shell *s, struct failure *f)
+{
+    const struct shell_config *c = s->config;
+    int r = peer_link_new(&(struct peer_link_config){.loop = s->loop,
+                                                     .events = &s->events,
+                                                     .keys = c->keys,
+                                                     .head_address = c->addresses[0],
+                                                     .bind = c->bind,
+                                                     .port = c->port,
+                                                     .exact = c->exact_port,
+                                                     .arg = s},
+                          &s->peers, f);
+    if (r != 0) {
+        return r;
+    }
+    r = head_link_new(&(struct head_link_config){.loop = s->loop,
+                                                 .events = &s->events,
+                                                 .keys = c->keys,
+                                                 .addresses = c->addresses,
+                                                 .address_count = c->address_count,
+                                                 .context = peer_link_context(s->peers),
+                                                 .address = peer_link_address(s->peers),
+                                                 .public_key = peer_link_key(s->peers),
+                                                 .supersedes = c->dir->former_number,
+                                                 .on_down = head_is_down,
+                                                 .arg = s},
+                      &s->head, f);
+    if (r != 0) {
+        return r;
+    }
+    r = node_dir_set_port(c->dir, peer_link_port(s->peers));
+    if (r != 0) {
+        log_warn("the node's port cannot be written: %s", strerror(-r));
+    }
+    return 0;
+}
+
 static int begin(struct shell *s, struct failure *f)
 {
     int r = loop_new(&s->loop);
@@ -592,27 +645,9 @@ static int begin(struct shell *s, struct failure *f)
         size_t ended = guard_end_marked(s->config->dir->path);
         log_warn("the raylet before did not end in order; %zu processes of it were ended", ended);
     }
-    const struct shell_config *c = s->config;
-    struct head_link_config link = {
-        .loop = s->loop,
-        .events = &s->events,
-        .keys = c->keys,
-        .addresses = c->addresses,
-        .address_count = c->address_count,
-        .bind = c->bind,
-        .port = c->port,
-        .exact = c->exact_port,
-        .supersedes = c->dir->former_number,
-        .on_down = head_is_down,
-        .arg = s,
-    };
-    r = head_link_new(&link, &s->head, f);
+    r = open_network(s, f);
     if (r != 0) {
         return r;
-    }
-    r = node_dir_set_port(c->dir, head_link_port(s->head));
-    if (r != 0) {
-        log_warn("the node's port cannot be written: %s", strerror(-r));
     }
     new_core(s);
     s->give_up_at_ns = clock_now_ns() + JOIN_NS;
@@ -629,6 +664,7 @@ static void end(struct shell *s)
         workers_end(s->workers, END_WORKERS_NS);
     }
     head_link_free(s->head);
+    peer_link_free(s->peers);
     offload_free(s->offload); /* what it was given is done, and told, before its takers go */
     clients_free(s->clients);
     workers_free(s->workers);

@@ -1,9 +1,10 @@
-/* The raylet's end of its link, with a server in the same loop that plays the head. */
+/* The raylet's ends of its links, with a server in the same loop that plays the head. */
 #include "raylet/head_link.h"
 
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "raylet/peer_link.h"
 #include "tests/unit/unit.h"
 
 #define LIMIT_NS (10 * NS_PER_S)
@@ -18,6 +19,7 @@ struct rig {
     char address[64];
     const char *addresses[1];
     struct head_link *link;
+    struct peer_link *peers;
     uint64_t peer;
     struct buffer heard; /* the last message that the server got */
     unsigned messages, datagrams, downs;
@@ -73,14 +75,27 @@ static void start_server(struct rig *r)
 
 static int start_link(struct rig *r, const char *bind, uint16_t port, bool exact, struct failure *f)
 {
+    struct peer_link_config peers = {.loop = r->loop,
+                                     .events = &r->events,
+                                     .keys = &r->keys,
+                                     .head_address = r->addresses[0],
+                                     .bind = bind,
+                                     .port = port,
+                                     .exact = exact};
+    peer_link_free(r->peers);
+    r->peers = NULL;
+    int rc = peer_link_new(&peers, &r->peers, f);
+    if (rc != 0) {
+        return rc;
+    }
     struct head_link_config config = {.loop = r->loop,
                                       .events = &r->events,
                                       .keys = &r->keys,
                                       .addresses = r->addresses,
                                       .address_count = 1,
-                                      .bind = bind,
-                                      .port = port,
-                                      .exact = exact,
+                                      .context = peer_link_context(r->peers),
+                                      .address = peer_link_address(r->peers),
+                                      .public_key = peer_link_key(r->peers),
                                       .supersedes = 6,
                                       .on_down = on_down,
                                       .arg = r};
@@ -100,6 +115,7 @@ static void rig_init(struct rig *r)
 static void rig_fini(struct rig *r)
 {
     head_link_free(r->link);
+    peer_link_free(r->peers);
     link_free(r->server);
     events_fini(&r->events);
     buffer_fini(&r->heard);
@@ -110,6 +126,7 @@ static void turn(struct rig *r)
 {
     uint64_t now_ns = clock_now_ns();
     head_link_tick(r->link, now_ns);
+    peer_link_tick(r->peers, now_ns);
     if (r->server != NULL) {
         link_tick(r->server, now_ns);
     }
@@ -137,8 +154,8 @@ static void test_a_session(void **state)
     char own[64];
     rig_init(&r);
     assert_int_equal(start_link(&r, "127.0.0.1", 0, false, &f), 0);
-    snprintf(own, sizeof own, "127.0.0.1:%u", head_link_port(r.link));
-    assert_string_equal(head_link_address(r.link), own);
+    snprintf(own, sizeof own, "127.0.0.1:%u", peer_link_port(r.peers));
+    assert_string_equal(peer_link_address(r.peers), own);
     UNTIL(&r, r.events.count == 1);
     assert_int_equal(r.events.items[0].kind, EVENT_HEAD_UP);
 
@@ -153,6 +170,7 @@ static void test_a_session(void **state)
     assert_string_equal(m.join.name, "box");
     assert_string_equal(m.join.address, own);
     assert_int_equal(strlen(m.join.public_key), KEYS_TEXT_SIZE - 1);
+    assert_string_equal(m.join.public_key, peer_link_key(r.peers));
     assert_string_not_equal(m.join.public_key, r.keys.own.public_key);
     assert_int_equal(m.join.pid, getpid());
     assert_int_equal(m.join.supersedes, 6);
@@ -236,7 +254,7 @@ static void test_where_it_cannot_listen(void **state)
     /* Taken, but not asked for exactly: the next free one. */
     r.addresses[0] = r.address;
     assert_int_equal(start_link(&r, "127.0.0.1", r.port, false, &f), 0);
-    assert_int_not_equal(head_link_port(r.link), r.port);
+    assert_int_not_equal(peer_link_port(r.peers), r.port);
     rig_fini(&r);
 }
 
