@@ -38,6 +38,7 @@ static const struct codec_field query_fields[] = {
     CODEC_FIELD(CODEC_U32, struct state_query, stream),
     CODEC_FIELD(CODEC_U64, struct state_query, offset),
     CODEC_FIELD(CODEC_U64, struct state_query, max_bytes),
+    CODEC_FIELD(CODEC_U64, struct state_query, within_ns),
 };
 const struct codec state_query_codec = CODEC_OF("StateQuery", query_fields, struct state_query);
 

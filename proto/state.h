@@ -22,7 +22,7 @@ enum state_kind {
     STATE_LOG = 8,     /* a piece of one worker's log */
     STATE_STOP =
         9, /* stop the daemon that is asked (tool on the same machine and of the same user only) */
-    STATE_LEAVE = 10, /* raylet: leave the cluster, running work ends first */
+    STATE_LEAVE = 10, /* raylet: leave the cluster, running work ends first; again: sooner */
 };
 
 struct state_query {
@@ -34,6 +34,7 @@ struct state_query {
     uint64_t worker;                 /* STATE_LOG */
     uint32_t stream;                 /* STATE_LOG: 1 out, 2 err */
     uint64_t offset, max_bytes;      /* STATE_LOG; offset UINT64_MAX: the last max_bytes */
+    uint64_t within_ns;              /* STATE_LEAVE: what still runs then is ended */
 };
 
 struct state_amount {

@@ -67,6 +67,7 @@ void head_up(struct raylet_core *c)
     m->join.supersedes = c->node == 0 ? c->join.supersedes : 0;
     m->join.amounts = amounts(c, &m->join.amount_count);
     m->join.labels = c->labels;
+    m->join.leaving = c->leaving;
     m->join.jobs = jobs;
     m->join.job_count = n;
 }
@@ -161,7 +162,7 @@ static void joined(struct raylet_core *c, const struct cluster_joined *m)
     renew(c);
     job_say_all(c);
     c->ask_feasible = true;
-    if (c->leaving) {
+    if (c->fenced) {
         (void)core_send_head(c, CLUSTER_LEAVE);
     }
 }
@@ -250,10 +251,17 @@ static void go(struct raylet_core *c)
 
 void head_leave(struct raylet_core *c, uint64_t limit_ns)
 {
+    uint64_t at_ns = ns_add(c->now_ns, limit_ns);
+
     if (!c->leaving) {
         c->leaving = true;
-        core_timer_arm(c, &c->leave_timer, ns_add(c->now_ns, limit_ns));
+        if (c->head_state == HEAD_JOINED) {
+            (void)core_send_head(c, CLUSTER_DRAIN);
+        }
+    } else if (c->fenced || at_ns >= c->leave_timer.timer.at_ns) {
+        return; /* told again: it can only become sooner */
     }
+    core_timer_arm(c, &c->leave_timer, at_ns);
 }
 
 void head_leave_work(struct raylet_core *c)

@@ -602,10 +602,8 @@ static void stop(struct raylet_core *c, struct client *client, const struct stat
 {
     if (client == NULL || client->role != ROLE_TOOL) {
         failure_set(&r->failure, CODE_REFUSED, "only a tool on this machine may stop a node");
-    } else if (q->kind == STATE_LEAVE) {
-        head_leave(c, q->offset != 0 ? q->offset : 30 * NS_PER_S);
     } else {
-        head_leave(c, 0);
+        head_leave(c, q->kind == STATE_LEAVE ? q->within_ns : 0);
     }
 }
 

@@ -6,11 +6,14 @@
 #include "proto/local.h"
 #include "proto/ring.h"
 
+#define LOOK_NS (100 * NS_PER_MS)
+#define END_NS  (20 * NS_PER_S) /* for the daemon itself */
+
 struct conversation {
     struct ring_channel channel;
     int socket;
     struct arena arena;
-    uint64_t deadline_ns;
+    uint64_t deadline_ns, requests;
 };
 
 static int say(struct conversation *c, const struct local_msg *m)
@@ -60,18 +63,68 @@ static int listen_for(struct conversation *c, struct local_msg *ret)
     }
 }
 
-/* Until the raylet has ended: its socket does then. What it still says is read and forgotten. */
-static int wait_for_end(struct conversation *c)
+/* One question; its answer, or -EPIPE once the raylet has ended. */
+static int ask(struct conversation *c, const struct state_query *query, struct local_msg *ret)
 {
-    struct local_msg m;
-    int r;
+    struct local_msg m = {.type = LOCAL_QUERY, .query.request = ++c->requests};
+    m.query.query = *query;
+    arena_reset(&c->arena);
+    int r = say(c, &m);
     do {
-        r = listen_for(c, &m);
-    } while (r == 0);
-    return r == -EPIPE ? 0 : r;
+        r = r == 0 ? listen_for(c, ret) : r;
+    } while (r == 0 && !(ret->type == LOCAL_REPLY && ret->reply.request == c->requests));
+    return r;
 }
 
-static int converse(struct conversation *c, struct failure *f)
+/* Until something comes, or a moment has passed. -EPIPE: the raylet has ended. */
+static int pause_for(struct conversation *c, uint64_t ns)
+{
+    struct local_msg m;
+    uint64_t deadline_ns = c->deadline_ns;
+    c->deadline_ns = MIN_OF(deadline_ns, clock_now_ns() + ns);
+    int r = listen_for(c, &m);
+    c->deadline_ns = deadline_ns;
+    return r == -ETIMEDOUT ? 0 : r;
+}
+
+static void count_tasks(const struct state_reply *reply, struct leave_progress *ret)
+{
+    ret->running = ret->waiting = 0;
+    for (size_t i = 0; i < reply->class_count; i++) {
+        const struct state_class *row = &reply->classes[i];
+        if (row->function[0] == '\0' && row->job == 0) { /* all of the node */
+            ret->running += strcmp(row->state, "running") == 0 ? row->count : 0;
+            ret->waiting += strcmp(row->state, "waiting") == 0 ? row->count : 0;
+        }
+    }
+}
+
+/* Until the raylet has ended: its socket does then. */
+static int wait_for_end(struct conversation *c, const struct leave_wish *wish,
+                        struct leave_progress *p)
+{
+    static const struct state_query tasks = {
+        .kind = STATE_CLASSES, .limit = 1, .id = "", .node = "", .state = "", .name = ""};
+    uint64_t begun_ns = clock_now_ns();
+    for (;;) {
+        struct local_msg answer;
+        int r = ask(c, &tasks, &answer);
+        if (r == 0) {
+            uint64_t passed_ns = clock_now_ns() - begun_ns;
+            count_tasks(&answer.reply.reply, p);
+            p->left_ns = wish->within_ns > passed_ns ? wish->within_ns - passed_ns : 0;
+            wish->on_progress(wish->arg, p);
+            r = pause_for(c, LOOK_NS);
+        }
+        if (r != 0) {
+            p->left_ns = wish->within_ns - MIN_OF(wish->within_ns, clock_now_ns() - begun_ns);
+            return r == -EPIPE || r == -ECONNRESET ? 0 : r;
+        }
+    }
+}
+
+static int converse(struct conversation *c, const struct leave_wish *wish,
+                    struct leave_progress *progress, struct failure *f)
 {
     struct local_msg open = {.type = LOCAL_OPEN,
                              .open = {.protocol = LOCAL_PROTOCOL_VERSION,
@@ -79,10 +132,13 @@ static int converse(struct conversation *c, struct failure *f)
                                       .job_name = "",
                                       .program_name = "drt-node",
                                       .cwd = ""}};
-    struct local_msg query = {.type = LOCAL_QUERY, .query.request = 1};
+    struct state_query leave = {.kind = STATE_LEAVE,
+                                .within_ns = wish->within_ns,
+                                .id = "",
+                                .node = "",
+                                .state = "",
+                                .name = ""};
     struct local_msg answer;
-    query.query.query =
-        (struct state_query){.kind = STATE_LEAVE, .id = "", .node = "", .state = "", .name = ""};
     int r = say(c, &open);
     if (r == 0) {
         r = listen_for(c, &answer);
@@ -92,48 +148,48 @@ static int converse(struct conversation *c, struct failure *f)
         return f->code;
     }
     if (r == 0) {
-        r = say(c, &query);
+        r = ask(c, &leave, &answer);
     }
-    if (r == 0) {
-        r = listen_for(c, &answer);
-    }
-    if (r == 0 && answer.type == LOCAL_REPLY && answer.reply.reply.failure.code != 0) {
+    if (r == 0 && answer.reply.reply.failure.code != 0) {
         *f = answer.reply.reply.failure;
         return f->code;
     }
-    return r == 0 ? wait_for_end(c) : r == -EPIPE ? 0 : r;
+    return r == 0 ? wait_for_end(c, wish, progress) : r == -EPIPE ? 0 : r;
 }
 
-int leave_cluster(const struct place *place, const char *name, char ret_name[64], struct failure *f)
+int leave_cluster(const struct place *place, const struct leave_wish *wish,
+                  struct leave_progress *ret, struct failure *f)
 {
-    char path[PLACE_PATH_MAX], found[64];
-    struct conversation c = {.socket = -1, .deadline_ns = clock_now_ns() + LEAVE_LIMIT_NS};
-    int r = place_find_node(place, name, found, f);
+    char path[PLACE_PATH_MAX];
+    struct leave_progress p = {0};
+    struct conversation c = {
+        .socket = -1, .deadline_ns = ns_add(clock_now_ns(), ns_add(wish->within_ns, END_NS))};
+    int r = place_find_node(place, wish->name, p.node, f);
     if (r != 0) {
         return r;
     }
-    r = place_node_path(place, found, "sock", path);
+    r = place_node_path(place, p.node, "sock", path);
     if (r == 0) {
-        r = ring_connect(path, -1, LEAVE_LIMIT_NS, &c.channel, &c.socket);
+        r = ring_connect(path, -1, END_NS, &c.channel, &c.socket);
     }
     if (r == 0) {
-        r = converse(&c, f);
+        r = converse(&c, wish, &p, f);
     }
     ring_fini(&c.channel);
     arena_fini(&c.arena);
     close_fd(&c.socket);
     if (r == -ETIMEDOUT) {
         return failure_set(f, CODE_TIMEOUT,
-                           "Node \"%s\" did not end within %u s: its tasks still run. They can be "
-                           "looked at with 'drt tasks --node %s'.",
-                           found, (unsigned)(LEAVE_LIMIT_NS / NS_PER_S), found);
+                           "Node \"%s\" did not end in time. Its log is in its directory; 'drt "
+                           "stop' kills what does not end.",
+                           p.node);
     }
     if (r < 0) {
-        return failure_set(f, CODE_DISCONNECTED, "Node \"%s\" cannot be asked (%s): %s.", found,
+        return failure_set(f, CODE_DISCONNECTED, "Node \"%s\" cannot be asked (%s): %s.", p.node,
                            path, strerror(-r));
     }
     if (r == 0) {
-        memcpy(ret_name, found, sizeof found);
+        *ret = p;
     }
     return r;
 }

@@ -3,10 +3,12 @@
  * the command line.
  */
 #include <ctype.h>
+#include <inttypes.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/text.h"
 #include "raylet/daemon.h"
@@ -23,6 +25,7 @@
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_NO_CLUSTER = 3, EXIT_REFUSED = 4 };
 
+#define LEAVE_NS (30 * NS_PER_S)
 #define PARENT_PIPE                                                                                \
     "--parent-pipe" /* for programs that start a node of their own; not in --help                  \
                      */
@@ -232,19 +235,50 @@ static int join_cluster(const struct args *a, int parent_pipe)
 
 /* ---- leave ---- */
 
+/* What still runs, on a terminal only. */
+static void show_leaving(void *arg, const struct leave_progress *p)
+{
+    bool *shown = arg;
+    if (!isatty(STDERR_FILENO) || p->running + p->waiting == 0) {
+        return;
+    }
+    fprintf(stderr,
+            "\r\033[KNode \"%s\" leaves: %" PRIu64 " running, %" PRIu64 " waiting, %" PRIu64
+            " s left",
+            p->node, p->running, p->waiting, (p->left_ns + NS_PER_S - 1) / NS_PER_S);
+    *shown = true;
+}
+
 static int leave(const struct args *a)
 {
     struct place place;
     struct failure f = {0};
-    char name[64];
+    struct leave_progress end;
+    bool shown = false;
+    const struct args_value *within = args_get(a, "within");
+    const struct leave_wish wish = {.name = args_get(a, "name")->text,
+                                    .within_ns = within->given ? within->number : LEAVE_NS,
+                                    .on_progress = show_leaving,
+                                    .arg = &shown};
     int r = place_find(args_get(a, "dir")->text, args_get(a, "cluster")->text, &place, &f);
     if (r == 0) {
-        r = leave_cluster(&place, args_get(a, "name")->text, name, &f);
+        r = leave_cluster(&place, &wish, &end, &f);
+    }
+    if (shown) {
+        fputs("\r\033[K", stderr);
     }
     if (r != 0) {
         return complain(&f);
     }
-    printf("Node \"%s\" left \"%s\".\n", name, place.cluster);
+    printf("Node \"%s\" left \"%s\".\n", end.node, place.cluster);
+    if (end.left_ns == 0 && end.running + end.waiting != 0) {
+        fprintf(stderr,
+                "drt-node: %" PRIu64 " tasks still ran and %" PRIu64
+                " waited there. Programs on other nodes start theirs again elsewhere; programs of "
+                "this node have lost theirs.\n",
+                end.running, end.waiting);
+        return EXIT_FAILED;
+    }
     return EXIT_DONE;
 }
 

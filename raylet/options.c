@@ -19,6 +19,8 @@ static const struct args_option join_options[] = {
 };
 
 static const struct args_option leave_options[] = {
+    {"within", 'w', ARGS_DURATION, "TIME",
+     "what runs gets so long to end (default: 30s); given again: sooner", 0},
     {"name", 'n', ARGS_TEXT, "NAME", "the node's name (default: the only one here)", 0},
     {"dir", 'd', ARGS_TEXT, "DIR", "the cluster's directory (default: ~/.drt/NAME)", 0},
     {"cluster", 'C', ARGS_TEXT, "NAME", "the cluster's name", 0},
@@ -39,7 +41,7 @@ static const struct args_verb verbs[] = {
     {"leave",
      "",
      "leave the cluster: take no new work, let what runs end, then end",
-     {"drt-node leave", "drt-node leave --name box-2"},
+     {"drt-node leave", "drt-node leave --name box-2 --within 10m"},
      leave_options,
      0,
      0,

@@ -10,7 +10,7 @@
     {                                                                                              \
         .kind = STATE_TASKS, .limit = 100, .id = "last", .node = "pi", .state = "running",         \
         .name = "square", .job = 9, .worker = UINT64_MAX, .stream = 2, .offset = UINT64_MAX,       \
-        .max_bytes = 4096                                                                          \
+        .max_bytes = 4096, .within_ns = UINT64_MAX                                                 \
     }
 #define EMPTY_QUERY                                                                                \
     {                                                                                              \
