@@ -74,6 +74,7 @@ void worker_enter(struct raylet_core *c, struct worker *w, uint8_t state)
     if (from == WORKER_BLOCKED) {
         lend_cpu(c, w, -1);
         c->blocked_count--;
+        w->mark_ns += c->now_ns - w->blocked_ns;
     }
     if (from == WORKER_STARTING) {
         w->job->starting--;
@@ -91,6 +92,7 @@ void worker_enter(struct raylet_core *c, struct worker *w, uint8_t state)
     case WORKER_BLOCKED:
         lend_cpu(c, w, 1);
         c->blocked_count++;
+        w->blocked_ns = c->now_ns;
         break;
     case WORKER_LEAVING:
     case WORKER_DEAD:
@@ -187,7 +189,7 @@ struct task *worker_take(struct raylet_core *c, struct worker *w, uint32_t index
 
 void worker_take_back(struct raylet_core *c, struct worker *w, uint32_t but_first)
 {
-    for (uint32_t i = but_first; i < w->placed; i++) {
+    for (uint32_t i = w->placed; i-- > but_first;) { /* the last first: so their order stays */
         struct task *t = w->slots[w->order[(w->order_first + i) % LOCAL_CLAIMS]];
         if (t->state == TASK_ABANDONED) {
             continue; /* asked for when it was abandoned */

@@ -351,10 +351,10 @@ struct worker {
     uint32_t taking_back;      /* TAKE_BACKs without an answer */
     uint64_t free_slots[2];    /* bit set */
     uint64_t mark_ns;          /* since when the first in order runs, as far as we know */
+    uint64_t blocked_ns;       /* BLOCKED: since when, which is no time that its body runs */
     uint64_t charged_ns;       /* up to when its pool was charged for it */
     uint32_t reported;         /* results in this step */
     struct class_ *last_class; /* of the last of them; only within the step */
-    uint64_t blocked_units;    /* CPU given back while blocked */
     uint64_t started_unix_ms, done;
     bool stopping;           /* TERM or KILL was sent */
     bool ever_ran;           /* sent its OPEN */

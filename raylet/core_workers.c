@@ -211,7 +211,6 @@ void worker_blocked(struct raylet_core *c, struct worker *w, bool blocked)
         worker_take_back(c, w, 1);
     } else if (!blocked && w->state == WORKER_BLOCKED) {
         worker_enter(c, w, WORKER_LEASED);
-        w->mark_ns = c->now_ns;
     }
 }
 

@@ -499,9 +499,70 @@ static void force_stops_a_body_that_did_not_heed_a_cancel(void **state)
     end(s);
 }
 
+/* So that one worker has all tasks, and those behind a body are seen. */
+static const struct rig_class BOTH_CPUS = {.cpus_x10000 = 20000};
+
+static void what_waited_behind_a_blocked_body_keeps_its_order(void **state)
+{
+    struct scene *s = begin();
+    uint32_t g = rig_class(&s->rig, s->driver, "g", BOTH_CPUS);
+    struct object_id ids[6];
+
+    for (int round = 0; round < 2; round++) { /* the first makes the durations known: short */
+        for (uint64_t i = 0; i < 6; i++) {
+            ids[i] =
+                rig_submit(&s->rig, s->driver, (struct rig_task){.class_number = g, .payload = i});
+        }
+        rig_settle(&s->rig);
+        if (round == 0) {
+            rig_run_all(&s->rig);
+        }
+    }
+    struct rig_process *first = rig_ready_worker(&s->rig);
+    assert_int_equal(first->ring_count, 6);
+    assert_true(rig_claim(&s->rig, first));
+    assert_true(object_id_equal(first->current.task, ids[0]));
+    (void)rig_say(&s->rig, first, LOCAL_BLOCKED);
+    rig_settle(&s->rig);
+    for (int i = 1; i < 6; i++) {
+        struct rig_process *w = rig_ready_worker(&s->rig);
+        assert_ptr_not_equal(w, first);
+        assert_true(rig_claim(&s->rig, w));
+        assert_true(object_id_equal(w->current.task, ids[i]));
+        rig_return(&s->rig, w, 0);
+        rig_settle(&s->rig);
+    }
+    end(s);
+}
+
+static void a_body_that_waits_now_and_then_is_no_shorter(void **state)
+{
+    struct scene *s = begin();
+    uint32_t g = rig_class(&s->rig, s->driver, "g", BOTH_CPUS);
+
+    (void)rig_submit(&s->rig, s->driver, (struct rig_task){.class_number = g});
+    rig_settle(&s->rig);
+    struct rig_process *w = rig_ready_worker(&s->rig);
+    assert_true(rig_claim(&s->rig, w));
+    rig_pass(&s->rig, 2 * NS_PER_MS);
+    (void)rig_say(&s->rig, w, LOCAL_BLOCKED);
+    rig_pass(&s->rig, NS_PER_MS);
+    (void)rig_say(&s->rig, w, LOCAL_UNBLOCKED);
+    rig_settle(&s->rig);
+    rig_return(&s->rig, w, 0);
+    for (int i = 0; i < 4; i++) {
+        (void)rig_submit(&s->rig, s->driver, (struct rig_task){.class_number = g});
+    }
+    rig_settle(&s->rig);
+    assert_int_equal(rig_ready_worker(&s->rig)->ring_count, 1); /* nothing waits behind it */
+    end(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_waited_behind_a_blocked_body_keeps_its_order),
+        cmocka_unit_test(a_body_that_waits_now_and_then_is_no_shorter),
         cmocka_unit_test(force_stops_a_body_that_did_not_heed_a_cancel),
         cmocka_unit_test(a_machine_that_is_full_for_a_moment_fails_no_task),
         cmocka_unit_test(a_machine_that_stays_full_is_an_error),
