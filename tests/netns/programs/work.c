@@ -6,11 +6,18 @@
  *   tasks=N        at most so many tasks; 0: no bound
  *   window=16      tasks under way
  *   ms=2           how long each sleeps
- *   bound=30       a task that is not settled after so many seconds is one that hangs: exit status
- * 3 strategy=default|spread|load_balanced|node:NAME|soft:NAME once=FILE      at_most_once; each
- * execution adds a line "NUMBER ATTEMPT NODE" to FILE log=FILE       the same lines, but tasks are
- * retried as usual attempts=N     max_attempts until=FILE     go on until FILE is there (or the
- * seconds are over) name=NAME      of the job
+ *   bound=30       the seconds after which a task that is not settled hangs: exit status 3
+ *   strategy=default|spread|load_balanced|node:NAME|soft:NAME
+ *   shape=plain    a task that returns what can be checked
+ *        |chain    three of them, each with the result of the one before as an argument
+ *        |nest     one that submits two, which are spread, and waits for them
+ *        |borrow   one that gets, by its reference, an object that was put and released
+ *        |lend     one that returns a reference to an object that it put
+ *   once=FILE      at_most_once; an execution adds a line "NUMBER ATTEMPT NODE" to FILE
+ *   log=FILE       the same lines, but tasks are retried as usual
+ *   attempts=N     max_attempts
+ *   until=FILE     go on until FILE is there (or the seconds are over)
+ *   name=NAME      of the job
  */
 #include <drt/drt.h>
 #include <fcntl.h>
@@ -37,7 +44,7 @@ struct count {
 struct options {
     double seconds, ms, bound;
     int64_t tasks, window, attempts;
-    const char *strategy, *once, *log, *until, *name;
+    const char *strategy, *shape, *once, *log, *until, *name;
 };
 
 struct work {
@@ -79,23 +86,97 @@ static bool log_execution(const char *file, int64_t number, uint32_t attempt)
     return fine;
 }
 
-DRT_TASK(probe, call, DRT_I64, DRT_F64, DRT_STR)
+/* What every body does: tells that it runs, takes its time, and makes its answer. False: fail. */
+static bool answer(struct drt_call *call, struct answer *ret)
 {
-    struct answer a = {.number = drt_arg_i64(call, 0)};
     int64_t ns = (int64_t)(drt_arg_f64(call, 1) * 1e6);
     const struct timespec pause = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
     const char *file = drt_arg_str(call, 2);
 
-    if (file[0] != '\0' && !log_execution(file, a.number, drt_attempt(call))) {
-        return drt_fail(call, 1, "cannot write %s", file);
+    *ret = (struct answer){.number = drt_arg_i64(call, 0)};
+    if (file[0] != '\0' && !log_execution(file, ret->number, drt_attempt(call))) {
+        return false;
     }
     if (ns > 0) {
         nanosleep(&pause, NULL);
     }
-    a.check = check_of(a.number);
-    a.nonce = now_ns() ^ (int64_t)getpid() << 40;
-    snprintf(a.node, sizeof a.node, "%s", drt_node_name());
+    ret->check = check_of(ret->number);
+    ret->nonce = now_ns() ^ (int64_t)getpid() << 40;
+    snprintf(ret->node, sizeof ret->node, "%s", drt_node_name());
+    return true;
+}
+
+static bool is_right(const struct answer *a, int64_t number)
+{
+    return a->number == number && a->check == check_of(number);
+}
+
+DRT_TASK(probe, call, DRT_I64, DRT_F64, DRT_STR)
+{
+    struct answer a;
+
+    if (!answer(call, &a)) {
+        return drt_fail(call, -1, "cannot write %s", drt_arg_str(call, 2));
+    }
     return drt_return(call, DRT_RECORD(struct answer, &a));
+}
+
+DRT_TASK(chain, call, DRT_I64, DRT_F64, DRT_STR, DRT_RECORDS)
+{
+    const struct answer *former = DRT_ARG_RECORD(call, 3, struct answer);
+    struct answer a;
+
+    if (former == NULL || !is_right(former, drt_arg_i64(call, 0)) || !answer(call, &a)) {
+        return drt_fail(call, -1, "the argument is another's");
+    }
+    return drt_return(call, DRT_RECORD(struct answer, &a));
+}
+
+DRT_TASK(nest, call, DRT_I64, DRT_F64, DRT_STR)
+{
+    struct drt_ref children[2];
+    struct answer a;
+
+    for (int i = 0; i < 2; i++) {
+        children[i] =
+            drt_submit(probe, drt_i64(drt_arg_i64(call, 0) + i), drt_f64(drt_arg_f64(call, 1)),
+                       drt_str(""), DRT_WITH(.strategy = DRT_SPREAD));
+    }
+    for (int i = 0; i < 2; i++) {
+        int rc = DRT_GET_RECORD(children[i], struct answer, &a);
+        if (rc != 0 || !is_right(&a, drt_arg_i64(call, 0) + i)) {
+            return drt_fail(call, rc == 0 ? -1 : rc, "child %d: %s", i, drt_last_error());
+        }
+    }
+    if (!answer(call, &a)) {
+        return drt_fail(call, -1, "cannot write %s", drt_arg_str(call, 2));
+    }
+    return drt_return(call, DRT_RECORD(struct answer, &a));
+}
+
+DRT_TASK(borrow, call, DRT_I64, DRT_F64, DRT_STR, DRT_REF)
+{
+    struct answer a;
+    int64_t value = 0;
+
+    if (!answer(call, &a)) {
+        return drt_fail(call, -1, "cannot write %s", drt_arg_str(call, 2));
+    }
+    int rc = drt_get_i64(drt_arg_ref(call, 3), &value);
+    if (rc != 0 || value != a.check) {
+        return drt_fail(call, rc == 0 ? -1 : rc, "the object: %s", drt_last_error());
+    }
+    return drt_return(call, DRT_RECORD(struct answer, &a));
+}
+
+DRT_TASK(lend, call, DRT_I64, DRT_F64, DRT_STR)
+{
+    struct answer a;
+
+    if (!answer(call, &a)) {
+        return drt_fail(call, -1, "cannot write %s", drt_arg_str(call, 2));
+    }
+    return drt_return(call, drt_ref_itself(drt_put(DRT_RECORD(struct answer, &a))));
 }
 
 /* ---- counting ---- */
@@ -136,12 +217,61 @@ static void print(const struct work *w)
 
 /* ---- tasks ---- */
 
+static struct drt_ref submit_one(struct work *w, int64_t number)
+{
+    struct drt_value n = drt_i64(number), ms = drt_f64(w->options.ms), file = drt_str(w->file),
+                     with = drt_with(&w->each);
+    const char *shape = w->options.shape;
+
+    if (strcmp(shape, "nest") == 0) {
+        return drt_submit(nest, n, ms, file, with);
+    }
+    if (strcmp(shape, "lend") == 0) {
+        return drt_submit(lend, n, ms, file, with);
+    }
+    if (strcmp(shape, "borrow") == 0) {
+        struct drt_ref object = drt_put(drt_i64(check_of(number)));
+        struct drt_ref ref = drt_submit(borrow, n, ms, file, drt_ref_itself(object), with);
+        drt_release(&object); /* the task's hold must do */
+        return ref;
+    }
+    struct drt_ref ref = drt_submit(probe, n, ms, file, with);
+    for (int i = 0; i < 2 && strcmp(shape, "chain") == 0; i++) {
+        ref = drt_submit(chain, n, ms, file, drt_give(&ref), with);
+    }
+    return ref;
+}
+
 static void submit(struct work *w, size_t slot)
 {
     w->numbers[slot] = w->submitted++;
     w->started_ns[slot] = now_ns();
-    w->refs[slot] = drt_submit(probe, drt_i64(w->numbers[slot]), drt_f64(w->options.ms),
-                               drt_str(w->file), drt_with(&w->each));
+    w->refs[slot] = submit_one(w, w->numbers[slot]);
+}
+
+/* The reference to the answer, instead of the one to the reference to it. */
+static void follow(struct work *w, size_t slot)
+{
+    struct drt_ref inner = drt_inner(w->refs[slot], 0);
+
+    drt_release(&w->refs[slot]);
+    w->refs[slot] = inner;
+    if (drt_await(inner, drt_seconds(w->options.bound)) == DRT_E_TIMEOUT) {
+        fprintf(stderr, "work: what task %" PRId64 " lent is not settled after %g s\n",
+                w->numbers[slot], w->options.bound);
+        exit(3);
+    }
+}
+
+static void count_error(struct work *w, size_t slot, int rc, const struct drt_error *e)
+{
+    char name[64];
+
+    snprintf(name, sizeof name, "%s%s%s", drt_code_name(rc), rc == DRT_E_FAILED ? "/" : "",
+             rc == DRT_E_FAILED ? drt_code_name(e->app_code) : "");
+    count(w->errors, name);
+    snprintf(w->example, sizeof w->example, "task %" PRId64 ": %s", w->numbers[slot], e->message);
+    w->lost = w->lost || rc == DRT_E_DISCONNECTED;
 }
 
 static void settle(struct work *w, size_t slot)
@@ -156,13 +286,14 @@ static void settle(struct work *w, size_t slot)
     }
     w->longest_ns = took_ns > w->longest_ns ? took_ns : w->longest_ns;
     int rc = drt_error_of(w->refs[slot], &e);
+    if (rc == 0 && strcmp(w->options.shape, "lend") == 0) {
+        follow(w, slot);
+        rc = drt_error_of(w->refs[slot], &e);
+    }
     if (rc != 0) {
-        count(w->errors, drt_code_name(rc));
-        snprintf(w->example, sizeof w->example, "task %" PRId64 ": %s", w->numbers[slot],
-                 e.message);
-        w->lost = w->lost || rc == DRT_E_DISCONNECTED;
+        count_error(w, slot, rc, &e);
     } else if (DRT_GET_RECORD(w->refs[slot], struct answer, &first) != 0 ||
-               first.number != w->numbers[slot] || first.check != check_of(first.number)) {
+               !is_right(&first, w->numbers[slot])) {
         w->wrong++;
     } else if (DRT_GET_RECORD(w->refs[slot], struct answer, &again) != 0 ||
                memcmp(&first, &again, sizeof first) != 0) {
@@ -264,12 +395,12 @@ static void parse(struct options *o, int argc, char **argv)
             int64_t *integer;
             const char **text;
         } words[] = {
-            {"seconds", &o->seconds, NULL, NULL},   {"ms", &o->ms, NULL, NULL},
-            {"bound", &o->bound, NULL, NULL},       {"tasks", NULL, &o->tasks, NULL},
-            {"window", NULL, &o->window, NULL},     {"attempts", NULL, &o->attempts, NULL},
-            {"strategy", NULL, NULL, &o->strategy}, {"once", NULL, NULL, &o->once},
-            {"log", NULL, NULL, &o->log},           {"until", NULL, NULL, &o->until},
-            {"name", NULL, NULL, &o->name},
+            {"seconds", &o->seconds, NULL, NULL}, {"ms", &o->ms, NULL, NULL},
+            {"bound", &o->bound, NULL, NULL},     {"tasks", NULL, &o->tasks, NULL},
+            {"window", NULL, &o->window, NULL},   {"attempts", NULL, &o->attempts, NULL},
+            {"shape", NULL, NULL, &o->shape},     {"strategy", NULL, NULL, &o->strategy},
+            {"once", NULL, NULL, &o->once},       {"log", NULL, NULL, &o->log},
+            {"until", NULL, NULL, &o->until},     {"name", NULL, NULL, &o->name},
         };
         bool known = false;
         for (size_t k = 0; value != NULL && k < sizeof words / sizeof words[0]; k++) {
@@ -300,6 +431,7 @@ int main(int argc, char **argv)
                                         .bound = 30,
                                         .window = 16,
                                         .strategy = "default",
+                                        .shape = "plain",
                                         .name = "work"}};
 
     parse(&w.options, argc, argv);
