@@ -32,7 +32,7 @@ struct transport_zmq_server_config {
     struct transport_zmq_context *context; /* NULL: its own. One server for each */
     const char *bind;                      /* numeric address; NULL, "" or "*": all */
     uint16_t port;                         /* 0: any */
-    bool exact; /* else the next free one of the following 100 when `port` is taken */
+    bool exact; /* else, when `port` is taken, the next free one of 100, or any */
     struct keys_pair key;
     struct keys_access access;
     uint32_t peers_max; /* 0: TRANSPORT_ZMQ_PEERS_MAX; messages of others are ignored and counted */

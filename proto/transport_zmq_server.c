@@ -551,7 +551,7 @@ static int bind_somewhere(struct server *s, const struct transport_zmq_server_co
             return bound;
         }
     }
-    return r != 0 ? r : -EADDRINUSE;
+    return r != 0 ? r : config->exact ? -EADDRINUSE : bind_port(s, host, six, 0, ret_port);
 }
 
 int transport_zmq_server_new(const struct transport_zmq_server_config *config,
