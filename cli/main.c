@@ -48,7 +48,8 @@ static int read_job(const char *text, struct show *show, struct failure *f)
 /* The states that a verb's rows can have; NULL: they have none. */
 static const char *const *states_of(int verb)
 {
-    static const char *const nodes[] = {"alive", "suspect", "lost", "left", NULL};
+    static const char *const nodes[] = {"alive", "suspect", "leaving", "private",
+                                        "lost",  "left",    NULL};
     static const char *const tasks[] = {"waiting", "ready",     "running", "done",
                                         "failed",  "cancelled", NULL};
     static const char *const jobs[] = {"running", "done", "failed", "lost", NULL};

@@ -46,9 +46,13 @@
 static const struct args_option status_options[] = {SHOW_OPTIONS, ASK_OPTIONS, OPTIONS_END};
 
 static const struct args_option nodes_options[] = {
-    SHOW_OPTIONS, {"state", 's', ARGS_TEXT, "STATE", "only these: alive, suspect, lost, left", 0},
-    NAME_OPTION,  LIMIT_OPTION,
-    ASK_OPTIONS,  OPTIONS_END,
+    SHOW_OPTIONS,
+    {"state", 's', ARGS_TEXT, "STATE", "only these: alive, suspect, leaving, private, lost, left",
+     0},
+    NAME_OPTION,
+    LIMIT_OPTION,
+    ASK_OPTIONS,
+    OPTIONS_END,
 };
 
 static const struct args_option tasks_options[] = {

@@ -155,7 +155,8 @@ enum tone tone_of_state(const char *state)
         {"alive", TONE_GOOD},   {"running", TONE_GOOD}, {"suspect", TONE_WARN},
         {"waiting", TONE_WARN}, {"blocked", TONE_WARN}, {"cancelled", TONE_WARN},
         {"lost", TONE_BAD},     {"failed", TONE_BAD},   {"dead", TONE_BAD},
-        {"left", TONE_DIM},     {"done", TONE_DIM},     {"idle", TONE_DIM},
+        {"leaving", TONE_WARN}, {"left", TONE_DIM},     {"done", TONE_DIM},
+        {"idle", TONE_DIM},
     };
     for (size_t i = 0; i < ARRAY_SIZE(tones); i++) {
         if (strcmp(state, tones[i].state) == 0) {

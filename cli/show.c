@@ -215,14 +215,17 @@ static int show_once(const struct show *show, const struct view *view, struct fa
 
 int show_view(const struct show *show, const struct view *view)
 {
-    for (;;) {
+    for (bool is_first = true;; is_first = false) {
         struct failure f = {0};
         int r = show_once(show, view, &f);
-        if (r != EXIT_DONE) {
-            return f.message[0] != '\0' || f.code != 0 ? complain(r, &f) : r;
+        bool is_told = f.message[0] != '\0' || f.code != 0;
+        if (r != EXIT_DONE && is_told) {
+            complain(r, &f);
         }
-        if (!show->watch) {
-            return EXIT_DONE;
+        /* Who watches wants to see also that the head or a node was away and came back. What
+         * cannot be written ends it. */
+        if (!show->watch || (r != EXIT_DONE && (is_first || !is_told))) {
+            return r;
         }
         const struct timespec pause = {.tv_sec = (time_t)(show->watch_ns / NS_PER_S),
                                        .tv_nsec = (long)(show->watch_ns % NS_PER_S)};

@@ -68,6 +68,30 @@ static void put_row(const struct state_node *n, const struct screen *s, struct t
     buffer_fini(&custom);
 }
 
+/* "5 nodes: 3 alive, 1 leaving, 1 lost" */
+static void put_counts(const struct answer *a, const struct screen *s, struct buffer *out)
+{
+    static const char *const states[] = {"alive", "suspect", "leaving", "private", "lost", "left"};
+    const char *before = ": ";
+    if (a->node_count < 2) {
+        return;
+    }
+    buffer_append_text(out, "\n");
+    screen_printf(s, out, TONE_PLAIN, "%zu nodes", a->node_count);
+    for (size_t i = 0; i < ARRAY_SIZE(states); i++) {
+        size_t count = 0;
+        for (size_t k = 0; k < a->node_count; k++) {
+            count += strcmp(a->nodes[k].state, states[i]) == 0;
+        }
+        if (count != 0) {
+            screen_put(s, out, TONE_PLAIN, before);
+            screen_printf(s, out, tone_of_state(states[i]), "%zu %s", count, states[i]);
+            before = ", ";
+        }
+    }
+    buffer_append_text(out, "\n");
+}
+
 static void nodes_text(const struct wish *w, const struct answer *answers, const struct screen *s,
                        struct buffer *out)
 {
@@ -94,6 +118,7 @@ static void nodes_text(const struct wish *w, const struct answer *answers, const
     }
     if (table_row_count(t) > 0) {
         table_print(t, s, 0, true, out);
+        put_counts(&answers[0], s, out);
     } else {
         buffer_append_text(out, "No such nodes.\n");
     }

@@ -21,7 +21,7 @@ static size_t status_ask(const struct wish *w, struct state_query *ret)
 
 struct totals {
     uint64_t waiting, running, done, failed;
-    size_t present, lost;
+    size_t present, lost, leaving, private_ones; /* nodes */
 };
 
 /* What the raylets count now; the head hears of it once a second. False: this one did not say. */
@@ -42,7 +42,8 @@ static bool add_counts_of_now(const struct answer *classes, const char *node, st
     return found;
 }
 
-static struct totals add_up(const struct answer *a, const struct answer *classes)
+static struct totals add_up(const struct answer *a, const struct answer *classes,
+                            uint64_t now_unix_ms)
 {
     struct totals t = {0};
     for (size_t i = 0; i < a->node_count; i++) {
@@ -53,8 +54,11 @@ static struct totals add_up(const struct answer *a, const struct answer *classes
             t.done += n->done;
             t.failed += n->failed;
         }
-        t.lost += strcmp(n->state, "lost") == 0;
-        t.present += strcmp(n->state, "left") != 0;
+        bool is_shown = node_is_worth_a_line(a, n, now_unix_ms);
+        t.present += is_shown;
+        t.lost += is_shown && strcmp(n->state, "lost") == 0;
+        t.leaving += strcmp(n->state, "leaving") == 0;
+        t.private_ones += strcmp(n->state, "private") == 0;
     }
     return t;
 }
@@ -93,6 +97,13 @@ static void put_head(const struct answer *a, const struct totals *t, const struc
     if (t->lost != 0) {
         screen_put(s, out, TONE_PLAIN, ", ");
         screen_printf(s, out, TONE_BAD, "%zu lost", t->lost);
+    }
+    if (t->leaving != 0) {
+        screen_put(s, out, TONE_PLAIN, ", ");
+        screen_printf(s, out, TONE_WARN, "%zu leaving", t->leaving);
+    }
+    if (t->private_ones != 0) {
+        screen_printf(s, out, TONE_PLAIN, "   %zu private", t->private_ones);
     }
     buffer_append_text(out, "\n");
     if (a->head_pid == 0) {
@@ -161,7 +172,7 @@ static void put_nodes(const struct answer *a, const struct screen *s, struct buf
     }
     struct table *t = table_new(columns, count);
     for (size_t i = 0; i < a->node_count; i++) {
-        if (strcmp(a->nodes[i].state, "left") != 0) {
+        if (node_is_worth_a_line(a, &a->nodes[i], s->now_unix_ms)) {
             put_node(&a->nodes[i], s, store, gpu, t);
         }
     }
@@ -242,7 +253,7 @@ static void status_text(const struct wish *w, const struct answer *answers, cons
                         struct buffer *out)
 {
     const struct answer *a = &answers[CLUSTER];
-    struct totals t = add_up(a, &answers[CLASSES]);
+    struct totals t = add_up(a, &answers[CLASSES], s->now_unix_ms);
     char count[4][32];
 
     put_head(a, &t, s, out);
@@ -266,7 +277,7 @@ static void status_text(const struct wish *w, const struct answer *answers, cons
 static json_t *status_json(const struct wish *w, const struct answer *answers, uint64_t now_unix_ms)
 {
     const struct answer *a = &answers[CLUSTER];
-    struct totals t = add_up(a, &answers[CLASSES]);
+    struct totals t = add_up(a, &answers[CLASSES], now_unix_ms);
     json_t *head = json_null();
     if (a->head_pid != 0) {
         head = json_pack("{s:o, s:I, s:o, s:o}", "address", json_of_text(a->head_address), "pid",

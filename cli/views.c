@@ -57,6 +57,27 @@ bool node_is_gone(const struct state_node *n)
     return strcmp(n->state, "lost") == 0 || strcmp(n->state, "left") == 0;
 }
 
+#define DAY_MS UINT64_C(86400000)
+
+bool node_is_worth_a_line(const struct answer *a, const struct state_node *n, uint64_t now_unix_ms)
+{
+    if (strcmp(n->state, "left") == 0 || strcmp(n->state, "private") == 0) {
+        return false;
+    }
+    if (strcmp(n->state, "lost") != 0) {
+        return true;
+    }
+    if (n->since_unix_ms + DAY_MS < now_unix_ms) {
+        return false;
+    }
+    for (size_t i = 0; i < a->node_count; i++) {
+        if (!node_is_gone(&a->nodes[i]) && strcmp(a->nodes[i].name, n->name) == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 void put_amount(struct table *t, const struct screen *s, const struct state_node *n,
                 const char *name)
 {

@@ -47,5 +47,8 @@ void put_amount(struct table *t, const struct screen *s, const struct state_node
 const char *task_story(const struct state_task *t, char out[160]);
 /* Whether a node serves no more. */
 bool node_is_gone(const struct state_node *n);
+/* Whether the summary has a line for it: not for those that left, for programs' own ones, and for
+ * lost ones that came back by the same name or were lost a day ago. */
+bool node_is_worth_a_line(const struct answer *a, const struct state_node *n, uint64_t now_unix_ms);
 
 #endif

@@ -45,7 +45,7 @@ struct state_amount {
 struct state_node {
     uint32_t number;
     const char *name, *host, *address, *state, *note,
-        *labels;            /* state: alive, suspect, lost, left */
+        *labels;            /* state: alive, suspect, leaving, private, lost, left */
     uint64_t since_unix_ms; /* of this state */
     uint32_t pid;
     const struct state_amount *amounts;

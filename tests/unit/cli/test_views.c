@@ -66,7 +66,9 @@ static const char nodes_piped[] =
     "     2  box-2  10.0.0.6:7421  alive  3 h 10 min  8.0/8  0.0/16 GiB          8        0     "
     "233       1        8  -\n"
     "     3  box-3  10.0.0.7:7421  lost   2 min       (lease ran out at 10:41:02; its 3 tasks were "
-    "started elsewhere)\n";
+    "started elsewhere)\n"
+    "\n"
+    "3 nodes: 2 alive, 1 lost\n";
 
 static const char tasks_piped[] =
     "TASK    NAME         STATE    NODE   JOB  WORKER  ATTEMPT  SUBMITTED  TOOK  REASON\n"
@@ -125,6 +127,41 @@ static void status_on_a_terminal_has_bars_and_fits(void **state)
     assert_screen(&status_view, answers, &wide, status_wide);
     assert_screen(&status_view, answers, &narrow, status_narrow);
     fixture_fini(answers, 3);
+}
+
+static void status_leaves_out_what_came_back_or_is_a_programs(void **state)
+{
+    static const struct state_node nodes[] = {
+        {.name = "a", .address = "h:1", .state = "alive", .since_unix_ms = NOW_MS - 1000},
+        {.name = "b", .address = "h:2", .state = "leaving", .since_unix_ms = NOW_MS - 1000},
+        {.name = "c", .address = "h:3", .state = "private", .since_unix_ms = NOW_MS - 1000},
+        {.name = "a", .address = "h:4", .state = "lost", .since_unix_ms = NOW_MS - 1000},
+        {.name = "d", .address = "h:5", .state = "lost", .since_unix_ms = NOW_MS - 90000000},
+        {.name = "e", .address = "h:6", .state = "left", .since_unix_ms = NOW_MS - 1000}};
+    struct state_reply reply = {.cluster = "x", .head_pid = 1, .last = true};
+    struct answer answers[3];
+    struct buffer out = {0};
+    reply.head_started_unix_ms = NOW_MS - 5000;
+    reply.head_address = "h:7420";
+    reply.nodes = nodes;
+    reply.node_count = ARRAY_SIZE(nodes);
+    for (size_t i = 0; i < 3; i++) {
+        answer_init(&answers[i]);
+    }
+    assert_int_equal(answer_add(&answers[0], &reply), 0);
+    status_view.text(&everything, answers, &piped, &out);
+    assert_string_equal(buffer_text(&out),
+                        "x   head h:7420   up 5 s   2 nodes, 1 leaving   1 private\n"
+                        "\n"
+                        "NODE  ADDRESS  STATE    FOR  CPU  MEMORY\n"
+                        "a     h:1      alive    1 s  -    -\n"
+                        "b     h:2      leaving  1 s  -    -\n"
+                        "\n"
+                        "TASKS   none yet\n");
+    buffer_fini(&out);
+    for (size_t i = 0; i < 3; i++) {
+        answer_fini(&answers[i]);
+    }
 }
 
 static void status_shows_columns_of_what_exists(void **state)
@@ -303,6 +340,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(status_shows_nodes_and_why_tasks_wait),
         cmocka_unit_test(status_on_a_terminal_has_bars_and_fits),
+        cmocka_unit_test(status_leaves_out_what_came_back_or_is_a_programs),
         cmocka_unit_test(status_shows_columns_of_what_exists),
         cmocka_unit_test(status_without_a_head_or_nodes_says_what_to_do),
         cmocka_unit_test(nodes_show_what_each_has_and_does),
