@@ -94,7 +94,8 @@ enum raylet_event_kind {
     EVENT_PEER_DOWN,    /* `peer`, `side`: it ended. SIDE_OUT: `refused`: its process is gone,
                            `key_refused`: another one is at its address; both may come without UP */
     EVENT_PEER_SLOW, /* `peer`, `side`, `ok`: much waits to be sent there, or (false) no longer */
-    EVENT_PROGRAM_FETCHED, /* `job`: answer to EFFECT_FETCH_PROGRAM: `program`, or `failure` */
+    EVENT_PROGRAM_FETCHED, /* `job`: answer to EFFECT_FETCH_PROGRAM: `program` (to be dropped like
+                              that of EVENT_PROGRAM, also if nobody waits any more), or `failure` */
     EVENT_LOG, /* `worker`, `stream`, `data`: whole lines it wrote; only for workers of jobs that
                   want them */
 };

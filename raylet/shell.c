@@ -15,6 +15,7 @@
 #include "common/log.h"
 #include "common/patience.h"
 #include "raylet/clients.h"
+#include "raylet/fetch.h"
 #include "raylet/guard.h"
 #include "raylet/head_link.h"
 #include "raylet/log_query.h"
@@ -50,6 +51,8 @@ struct shell {
     struct workers *workers;
     struct logs *logs;
     struct programs *programs;
+    struct fetch *fetch;
+    struct giver *giver;
     struct guard guard;
     struct head_link *head;
     struct peer_link *peers;
@@ -194,7 +197,7 @@ static void look_at_head_messages(struct shell *s, const struct events *events)
     }
 }
 
-/* ---- effects ---- */
+/* ---- programs ---- */
 
 static bool program_loaded(void *arg, uint32_t client, uint32_t program, const struct failure *f)
 {
@@ -213,6 +216,72 @@ static bool program_loaded(void *arg, uint32_t client, uint32_t program, const s
     }
     return true;
 }
+
+static void program_fetched(void *arg, uint64_t job, uint32_t program, const struct failure *f)
+{
+    struct shell *s = arg;
+    struct raylet_event *event = events_add(&s->events, EVENT_PROGRAM_FETCHED);
+    event->job = job;
+    event->program = program;
+    event->failure = events_failure(&s->events, f);
+}
+
+/* We asked in a session that is theirs, and answer in one that is ours. Parts that are read while
+ * the raylet ends go nowhere. */
+static void send_program_get(void *arg, uint32_t peer, const struct peer_msg *m)
+{
+    struct shell *s = arg;
+    if (s->peers != NULL) {
+        peer_link_send(s->peers, peer, SIDE_IN, m);
+    }
+}
+
+static void send_program_part(void *arg, uint32_t peer, const struct peer_msg *m)
+{
+    struct shell *s = arg;
+    if (s->peers != NULL) {
+        peer_link_send(s->peers, peer, SIDE_OUT, m);
+    }
+}
+
+static void program_message(void *arg, uint32_t peer, enum peer_side side, const struct peer_msg *m)
+{
+    struct shell *s = arg;
+    if (m->type == PEER_PROGRAM_GET && side == SIDE_OUT) {
+        giver_get(s->giver, peer, &m->program_get);
+    } else if (m->type == PEER_PROGRAM_PART && side == SIDE_IN) {
+        fetch_part(s->fetch, clock_now_ns(), peer, m);
+    }
+}
+
+static void session_ended(void *arg, uint32_t peer, enum peer_side side)
+{
+    struct shell *s = arg;
+    if (side == SIDE_IN) {
+        fetch_down(s->fetch, clock_now_ns(), peer);
+    }
+}
+
+static void open_exchange(struct shell *s)
+{
+    s->fetch = fetch_new(&(struct fetch_config){
+        .offload = s->offload,
+        .programs = s->programs,
+        .node_name = s->config->dir->name,
+        .send = send_program_get,
+        .on_fetched = program_fetched,
+        .arg = s,
+    });
+    s->giver = giver_new(&(struct giver_config){
+        .offload = s->offload,
+        .programs = s->programs,
+        .node_name = s->config->dir->name,
+        .send = send_program_part,
+        .arg = s,
+    });
+}
+
+/* ---- effects ---- */
 
 static void spawn(struct shell *s, const struct raylet_effect *e)
 {
@@ -301,6 +370,13 @@ static NOINLINE void carry_out_rare(struct shell *s, const struct raylet_effect 
         break;
     case EFFECT_PEER_CLOSE:
         peer_link_close(s->peers, e->peer, e->side, e->failure);
+        session_ended(s, e->peer, e->side);
+        break;
+    case EFFECT_FETCH_PROGRAM:
+        fetch_order(s->fetch, clock_now_ns(), e->peer, e->job, e->hash, e->bytes);
+        break;
+    case EFFECT_FETCH_STOP:
+        fetch_stop(s->fetch, e->job);
         break;
     case EFFECT_READ_LOG:
         answer_log_query(s, e);
@@ -383,6 +459,7 @@ static void run_deadlines(struct shell *s, uint64_t now_ns)
 {
     workers_tick(s->workers, now_ns);
     head_link_tick(s->head, now_ns);
+    fetch_tick(s->fetch, now_ns);
     peer_link_tick(s->peers, now_ns);
     peer_link_flush(s->peers);
     if (now_ns >= s->log_at_ns) {
@@ -411,6 +488,7 @@ static uint64_t next_ns(const struct shell *s)
     uint64_t ns = raylet_core_next_ns(s->core);
     ns = MIN_OF(ns, head_link_next_ns(s->head));
     ns = MIN_OF(ns, peer_link_next_ns(s->peers));
+    ns = MIN_OF(ns, fetch_next_ns(s->fetch));
     ns = MIN_OF(ns, workers_next_ns(s->workers));
     ns = MIN_OF(ns, clients_next_ns(s->clients));
     if (s->leaving) {
@@ -570,6 +648,7 @@ static int open_local(struct shell *s)
     s->logs = logs_new(s->loop, logs);
     s->programs = programs_new(s->offload, programs,
                                &(struct programs_owner){.on_loaded = program_loaded, .arg = s});
+    open_exchange(s);
     s->workers = workers_new(&(struct workers_config){
         .loop = s->loop,
         .events = &s->events,
@@ -598,6 +677,8 @@ static int open_network(struct shell *s, struct failure *f)
                                                      .bind = c->bind,
                                                      .port = c->port,
                                                      .exact = c->exact_port,
+                                                     .on_program_message = program_message,
+                                                     .on_session_end = session_ended,
                                                      .arg = s},
                           &s->peers, f);
     if (r != 0) {
@@ -665,10 +746,13 @@ static void end(struct shell *s)
     }
     head_link_free(s->head);
     peer_link_free(s->peers);
+    s->peers = NULL;
     offload_free(s->offload); /* what it was given is done, and told, before its takers go */
     clients_free(s->clients);
     workers_free(s->workers);
     guard_stop(&s->guard);
+    fetch_free(s->fetch);
+    giver_free(s->giver);
     programs_free(s->programs);
     logs_free(s->logs);
     raylet_core_free(s->core);
