@@ -622,7 +622,8 @@ void foreign_peer_up(struct raylet_core *c, struct peer *p, enum peer_side side)
     fp->session++;
     fp->adds_sent = fp->adds_answered = 0;
     fp->list_due = false;
-    if (!(c->rules_off & RULE_LIST_AGAIN)) {
+    fp->listing = LIST_DONE;
+    if (fp->told && !(c->rules_off & RULE_LIST_AGAIN)) {
         fp->listing = LIST_FIRST;
         splice(&fp->borrowed, &fp->queued);
     }
@@ -645,7 +646,7 @@ void foreign_peer_down(struct raylet_core *c, struct peer *p, enum peer_side sid
         return;
     }
     forget_session(fp);
-    fp->list_due = true; /* a DROP may have been under way */
+    fp->list_due = fp->told; /* a DROP may have been under way */
     foreign_busy(c, fp);
     watch_silence(c, fp);
 }
@@ -764,6 +765,7 @@ static uint32_t send_add(struct raylet_core *c, struct foreign_peer *fp, uint32_
         x->state = x->state == PROXY_QUEUED ? PROXY_ADDING : x->state;
     }
     fp->adds_sent += n > 0;
+    fp->told = true;
     m->add.job = job == NULL ? 0 : job->number;
     m->add.ids = ids;
     m->add.id_count = n;
@@ -855,6 +857,9 @@ void foreign_flush(struct raylet_core *c)
     }
     f->more = f->more || !list_is_empty(&f->letting_go) || !list_is_empty(&f->fresh) ||
               !list_is_empty(&f->kept);
+    for (uint32_t i = 0; i < f->sent_count && !f->more; i++) { /* kept for that alone */
+        f->more = f->sent[i]->holds == 1 && !f->sent[i]->held;
+    }
 }
 
 bool foreign_has_work(const struct raylet_core *c)

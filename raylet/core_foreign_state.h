@@ -70,6 +70,7 @@ struct foreign_peer {
     uint32_t session;               /* counts the OUT sessions */
     uint32_t adds_sent, adds_answered; /* with ids, in this session */
     uint8_t listing;                   /* enum listing: of what we hold already */
+    bool told;                         /* something was added there, in any session */
     bool list_due; /* its set of ours may be too large: a session is needed only to say so */
     struct object_id *drops;
     uint32_t drop_count, drop_room;

@@ -390,6 +390,8 @@ static void client_forget(struct raylet_core *c, struct client *client)
     if (job != NULL) {
         ASSERT(job->live_clients > 0);
         job->live_clients--;
+        /* its end may have waited for this: the next step sees to it */
+        c->more_work = c->more_work || (job->state == JOB_ENDING && job->live_clients == 0);
     }
 }
 

@@ -157,6 +157,9 @@ bool object_release_all(struct raylet_core *c, struct client *client, uint32_t m
     struct gathering g = {.most = (uint32_t)MIN_OF(most, client->objects.used + 1)};
     struct foreign_hold *h, *next;
 
+    if (client->holds != NULL && client->state == CLIENT_GONE) {
+        core_touch(c, client); /* these may be all that it is kept for */
+    }
     HASH_ITER(hh, client->holds, h, next)
     {
         object_release_foreign(c, client, h->object);
