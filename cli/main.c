@@ -1,7 +1,8 @@
-/* drt: looks at a cluster and stops it. */
+/* drt: looks at a cluster, tries it, and stops it. */
 #include <stdio.h>
 #include <unistd.h>
 
+#include "cli/distribute.h"
 #include "cli/logs.h"
 #include "cli/options.h"
 #include "cli/stop.h"
@@ -9,6 +10,8 @@
 
 #define WATCH_DEFAULT_NS (2 * NS_PER_S)
 #define WATCH_LEAST_NS   (100 * NS_PER_MS)
+#define TEST_TASKS       100
+#define TEST_TASK_NS     (10 * NS_PER_MS)
 
 /* Whether the verb knows the option and it was given. */
 static const struct args_value *find_option(const struct args *a, const char *name)
@@ -186,6 +189,34 @@ static int run_completion(const struct args *a)
     return status;
 }
 
+static int run_distribute(const struct args *a, const struct show *show)
+{
+    const struct args_value *tasks = find_option(a, "tasks");
+    const struct args_value *duration = find_option(a, "duration");
+    struct failure f = {0};
+    if (strcmp(a->things[0], "status") == 0) {
+        return show_view(show, &distribute_view);
+    }
+    if (strcmp(a->things[0], "test") != 0) {
+        failure_set(&f, CODE_SIGNATURE,
+                    "\"%.60s\": say 'drt distribute test' to run tasks, or 'drt distribute status' "
+                    "to see where they are.",
+                    a->things[0]);
+        return complain(EXIT_USAGE, &f);
+    }
+    struct distribute d = {
+        .where = show->where,
+        .strategy = text_option(a, "strategy"),
+        .node = text_option(a, "node"),
+        .labels = text_option(a, "labels"),
+        .soft = find_option(a, "soft") != NULL,
+        .json = show->json,
+        .tasks = tasks != NULL ? tasks->number : TEST_TASKS,
+        .task_ns = duration != NULL ? duration->number : TEST_TASK_NS,
+    };
+    return distribute_test(&d);
+}
+
 /* The thing of a verb must look like one before a daemon is asked. */
 static int check_thing(const struct args *a, struct show *show, struct failure *f)
 {
@@ -229,6 +260,8 @@ static int run(const struct args *a)
         return show_view(&show, &explain_view);
     case VERB_LOGS:
         return run_logs(a, &show);
+    case VERB_DISTRIBUTE:
+        return run_distribute(a, &show);
     default:
         ASSERT(a->verb->tag == VERB_STOP);
         return run_stop(&show);
@@ -239,6 +272,7 @@ int main(int argc, char **argv)
 {
     struct args args;
     struct buffer out = {0};
+    distribute_serve();
     int outcome = args_parse(&cli_program, argc, argv, &args, &out);
     if (outcome != ARGS_RUN) {
         fputs(buffer_text(&out), outcome == ARGS_SHOW ? stdout : stderr);

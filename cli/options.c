@@ -87,6 +87,20 @@ static const struct args_option logs_options[] = {
 };
 
 static const struct args_option explain_options[] = {SHOW_OPTIONS, ASK_OPTIONS, OPTIONS_END};
+static const struct args_option distribute_options[] = {
+    {"strategy", 's', ARGS_TEXT, "NAME", "test: default, spread, load_balanced or node_specific",
+     0},
+    {"node", 0, ARGS_TEXT, "NODE",
+     "test: the one for node_specific; status: only what is on this node", 0},
+    {"labels", 'l', ARGS_TEXT, "K=V,...", "test: those of a node for node_specific", 0},
+    {"soft", 0, ARGS_FLAG, NULL, "test: node_specific, elsewhere if no such node is there", 0},
+    {"tasks", 'n', ARGS_U64, "K", "test: so many (100 unless told)", 1000000},
+    {"duration", 't', ARGS_DURATION, "DURATION", "test: what each takes (10 ms unless told)", 0},
+    JOB_OPTION,
+    SHOW_OPTIONS,
+    ASK_OPTIONS,
+    OPTIONS_END,
+};
 static const struct args_option stop_options[] = {
     PLACE_OPTIONS,
     {"key-file", 'k', ARGS_TEXT, "FILE", NULL, 0}, /* to say why not */
@@ -143,6 +157,15 @@ static const struct args_verb verbs[] = {
      1,
      1,
      VERB_EXPLAIN},
+    {"distribute",
+     "<test|status>",
+     "test: run tasks and show which nodes ran them; status: where the tasks of all jobs are now",
+     {"drt distribute test --strategy spread --tasks 1000 --duration 10ms",
+      "drt distribute status --watch"},
+     distribute_options,
+     1,
+     1,
+     VERB_DISTRIBUTE},
     {"stop",
      "",
      "stop the cluster's head and nodes on this machine",
@@ -164,6 +187,6 @@ static const struct args_verb verbs[] = {
 
 const struct args_program cli_program = {
     "drt",
-    "Look at a drt cluster, and stop it. Clusters are made by drt-head, nodes by drt-node.",
+    "Look at a drt cluster, try it, and stop it. Clusters are made by drt-head, nodes by drt-node.",
     verbs,
 };

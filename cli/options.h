@@ -14,6 +14,7 @@ enum verb_tag {
     VERB_JOBS,
     VERB_LOGS,
     VERB_EXPLAIN,
+    VERB_DISTRIBUTE,
     VERB_STOP,
     VERB_COMPLETION,
 };

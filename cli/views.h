@@ -29,7 +29,8 @@ struct view {
     json_t *(*json)(const struct wish *w, const struct answer *answers, uint64_t now_unix_ms);
 };
 
-extern const struct view status_view, nodes_view, tasks_view, jobs_view, explain_view;
+extern const struct view status_view, nodes_view, tasks_view, jobs_view, explain_view,
+    distribute_view;
 
 /* A query of one kind with the wish's filters, empty texts where nothing was said. */
 struct state_query query_of(const struct wish *w, enum state_kind kind);
