@@ -5,6 +5,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/numbers.h"
 #include "common/text.h"
@@ -28,14 +29,18 @@ struct worker_log {
     uint32_t number;
     bool ended;
     struct stream out, err;
-    struct list link; /* of those that ended, oldest first */
+    struct log_lines *lines; /* NULL: nobody follows it */
+    struct list follow_link; /* of those that somebody follows */
+    struct list link;        /* of those that ended, oldest first */
 };
 
 struct logs {
     struct loop *loop;
     char dir[PLACE_PATH_MAX];
     uint64_t file_bytes;
+    struct log_lines_owner owner;
     struct numbers table;
+    struct list followed;
     struct list ended;
     uint32_t ended_count;
     uint64_t ended_bytes;
@@ -111,6 +116,11 @@ static bool take_some(struct stream *s)
     ssize_t n = read(s->pipe_fd, s->logs->scratch, READ_BYTES);
     if (n > 0) {
         keep(s, s->logs->scratch, (size_t)n);
+        if (s->worker->lines != NULL) {
+            log_lines_add(s->worker->lines, clock_now_ns(),
+                          s == &s->worker->out ? LOGS_OUT : LOGS_ERR,
+                          bytes_of(s->logs->scratch, (size_t)n));
+        }
         return true;
     }
     if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
@@ -146,8 +156,16 @@ static int stream_open(struct stream *s, struct logs *logs, struct worker_log *w
     return 0;
 }
 
+static void stop_following(struct worker_log *w)
+{
+    list_unlink(&w->follow_link);
+    log_lines_free(w->lines);
+    w->lines = NULL;
+}
+
 static void worker_log_free(struct logs *logs, struct worker_log *w)
 {
+    stop_following(w);
     stream_close(&w->out);
     stream_close(&w->err);
     close_fd(&w->out.file_fd);
@@ -162,6 +180,7 @@ int logs_open(struct logs *logs, uint32_t worker, int ret_ends[2])
     int ends[2];
     w->number = worker;
     list_init(&w->link);
+    list_init(&w->follow_link);
     w->err.pipe_fd = w->err.file_fd = -1;
     ASSERT(numbers_get(&logs->table, worker) == NULL);
     int r = stream_open(&w->out, logs, w, "out", &ends[0]);
@@ -221,6 +240,10 @@ void logs_ended(struct logs *logs, uint32_t worker)
     w->ended = true;
     drain(&w->out);
     drain(&w->err);
+    if (w->lines != NULL) {
+        log_lines_end(w->lines, clock_now_ns());
+        stop_following(w);
+    }
     list_append(&logs->ended, &w->link);
     logs->ended_count++;
     logs->ended_bytes += bytes_kept(w);
@@ -272,6 +295,37 @@ int logs_read(struct logs *logs, uint32_t worker, uint32_t stream, uint64_t offs
     return r;
 }
 
+void logs_follow(struct logs *logs, uint32_t worker)
+{
+    struct worker_log *w = numbers_get(&logs->table, worker);
+    if (w != NULL && !w->ended && w->lines == NULL && logs->owner.on_lines != NULL) {
+        w->lines = log_lines_new(worker, clock_now_ns(), &logs->owner);
+        list_append(&logs->followed, &w->follow_link);
+    }
+}
+
+uint64_t logs_next_ns(const struct logs *logs)
+{
+    uint64_t next_ns = NS_FOREVER;
+    LIST_FOREACH(node, &logs->followed)
+    {
+        const struct worker_log *w = list_entry(node, struct worker_log, follow_link);
+        next_ns = MIN_OF(next_ns, log_lines_next_ns(w->lines));
+    }
+    return next_ns;
+}
+
+void logs_tick(struct logs *logs, uint64_t now_ns)
+{
+    LIST_FOREACH(node, &logs->followed)
+    {
+        struct worker_log *w = list_entry(node, struct worker_log, follow_link);
+        if (now_ns >= log_lines_next_ns(w->lines)) {
+            log_lines_tick(w->lines, now_ns);
+        }
+    }
+}
+
 void logs_last_line(struct logs *logs, uint32_t worker, char ret[256])
 {
     struct buffer data = {0};
@@ -291,7 +345,7 @@ void logs_last_line(struct logs *logs, uint32_t worker, char ret[256])
     buffer_fini(&data);
 }
 
-struct logs *logs_new(struct loop *loop, const char *dir)
+struct logs *logs_new(struct loop *loop, const char *dir, const struct log_lines_owner *owner)
 {
     struct logs *logs = xcalloc(1, sizeof *logs);
     logs->loop = loop;
@@ -299,7 +353,11 @@ struct logs *logs_new(struct loop *loop, const char *dir)
     logs->scratch = xmalloc(READ_BYTES);
     bool fits = text_copy(logs->dir, sizeof logs->dir, dir);
     ASSERT(fits);
+    if (owner != NULL) {
+        logs->owner = *owner;
+    }
     numbers_init(&logs->table);
+    list_init(&logs->followed);
     list_init(&logs->ended);
     return logs;
 }

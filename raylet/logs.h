@@ -11,6 +11,7 @@
 #include "common/bytes.h"
 #include "common/loop.h"
 #include "common/place.h"
+#include "raylet/log_lines.h"
 
 #define LOGS_FILE_BYTES  (16u << 20)
 #define LOGS_ENDED_MAX   256u
@@ -21,7 +22,8 @@ struct logs;
 
 enum log_stream_kind { LOGS_OUT = 1, LOGS_ERR = 2 };
 
-struct logs *logs_new(struct loop *loop, const char *dir);   /* `dir` exists */
+/* `dir` exists; `owner` may be NULL: nobody follows. */
+struct logs *logs_new(struct loop *loop, const char *dir, const struct log_lines_owner *owner);
 void logs_free(struct logs *logs);                           /* files stay; NULL is fine */
 void logs_set_file_bytes(struct logs *logs, uint64_t bytes); /* for tests */
 
@@ -30,6 +32,12 @@ void logs_set_file_bytes(struct logs *logs, uint64_t bytes); /* for tests */
 int logs_open(struct logs *logs, uint32_t worker, int ret_ends[2]) MUST_CHECK;
 /* Its processes are gone: takes what is still in the pipes, closes. */
 void logs_ended(struct logs *logs, uint32_t worker);
+
+/* From now on what it writes goes to the owner as well (raylet/log_lines.h), the last of it within
+ * logs_ended. Fine if it is not there, or followed already. */
+void logs_follow(struct logs *logs, uint32_t worker);
+uint64_t logs_next_ns(const struct logs *logs);
+void logs_tick(struct logs *logs, uint64_t now_ns);
 
 /* The last line that is not empty of its standard error, cleaned for a terminal; "" if there is
  * none. */

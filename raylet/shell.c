@@ -328,6 +328,15 @@ static void answer_log_query(struct shell *s, const struct raylet_effect *e)
     }
 }
 
+static void worker_wrote(void *arg, uint32_t worker, uint32_t stream, struct bytes lines)
+{
+    struct shell *s = arg;
+    struct raylet_event *event = events_add(&s->events, EVENT_LOG);
+    event->worker = worker;
+    event->stream = stream;
+    event->data = bytes_of(arena_copy(&s->events.arena, lines.data, lines.size), lines.size);
+}
+
 static void take_back(struct shell *s, const struct raylet_effect *e)
 {
     bool ok = clients_take_back(s->clients, e->client, e->slot);
@@ -377,6 +386,9 @@ static NOINLINE void carry_out_rare(struct shell *s, const struct raylet_effect 
         break;
     case EFFECT_FETCH_STOP:
         fetch_stop(s->fetch, e->job);
+        break;
+    case EFFECT_LOG_LINES:
+        logs_follow(s->logs, e->worker);
         break;
     case EFFECT_READ_LOG:
         answer_log_query(s, e);
@@ -459,6 +471,7 @@ static void run_deadlines(struct shell *s, uint64_t now_ns)
 {
     workers_tick(s->workers, now_ns);
     head_link_tick(s->head, now_ns);
+    logs_tick(s->logs, now_ns);
     fetch_tick(s->fetch, now_ns);
     peer_link_tick(s->peers, now_ns);
     peer_link_flush(s->peers);
@@ -489,6 +502,7 @@ static uint64_t next_ns(const struct shell *s)
     ns = MIN_OF(ns, head_link_next_ns(s->head));
     ns = MIN_OF(ns, peer_link_next_ns(s->peers));
     ns = MIN_OF(ns, fetch_next_ns(s->fetch));
+    ns = MIN_OF(ns, logs_next_ns(s->logs));
     ns = MIN_OF(ns, workers_next_ns(s->workers));
     ns = MIN_OF(ns, clients_next_ns(s->clients));
     if (s->leaving) {
@@ -645,7 +659,8 @@ static int open_local(struct shell *s)
     if (r != 0) {
         return r;
     }
-    s->logs = logs_new(s->loop, logs);
+    s->logs =
+        logs_new(s->loop, logs, &(struct log_lines_owner){.on_lines = worker_wrote, .arg = s});
     s->programs = programs_new(s->offload, programs,
                                &(struct programs_owner){.on_loaded = program_loaded, .arg = s});
     open_exchange(s);

@@ -12,18 +12,28 @@ struct rig {
     char *dir;
     struct loop *loop;
     struct logs *logs;
+    struct buffer seen; /* by who follows */
 };
+
+static void on_lines(void *arg, uint32_t worker, uint32_t stream, struct bytes lines)
+{
+    struct rig *r = arg;
+    buffer_printf(&r->seen, "%u.%u ", worker, stream);
+    buffer_append(&r->seen, lines.data, lines.size);
+}
 
 static void rig_init(struct rig *r)
 {
+    r->seen = (struct buffer){0};
     r->dir = unit_make_dir();
     assert_int_equal(loop_new(&r->loop), 0);
-    r->logs = logs_new(r->loop, r->dir);
+    r->logs = logs_new(r->loop, r->dir, &(struct log_lines_owner){on_lines, r});
 }
 
 static void rig_fini(struct rig *r)
 {
     logs_free(r->logs);
+    buffer_fini(&r->seen);
     loop_free(r->loop);
     unit_remove_dir(&r->dir);
 }
@@ -164,13 +174,51 @@ static void test_files_of_the_oldest_go(void **state)
     rig_fini(&r);
 }
 
+static void test_followed(void **state)
+{
+    struct rig r;
+    int ends[2], other[2];
+    uint64_t deadline_ns = clock_now_ns() + LIMIT_NS;
+    rig_init(&r);
+    logs_follow(r.logs, 9); /* nobody */
+    assert_int_equal(logs_open(r.logs, 3, ends), 0);
+    assert_int_equal(logs_open(r.logs, 4, other), 0);
+    logs_follow(r.logs, 3);
+    logs_follow(r.logs, 3);
+    assert_int_equal(logs_next_ns(r.logs), NS_FOREVER);
+    say(ends[0], "one\ntwo\n");
+    say(other[0], "not followed\n");
+    until_end(&r, 3, LOGS_OUT, 8);
+    until_end(&r, 4, LOGS_OUT, 13);
+    assert_string_equal(buffer_text(&r.seen), "3.1 one\ntwo\n");
+    buffer_clear(&r.seen);
+    say(ends[1], "three\nfo");
+    while (r.seen.size == 0) {
+        assert_true(clock_now_ns() < deadline_ns);
+        assert_true(loop_turn(r.loop, 10 * NS_PER_MS) >= 0);
+        logs_tick(r.logs, clock_now_ns());
+    }
+    assert_string_equal(buffer_text(&r.seen), "3.2 three\n");
+    buffer_clear(&r.seen);
+    say(ends[1], "ur");
+    close_fd(&ends[0]);
+    close_fd(&ends[1]);
+    logs_ended(r.logs, 3);
+    assert_string_equal(buffer_text(&r.seen), "3.2 four\n"); /* its last words, within it */
+    logs_follow(r.logs, 3);
+    assert_int_equal(logs_next_ns(r.logs), NS_FOREVER);
+    logs_follow(r.logs, 4);
+    close_fd(&other[0]);
+    close_fd(&other[1]);
+    rig_fini(&r); /* with one that is followed */
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_two_streams),
-        cmocka_unit_test(test_two_files_in_turn),
-        cmocka_unit_test(test_the_last_line),
-        cmocka_unit_test(test_files_of_the_oldest_go),
+        cmocka_unit_test(test_two_streams),   cmocka_unit_test(test_two_files_in_turn),
+        cmocka_unit_test(test_the_last_line), cmocka_unit_test(test_files_of_the_oldest_go),
+        cmocka_unit_test(test_followed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

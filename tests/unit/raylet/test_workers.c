@@ -28,7 +28,7 @@ static void rig_init(struct rig *r)
     *r = (struct rig){.program = player_program()};
     r->dir = unit_make_dir();
     assert_int_equal(loop_new(&r->loop), 0);
-    r->logs = logs_new(r->loop, r->dir);
+    r->logs = logs_new(r->loop, r->dir, NULL);
     r->workers = workers_new(&(struct workers_config){.loop = r->loop,
                                                       .events = &r->events,
                                                       .logs = r->logs,
