@@ -224,7 +224,7 @@ void sched_ask(const struct sched_node *nodes, const uint32_t *candidates, size_
     uint32_t each = (uint32_t)MIN_OF(waiting, (uint64_t)UINT32_MAX);
     memset(wanted, 0, count * sizeof *wanted);
     for (uint32_t chosen = 0; each != 0 && chosen < most; chosen++) {
-        if (chosen >= 2 && covered / 2 >= each) {
+        if (covered / 2 >= each) { /* never by one node alone */
             return;
         }
         size_t found = best_few(nodes, candidates, count, asked, wanted, few);
