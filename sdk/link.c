@@ -106,7 +106,8 @@ void link_send_releases(struct link *l)
     if (l->release_count == 0) {
         return;
     }
-    struct local_msg m = {.type = LOCAL_RELEASE, .ids = {l->releases, l->release_count}};
+    struct local_msg m = {.type = LOCAL_RELEASE,
+                          .ids = {.ids = l->releases, .id_count = l->release_count}};
     l->release_count = 0;
     if (l->open && !l->broken) {
         (void)!link_write(l, &m); /* a raylet that is gone holds nothing */
