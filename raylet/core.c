@@ -3,9 +3,11 @@
 #include "raylet/core_classes.h"
 #include "raylet/core_foreign.h"
 #include "raylet/core_head.h"
+#include "raylet/core_host.h"
 #include "raylet/core_jobs.h"
 #include "raylet/core_objects.h"
 #include "raylet/core_peers.h"
+#include "raylet/core_plan.h"
 #include "raylet/core_rows.h"
 #include "raylet/core_schedule.h"
 #include "raylet/core_sessions.h"
@@ -67,8 +69,9 @@ static void init_join(struct raylet_core *c, const struct raylet_config *config)
 
 static void init_lists(struct raylet_core *c)
 {
-    struct list *lists[] = {&c->clients, &c->jobs,     &c->workers, &c->levels,
-                            &c->woken,   &c->reported, &c->touched};
+    struct list *lists[] = {&c->clients,       &c->jobs,       &c->workers,  &c->levels,
+                            &c->woken,         &c->reported,   &c->touched,  &c->wishes,
+                            &c->fresh_classes, &c->busy_lanes, &c->lingering};
 
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
         list_init(lists[i]);
@@ -79,6 +82,9 @@ static void init_lists(struct raylet_core *c)
     core_timer_init(&c->renew_timer, TIMER_RENEW);
     core_timer_init(&c->leave_timer, TIMER_LEAVE);
     core_timer_init(&c->peers_timer, TIMER_PEERS);
+    core_timer_init(&c->plan_timer, TIMER_PLAN);
+    core_timer_init(&c->linger_timer, TIMER_LINGER);
+    core_timer_init(&c->guests_timer, TIMER_GUESTS);
     slab_pool_init(&c->object_slab, sizeof(struct object));
     slab_pool_init(&c->task_slab, sizeof(struct task));
     slab_pool_init(&c->watcher_slab, sizeof(struct watcher));
@@ -97,6 +103,7 @@ struct raylet_core *raylet_core_new(const struct raylet_config *config)
     c->user = config->user == NULL ? NULL : xstrdup(config->user);
     c->own_uid = config->uid;
     c->rules_off = config->rules_off;
+    c->closed = config->closed;
     c->cluster = xstrdup(config->cluster == NULL ? "" : config->cluster);
     c->labels = xstrdup(config->labels == NULL ? "" : config->labels);
     init_totals(c, config);
@@ -175,6 +182,9 @@ void raylet_core_free(struct raylet_core *c)
     core_timer_disarm(c, &c->renew_timer);
     core_timer_disarm(c, &c->leave_timer);
     core_timer_disarm(c, &c->peers_timer);
+    core_timer_disarm(c, &c->plan_timer);
+    core_timer_disarm(c, &c->linger_timer);
+    core_timer_disarm(c, &c->guests_timer);
     timers_fini(&c->timers);
     resource_names_fini(&c->resources);
     names_free(c);
@@ -338,6 +348,12 @@ static void event(struct raylet_core *c, const struct raylet_event *e)
     case EVENT_PEER_SLOW:
         session_event(c, e);
         break;
+    case EVENT_PROGRAM_FETCHED:
+        host_program(c, e);
+        break;
+    case EVENT_LOG:
+        host_log(c, e);
+        break;
     default:
         c->dropped_messages++;
     }
@@ -359,6 +375,13 @@ static void fire(struct raylet_core *c, struct core_timer *t)
     case TIMER_RENEW:
     case TIMER_LEAVE:
         head_timer(c, t);
+        break;
+    case TIMER_PLAN:
+    case TIMER_LINGER:
+        plan_timer(c, t);
+        break;
+    case TIMER_GUESTS:
+        host_timer(c);
         break;
     case TIMER_PEERS:
         peers_timer(c);
@@ -405,10 +428,13 @@ void raylet_core_step(struct raylet_core *c, uint64_t now_ns, uint64_t boot_ns,
     c->more_work = UNLIKELY(any_ending(c)) && job_work(c);
     c->more_work = session_work(c) || c->more_work;
     task_wake(c);
+    plan_choose(c);
+    schedule(c);
+    plan_send(c);
+    host_flush(c);
     if (UNLIKELY(c->ask_feasible)) {
         head_ask_feasible(c);
     }
-    schedule(c);
     head_leave_work(c);
     head_renew_work(c);
     foreign_flush(c);
@@ -475,7 +501,7 @@ void raylet_core_check(struct raylet_core *c)
         waiting += list_entry(at, struct job, link)->waiting_count;
         running += list_entry(at, struct job, link)->running_count;
     }
-    ASSERT(waiting == c->waiting && running == c->running);
+    ASSERT(waiting == c->waiting && running == c->running + c->away);
     LIST_FOREACH(at, &c->clients)
     {
         outstanding += list_entry(at, struct client, link)->outstanding_bytes;

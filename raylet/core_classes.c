@@ -1,36 +1,12 @@
 #include "raylet/core_classes.h"
 
+#include "raylet/core_lanes.h"
+#include "raylet/core_wishes.h"
+
 #include <stdio.h>
 
 #define COURTESY_BEHIND_NS (200 * NS_PER_US) /* so much less than another it has used */
 #define COURTESY_NS        (5 * NS_PER_MS)
-
-/* ---- shapes ---- */
-
-static struct shape *shape_ref(struct raylet_core *c, const struct resource_set *asked)
-{
-    size_t size = offsetof(struct resource_set, amounts) + asked->count * sizeof asked->amounts[0];
-    struct shape *s;
-
-    HASH_FIND(hh, c->shapes, asked, size, s);
-    if (s == NULL) {
-        s = xcalloc(1, sizeof *s);
-        s->asked = *asked;
-        s->state = resource_set_covers(&c->total, asked) ? SHAPE_FITS : SHAPE_ASKING;
-        HASH_ADD_KEYPTR(hh, c->shapes, &s->asked, size, s);
-    }
-    s->refs++;
-    return s;
-}
-
-void shape_unuse(struct raylet_core *c, struct shape *s)
-{
-    if (--s->refs == 0) {
-        HASH_DEL(c->shapes, s);
-        error_unref(s->error);
-        free(s);
-    }
-}
 
 /* ---- declarations ---- */
 
@@ -39,25 +15,23 @@ static void decl_free(struct raylet_core *c, struct class_decl *d)
     if (d->last != NULL) {
         class_unuse(c, d->last);
     }
-    shape_unuse(c, d->shape);
+    wish_unuse(c, d->wish);
     free(d->function);
-    free(d->node);
-    free(d->labels);
     free(d->kinds);
     free(d);
 }
 
-static int read_amounts(struct raylet_core *c, const struct local_class *m,
+static int read_amounts(struct raylet_core *c, const struct local_amount *amounts, size_t count,
                         struct resource_set *ret)
 {
     memset(ret, 0, sizeof *ret); /* it becomes the key of a hash: no unset bytes */
-    for (size_t i = 0; i < m->amount_count; i++) {
+    for (size_t i = 0; i < count; i++) {
         uint32_t kind;
-        if (m->amounts[i].units < 0 ||
-            resource_names_intern(&c->resources, m->amounts[i].name, &kind) != 0) {
+        if (amounts[i].units < 0 ||
+            resource_names_intern(&c->resources, amounts[i].name, &kind) != 0) {
             return -EINVAL;
         }
-        if (m->amounts[i].units > 0 && resource_set_put(ret, kind, m->amounts[i].units) != 0) {
+        if (amounts[i].units > 0 && resource_set_put(ret, kind, amounts[i].units) != 0) {
             return -ENOSPC;
         }
     }
@@ -72,21 +46,20 @@ void class_declare(struct raylet_core *c, struct client *client, const struct lo
         core_protocol_error(c, client, "class %u declared out of turn", m->number);
         return;
     }
-    if (read_amounts(c, m, &asked) != 0) {
+    if (m->strategy > SCHED_NODE_SPECIFIC ||
+        read_amounts(c, m->amounts, m->amount_count, &asked) != 0) {
         core_protocol_error(c, client, "class %u asks for resources that cannot be read",
                             m->number);
         return;
     }
     struct class_decl *d = xcalloc(1, sizeof *d);
     d->function = xstrdup(m->function);
-    d->node = xstrdup(m->node);
-    d->labels = xstrdup(m->labels);
     d->kinds_size = m->kinds.size;
     d->kinds = xmalloc(m->kinds.size + 1);
     memcpy(d->kinds, m->kinds.size > 0 ? m->kinds.data : "", m->kinds.size);
-    d->shape = shape_ref(c, &asked);
-    d->strategy = m->strategy;
-    d->soft = m->soft;
+    struct shape *shape = shape_use(c, &asked);
+    d->wish = wish_use(c, shape, m->strategy, m->soft, m->node, m->labels);
+    shape_unuse(c, shape);
     d->priority = m->priority;
     if ((client->decl_count & (client->decl_count + 1)) == 0 || client->decl_count == 0) {
         client->decls =
@@ -136,12 +109,43 @@ void pool_unuse(struct raylet_core *c, struct pool *p)
 
 static size_t make_key(const struct class_decl *d, uint32_t depth, char *key, size_t room)
 {
-    int n = snprintf(key, room, "%s|%p|%u|%d|%d|%u|%s|%s|", d->function, (const void *)d->shape,
-                     d->strategy, d->soft, d->priority, depth, d->node, d->labels);
+    int n =
+        snprintf(key, room, "%s|%p|%d|%u|", d->function, (const void *)d->wish, d->priority, depth);
     ASSERT(n > 0 && (size_t)n < room);
     size_t more = MIN_OF(d->kinds_size, room - (size_t)n);
     memcpy(key + n, d->kinds, more);
     return (size_t)n + more;
+}
+
+static struct class_ *class_new(struct raylet_core *c, struct job *job, struct wish *wish,
+                                const char *key, size_t key_size)
+{
+    struct class_ *k = xcalloc(1, sizeof *k);
+
+    k->job = job;
+    k->pool = pool_use(job, wish->shape);
+    k->wish = wish;
+    wish_ref(wish);
+    k->number = ++c->next_class;
+    k->key = xmalloc(key_size);
+    memcpy(k->key, key, key_size);
+    k->key_size = key_size;
+    list_init(&k->queue);
+    list_init(&k->fresh);
+    list_init(&k->fresh_link);
+    list_init(&k->lanes);
+    list_init(&k->run_link);
+    HASH_ADD_KEYPTR(hh, job->classes, k->key, k->key_size, k);
+    return k;
+}
+
+static void put_function(struct raylet_core *c, struct class_ *k, const char *function,
+                         const uint8_t *kinds, size_t kinds_size)
+{
+    k->function = core_intern(c, function);
+    k->kinds = xmalloc(kinds_size + 1);
+    memcpy(k->kinds, kinds_size == 0 ? (const uint8_t *)"" : kinds, kinds_size);
+    k->kinds_size = kinds_size;
 }
 
 struct class_ *class_use(struct raylet_core *c, struct client *client, struct class_decl *d,
@@ -158,22 +162,10 @@ struct class_ *class_use(struct raylet_core *c, struct client *client, struct cl
     size_t size = make_key(d, depth, key, sizeof key);
     HASH_FIND(hh, job->classes, key, size, k);
     if (k == NULL) {
-        k = xcalloc(1, sizeof *k);
-        k->job = job;
-        k->pool = pool_use(job, d->shape);
-        k->number = ++c->next_class;
-        k->key = xmalloc(size);
-        memcpy(k->key, key, size);
-        k->key_size = size;
-        k->function = core_intern(c, d->function);
-        k->kinds = xmalloc(d->kinds_size + 1);
-        memcpy(k->kinds, d->kinds, d->kinds_size);
-        k->kinds_size = d->kinds_size;
+        k = class_new(c, job, d->wish, key, size);
+        put_function(c, k, d->function, d->kinds, d->kinds_size);
         k->priority = d->priority;
         k->depth = depth;
-        list_init(&k->queue);
-        list_init(&k->run_link);
-        HASH_ADD_KEYPTR(hh, job->classes, k->key, k->key_size, k);
     }
     k->users += 2; /* the declaration, and the caller */
     if (d->last != NULL) {
@@ -184,18 +176,49 @@ struct class_ *class_use(struct raylet_core *c, struct client *client, struct cl
     return k;
 }
 
+struct class_ *class_use_guest(struct raylet_core *c, struct job *job, uint32_t home,
+                               const struct peer_class *m)
+{
+    struct resource_set asked;
+    char key[64];
+
+    if (read_amounts(c, m->amounts, m->amount_count, &asked) != 0) {
+        return NULL;
+    }
+    struct shape *shape = shape_use(c, &asked);
+    struct wish *wish = wish_use(c, shape, SCHED_DEFAULT, false, "", "");
+    /* Each session's is its own: homes take turns, as classes do. */
+    int n = snprintf(key, sizeof key, "|guest|%u|%u|%llu", home, m->number,
+                     (unsigned long long)++c->next_guest_class);
+    struct class_ *k = class_new(c, job, wish, key, (size_t)n);
+    put_function(c, k, m->function, m->kinds.data, m->kinds.size);
+    k->priority = m->priority;
+    k->depth = m->depth;
+    k->users = 1;
+    wish_unuse(c, wish);
+    shape_unuse(c, shape);
+    return k;
+}
+
 void class_unuse(struct raylet_core *c, struct class_ *k)
 {
     ASSERT(k->users > 0);
     if (--k->users > 0) {
         return;
     }
-    ASSERT(k->queued == 0 && list_is_empty(&k->run_link));
+    ASSERT(k->queued == 0 && k->wants == 0 && list_is_empty(&k->run_link));
+    ASSERT(list_is_empty(&k->fresh) && k->guest == NULL);
     if (c->reserving == k) {
         c->reserving = NULL;
     }
+    LIST_FOREACH_SAFE(at, &k->lanes)
+    {
+        lane_free(c, list_entry(at, struct lane, class_link));
+    }
+    list_unlink(&k->fresh_link);
     HASH_DEL(k->job->classes, k);
     pool_unuse(c, k->pool);
+    wish_unuse(c, k->wish);
     free(k->key);
     free(k->kinds);
     free(k);
@@ -276,23 +299,48 @@ static void fell_asleep(struct raylet_core *c, struct class_ *k)
     }
 }
 
+bool class_is_awake(const struct class_ *k)
+{
+    return k->queued > 0 || k->wants > 0;
+}
+
 static void enqueue(struct raylet_core *c, struct task *t, bool first)
 {
     struct class_ *k = t->class_;
+    bool was_awake = class_is_awake(k);
 
     if (first) {
         list_prepend(&k->queue, &t->link);
     } else {
         list_append(&k->queue, &t->link);
     }
+    t->place = AT_QUEUE;
     if (k->queued++ == 0) {
+        k->waiting_since_ns = c->now_ns;
+    }
+    if (!was_awake) {
         came_to_life(c, k);
     }
 }
 
+bool class_chooses(const struct class_ *k)
+{
+    return k->wish->strategy == SCHED_SPREAD || k->wish->strategy == SCHED_LOAD_BALANCED;
+}
+
 void class_enqueue(struct raylet_core *c, struct task *t)
 {
-    enqueue(c, t, false);
+    struct class_ *k = t->class_;
+
+    if (!class_chooses(k) || c->peers == NULL) {
+        enqueue(c, t, false);
+        return;
+    }
+    t->place = AT_FRESH;
+    list_append(&k->fresh, &t->link);
+    if (list_is_empty(&k->fresh_link)) {
+        list_append(&c->fresh_classes, &k->fresh_link);
+    }
 }
 
 void class_enqueue_first(struct raylet_core *c, struct task *t)
@@ -300,12 +348,60 @@ void class_enqueue_first(struct raylet_core *c, struct task *t)
     enqueue(c, t, true);
 }
 
+void class_enqueue_here(struct raylet_core *c, struct task *t)
+{
+    list_unlink(&t->link);
+    enqueue(c, t, false);
+}
+
 void class_dequeue(struct raylet_core *c, struct task *t)
 {
     struct class_ *k = t->class_;
 
+    if (t->place == AT_LANE) {
+        lane_dequeue(t);
+        return;
+    }
     list_unlink(&t->link);
-    if (--k->queued == 0) {
+    if (t->place == AT_QUEUE) {
+        k->queued--;
+        if (!class_is_awake(k)) {
+            fell_asleep(c, k);
+        }
+    }
+    t->place = AT_NONE;
+}
+
+void class_choose_again(struct raylet_core *c, struct lane *l)
+{
+    struct list *at;
+
+    while ((at = list_first(&l->queue)) != NULL) {
+        struct task *t = list_entry(at, struct task, link);
+        lane_dequeue(t);
+        class_enqueue(c, t);
+    }
+}
+
+struct task *class_first(const struct class_ *k)
+{
+    struct list *first = list_first((struct list *)&k->queue);
+
+    first = first != NULL ? first : list_first((struct list *)&k->fresh);
+    for (struct list *at = k->lanes.next; first == NULL && at != &k->lanes; at = at->next) {
+        first = list_first(&list_entry(at, struct lane, class_link)->queue);
+    }
+    return first == NULL ? NULL : list_entry(first, struct task, link);
+}
+
+void class_set_wants(struct raylet_core *c, struct class_ *k, uint32_t wants)
+{
+    bool was_awake = class_is_awake(k);
+
+    k->wants = wants;
+    if (!was_awake && class_is_awake(k)) {
+        came_to_life(c, k);
+    } else if (was_awake && !class_is_awake(k)) {
         fell_asleep(c, k);
     }
 }

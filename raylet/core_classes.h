@@ -16,14 +16,27 @@ void class_forget_decls(struct raylet_core *c, struct client *client);
 struct class_ *class_use(struct raylet_core *c, struct client *client, struct class_decl *decl,
                          uint32_t depth);
 void class_unuse(struct raylet_core *c, struct class_ *k);
-void shape_unuse(struct raylet_core *c, struct shape *s);
+/* A class of another home, for one session; one user. NULL: its amounts cannot be read. */
+struct class_ *class_use_guest(struct raylet_core *c, struct job *job, uint32_t home,
+                               const struct peer_class *m);
 /* A lease keeps its pool. */
 void pool_unuse(struct raylet_core *c, struct pool *p);
 
-/* A ready task joins or leaves its class's queue. */
+/* A ready task joins its class: its queue, or those whose node is yet to be chosen; and leaves it,
+ * wherever it is. */
 void class_enqueue(struct raylet_core *c, struct task *t);
+/* Its strategy fixes each task's node before it is sent. */
+bool class_chooses(const struct class_ *k);
+/* Those that are fixed to that node look for another. */
+void class_choose_again(struct raylet_core *c, struct lane *l);
+/* One that is ready, wherever it waits; NULL: none. */
+struct task *class_first(const struct class_ *k);
+void class_enqueue_here(struct raylet_core *c, struct task *t);  /* from elsewhere: to the queue */
 void class_enqueue_first(struct raylet_core *c, struct task *t); /* it was taken back */
 void class_dequeue(struct raylet_core *c, struct task *t);
+/* Guest: how many slots its home would take. It is awake with tasks or with such a wish. */
+void class_set_wants(struct raylet_core *c, struct class_ *k, uint32_t wants);
+bool class_is_awake(const struct class_ *k);
 /* Whether the last turn found no resources for it. */
 void class_set_stuck(struct raylet_core *c, struct class_ *k, bool stuck);
 

@@ -256,6 +256,13 @@ bool foreign_needs_more(struct raylet_core *c, const struct object *o)
 
 /* ---- securing ---- */
 
+bool foreign_is_gone(struct object *o)
+{
+    const struct proxy *x = proxy_of(o);
+
+    return x != NULL && x->state == PROXY_GONE;
+}
+
 void foreign_secure(struct raylet_core *c, struct securing *s, struct object *o)
 {
     struct proxy *x = proxy_of(o);

@@ -61,6 +61,8 @@ static inline void securing_init(struct securing *s, uint32_t kind)
 }
 void foreign_secure(struct raylet_core *c, struct securing *s, struct object *o);
 void foreign_secure_forget(struct raylet_core *c, struct securing *s);
+/* Its owner has let it go, or is lost. */
+bool foreign_is_gone(struct object *o);
 /* A process took a hold of its own: its owner is told early, so that it outlives what covers it. */
 void foreign_taken(struct raylet_core *c, struct object *o);
 

@@ -2,10 +2,13 @@
 
 #include "common/text.h"
 #include "raylet/core_classes.h"
+#include "raylet/core_foreign.h"
+#include "raylet/core_host.h"
 #include "raylet/core_jobs.h"
 #include "raylet/core_objects.h"
 #include "raylet/core_peers.h"
 #include "raylet/core_tasks.h"
+#include "raylet/core_wishes.h"
 
 #define RENEW_NS      NS_PER_S
 #define RENEW_SOON_NS (100 * NS_PER_MS) /* when something became full or free */
@@ -57,7 +60,7 @@ void head_up(struct raylet_core *c)
     LIST_FOREACH(at, &c->jobs)
     {
         const struct job *job = list_entry(at, struct job, link);
-        if (job->number != 0 && n < 4096) {
+        if (job->number != 0 && !job->guest && n < 4096) {
             jobs[n++] = job->number;
         }
     }
@@ -84,10 +87,9 @@ void head_down(struct raylet_core *c, const struct raylet_event *e)
         head_enter(c, HEAD_DOWN_);
     }
     core_timer_disarm(c, &c->renew_timer);
-    for (struct shape *s = c->shapes; s != NULL; s = s->hh.next) {
-        if (s->state == SHAPE_ASKING) {
-            s->request = 0;
-        }
+    LIST_FOREACH(at, &c->wishes)
+    {
+        list_entry(at, struct wish, link)->request = 0;
     }
 }
 
@@ -175,27 +177,32 @@ void head_ask_feasible(struct raylet_core *c)
     if (c->head_state != HEAD_JOINED) {
         return; /* asked when it is */
     }
-    for (struct shape *s = c->shapes; s != NULL; s = s->hh.next) {
-        if (s->state != SHAPE_ASKING || s->request != 0) {
+    LIST_FOREACH(at, &c->wishes)
+    {
+        struct wish *w = list_entry(at, struct wish, link);
+        const struct resource_set *asked = &w->shape->asked;
+        if (w->state != WISH_ASKING || w->request != 0) {
             continue;
         }
-        struct cluster_amount *list = arena_alloc(&c->arena, (s->asked.count + 1) * sizeof *list);
-        for (uint32_t i = 0; i < s->asked.count; i++) {
+        struct cluster_amount *list = arena_alloc(&c->arena, (asked->count + 1) * sizeof *list);
+        for (uint32_t i = 0; i < asked->count; i++) {
             list[i] = (struct cluster_amount){
-                core_text(c, resource_name(&c->resources, s->asked.amounts[i].kind)),
-                s->asked.amounts[i].units, 0};
+                core_text(c, resource_name(&c->resources, asked->amounts[i].kind)),
+                asked->amounts[i].units, 0};
         }
         struct cluster_msg *m = core_send_head(c, CLUSTER_FEASIBLE);
-        s->request = ++c->next_request;
-        m->feasible.request = s->request;
+        w->request = ++c->next_request;
+        m->feasible.request = w->request;
         m->feasible.amounts = list;
-        m->feasible.amount_count = s->asked.count;
-        m->feasible.node = "";
-        m->feasible.labels = "";
+        m->feasible.amount_count = asked->count;
+        m->feasible.strategy = w->strategy;
+        m->feasible.soft = w->soft;
+        m->feasible.node = core_text(c, w->node);
+        m->feasible.labels = core_text(c, w->labels);
     }
 }
 
-static void fail_shape(struct raylet_core *c, struct shape *s)
+static void fail_wish(struct raylet_core *c, const struct wish *w)
 {
     LIST_FOREACH(at, &c->jobs)
     {
@@ -203,11 +210,12 @@ static void fail_shape(struct raylet_core *c, struct shape *s)
         struct class_ *k, *next;
         HASH_ITER(hh, job->classes, k, next)
         {
+            struct task *t;
             k->users++;
-            while (k->pool->shape == s && k->queued > 0) {
-                struct object_error *e = error_new(&s->error->failure);
+            while (k->wish == w && (t = class_first(k)) != NULL) {
+                struct object_error *e = error_new(&w->error->failure);
                 text_copy(e->failure.task, sizeof e->failure.task, k->function);
-                task_fail(c, list_entry(list_first(&k->queue), struct task, link), e);
+                task_fail(c, t, e);
                 error_unref(e);
             }
             class_unuse(c, k);
@@ -217,18 +225,23 @@ static void fail_shape(struct raylet_core *c, struct shape *s)
 
 static void feasible_answer(struct raylet_core *c, const struct cluster_feasible_answer *m)
 {
-    for (struct shape *s = c->shapes; s != NULL; s = s->hh.next) {
-        if (s->state != SHAPE_ASKING || s->request != m->request) {
+    LIST_FOREACH(at, &c->wishes)
+    {
+        struct wish *w = list_entry(at, struct wish, link);
+        if (w->state != WISH_ASKING || w->request != m->request) {
             continue;
         }
-        if (m->failure.code != 0) {
-            s->state = SHAPE_IMPOSSIBLE;
-            s->error = error_new(&m->failure);
-            text_copy(s->error->failure.node, sizeof s->error->failure.node, c->node_name);
-            s->refs++;
-            fail_shape(c, s);
-            shape_unuse(c, s); /* those that failed may have been its last */
+        if (m->failure.code == 0) { /* some node can; its row is on the way */
+            w->state = WISH_OPEN;
+            w->request = 0;
+            return;
         }
+        w->state = WISH_IMPOSSIBLE;
+        w->error = error_new(&m->failure);
+        text_copy(w->error->failure.node, sizeof w->error->failure.node, c->node_name);
+        wish_ref(w);
+        fail_wish(c, w);
+        wish_unuse(c, w); /* those that failed may have been its last */
         return;
     }
 }
@@ -258,15 +271,29 @@ void head_leave(struct raylet_core *c, uint64_t limit_ns)
         if (c->head_state == HEAD_JOINED) {
             (void)core_send_head(c, CLUSTER_DRAIN);
         }
+        host_drain(c);
     } else if (c->fenced || at_ns >= c->leave_timer.timer.at_ns) {
         return; /* told again: it can only become sooner */
     }
     core_timer_arm(c, &c->leave_timer, at_ns);
 }
 
+/* Results of tasks that were submitted here and are held elsewhere go with this node. */
+static bool is_held_elsewhere(struct raylet_core *c)
+{
+    LIST_FOREACH(at, &c->jobs)
+    {
+        if (foreign_job_is_held(c, list_entry(at, struct job, link))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void head_leave_work(struct raylet_core *c)
 {
-    if (c->leaving && !c->fenced && c->waiting + c->running == 0) {
+    if (c->leaving && !c->fenced && c->waiting + c->running + c->away == 0 &&
+        !is_held_elsewhere(c)) {
         go(c);
     }
 }

@@ -3,6 +3,7 @@
 #include "common/text.h"
 #include "raylet/core_classes.h"
 #include "raylet/core_foreign.h"
+#include "raylet/core_home.h"
 #include "raylet/core_objects.h"
 #include "raylet/core_schedule.h"
 #include "raylet/core_tasks.h"
@@ -13,6 +14,7 @@
 
 #define CLIENTS_MAX 4096u
 #define STOP_NS     (2 * NS_PER_S)
+#define GRACE_NS    (5 * NS_PER_S) /* a guest without a home's session ends after */
 
 /* ---- jobs ---- */
 
@@ -52,6 +54,39 @@ static void say_end(struct raylet_core *c, struct job *job)
     m->job_end.failed = job->failed;
 }
 
+static void job_init(struct raylet_core *c, struct job *job)
+{
+    list_init(&job->workers);
+    list_init(&job->idle);
+    list_init(&job->waiting);
+    list_init(&job->sponsors);
+    core_timer_init(&job->timer, TIMER_JOB);
+    list_append(&c->jobs, &job->link);
+}
+
+struct job *job_new_guest(struct raylet_core *c, const struct peer_job *m)
+{
+    struct job *job = xcalloc(1, sizeof *job);
+
+    job->guest = true;
+    job->number = m->job;
+    job->state = JOB_LIVE;
+    job->name = xstrdup(m->name);
+    job->program_name = xstrdup(m->program_name);
+    job->user = xstrdup(m->user);
+    job->cwd = xstrdup(m->cwd);
+    job->env = xmalloc(m->env.size + 1);
+    memcpy(job->env, m->env.size > 0 ? m->env.data : "", m->env.size);
+    job->env_size = m->env.size;
+    job->umask = m->umask;
+    job->started_unix_ms = m->started_unix_ms;
+    job->wants_logs = m->wants_logs;
+    memcpy(job->hash, m->hash.data, PEER_HASH_SIZE);
+    job->program_size = m->program_size;
+    job_init(c, job);
+    return job;
+}
+
 static void job_new(struct raylet_core *c, struct client *driver, const struct local_open *m)
 {
     struct job *job = xcalloc(1, sizeof *job);
@@ -72,11 +107,8 @@ static void job_new(struct raylet_core *c, struct client *driver, const struct l
     job->started_unix_ms = core_unix_ms(c);
     job->driver = driver;
     job->live_clients = 1;
-    list_init(&job->workers);
-    list_init(&job->idle);
-    list_init(&job->waiting);
-    core_timer_init(&job->timer, TIMER_JOB);
-    list_append(&c->jobs, &job->link);
+    job->wants_logs = m->wants_logs;
+    job_init(c, job);
     driver->job = job;
     if (c->head_state == HEAD_JOINED) {
         say_new(c, job);
@@ -104,6 +136,9 @@ void job_say_all(struct raylet_core *c)
     LIST_FOREACH(at, &c->jobs)
     {
         struct job *job = list_entry(at, struct job, link);
+        if (job->guest) {
+            continue; /* its own raylet says it */
+        }
         if (job->number == 0 && !job->refused) {
             say_new(c, job);
         } else if (job->state == JOB_ENDED_UNSAID) {
@@ -213,15 +248,19 @@ void job_program(struct raylet_core *c, const struct raylet_event *e)
         return;
     }
     job->program = e->program;
+    if (e->hash != NULL) {
+        memcpy(job->hash, e->hash, PEER_HASH_SIZE);
+        job->program_size = e->size;
+    }
     if (e->failure != NULL) {
         struct class_ *k, *next;
         job->program_error = error_new(e->failure);
         HASH_ITER(hh, job->classes, k, next)
         {
+            struct task *t;
             k->users++;
-            while (k->queued > 0) {
-                task_fail(c, list_entry(list_first(&k->queue), struct task, link),
-                          job->program_error);
+            while ((t = class_first(k)) != NULL) {
+                task_fail(c, t, job->program_error);
             }
             class_unuse(c, k);
         }
@@ -262,12 +301,25 @@ void job_end(struct raylet_core *c, struct job *job, uint32_t end_state)
     job->ended_unix_ms = core_unix_ms(c);
     stop_workers(c, job, why);
     error_unref(why);
+    home_end_job(c, job);
     core_timer_arm(c, &job->timer, c->now_ns + STOP_NS);
+}
+
+void job_unsponsored(struct raylet_core *c, struct job *job)
+{
+    if (job->guest && list_is_empty(&job->sponsors) && job->state == JOB_LIVE) {
+        job->unsponsored_ns = c->now_ns;
+        core_timer_arm(c, &job->timer, c->now_ns + GRACE_NS);
+    }
 }
 
 void job_timer(struct raylet_core *c, struct job *job)
 {
     if (job->state == JOB_LIVE) {
+        if (job->guest && list_is_empty(&job->sponsors) &&
+            c->now_ns >= job->unsponsored_ns + GRACE_NS) {
+            job_end(c, job, JOB_DONE);
+        }
         return; /* workers may be started again: this step does */
     }
     LIST_FOREACH(at, &job->workers)
@@ -292,8 +344,9 @@ static uint32_t cancel_some(struct raylet_core *c, struct job *job, uint32_t mos
     HASH_ITER(hh, job->classes, k, next)
     {
         k->users++;
-        while (done < most && k->queued > 0) {
-            task_fail(c, list_entry(list_first(&k->queue), struct task, link), why);
+        struct task *t;
+        while (done < most && (t = class_first(k)) != NULL) {
+            task_fail(c, t, why);
             done++;
         }
         class_unuse(c, k);
@@ -336,8 +389,8 @@ bool job_work(struct raylet_core *c)
         }
         job_enter(job, JOB_ENDED_UNSAID);
         core_timer_disarm(c, &job->timer);
-        if (job->refused) {
-            job_free(c, job); /* the head never knew it */
+        if (job->refused || job->guest) {
+            job_free(c, job); /* the head never knew it, or not from us */
         } else if (job->number != 0 && c->head_state == HEAD_JOINED) {
             say_end(c, job);
         }

@@ -4,6 +4,7 @@
 
 #define UNUSED_NS (30 * NS_PER_S) /* a session that nothing uses is closed after */
 #define LOOK_NS   (10 * NS_PER_S)
+#define UP_NS     (3 * NS_PER_S) /* so long a session may take to come up */
 #define AVOID_NS  (2 * NS_PER_S) /* a node that cannot be reached gets no new work for so long */
 
 static bool peer_may_enter(uint8_t from, uint8_t to)
@@ -49,6 +50,9 @@ static struct peer *peer_new(struct raylet_core *c, uint32_t number, uint8_t sta
     list_init(&p->sponsored);
     list_init(&p->granted);
     numbers_init(&p->runs);
+    numbers_init(&p->covers);
+    numbers_init(&p->kept);
+    numbers_init(&p->lanes_by_number);
     numbers_init(&p->guest_classes);
     numbers_init(&p->guests);
     HASH_ADD(hh, c->peers, number, sizeof p->number, p);
@@ -59,10 +63,14 @@ static struct peer *peer_new(struct raylet_core *c, uint32_t number, uint8_t sta
 void peer_free(struct raylet_core *c, struct peer *p)
 {
     ASSERT(list_is_empty(&p->lanes) && list_is_empty(&p->sponsored) && p->told == NULL);
+    ASSERT(p->covers.used == 0 && p->kept.used == 0);
     ASSERT(p->runs.used == 0 && p->guests.used == 0 && p->guest_classes.used == 0);
     ASSERT(p->foreign == NULL && p->borrowed == 0);
     HASH_DEL(c->peers, p);
     numbers_fini(&p->runs);
+    numbers_fini(&p->covers);
+    numbers_fini(&p->kept);
+    numbers_fini(&p->lanes_by_number);
     numbers_fini(&p->guest_classes);
     numbers_fini(&p->guests);
     free(p->name);
@@ -127,6 +135,9 @@ bool peer_use(struct raylet_core *c, struct peer *p)
         if (!timer_is_armed(&c->peers_timer.timer)) {
             core_timer_arm(c, &c->peers_timer, c->now_ns + LOOK_NS);
         }
+    } else if (p->link == PEER_OPENING && c->now_ns - p->silent_ns > UP_NS &&
+               p->avoid_until_ns <= c->now_ns) {
+        p->avoid_until_ns = c->now_ns + AVOID_NS;
     }
     return p->link == PEER_UP;
 }

@@ -3,6 +3,7 @@
 #include "common/text.h"
 #include "raylet/core_head.h"
 #include "raylet/core_jobs.h"
+#include "raylet/core_plan.h"
 #include "raylet/core_schedule.h"
 #include "raylet/core_tasks.h"
 
@@ -117,8 +118,8 @@ static void jobs(struct raylet_core *c, const struct state_query *q, struct stat
 
     for (struct list *at = c->jobs.prev; at != &c->jobs && n < limit; at = at->prev) {
         const struct job *job = list_entry(at, struct job, link);
-        if ((q->job != 0 && q->job != job->number) || !wanted(q->state, job_state_name(job)) ||
-            !wanted(q->name, job->name)) {
+        if (job->guest || (q->job != 0 && q->job != job->number) ||
+            !wanted(q->state, job_state_name(job)) || !wanted(q->name, job->name)) {
             continue;
         }
         list[n++] = (struct state_job){.number = job->number,
@@ -161,6 +162,19 @@ static const char *asks(struct raylet_core *c, const struct shape *s)
     return text_in_arena(c, "%s", s->asked.count == 0 ? "nothing" : text);
 }
 
+static const char *strategy(struct raylet_core *c, const struct wish *w)
+{
+    static const char *const names[] = {"strategy DEFAULT", "strategy SPREAD",
+                                        "strategy LOAD_BALANCED"};
+
+    if (w->strategy < ARRAY_SIZE(names)) {
+        return names[w->strategy];
+    }
+    return text_in_arena(c, "strategy NODE_SPECIFIC (%s%s%s%s%s)", w->soft ? "soft " : "",
+                         w->node[0] != '\0' ? "node " : "", w->node,
+                         w->labels[0] != '\0' ? "labels " : "", w->labels);
+}
+
 static const char *missing(struct raylet_core *c, const struct shape *s)
 {
     for (uint32_t i = 0; i < s->asked.count; i++) {
@@ -186,16 +200,20 @@ static const char *missing(struct raylet_core *c, const struct shape *s)
 
 static const char *class_reason(struct raylet_core *c, const struct class_ *k)
 {
-    const struct shape *s = k->pool->shape;
     const char *what;
 
     if (k->job->program == 0) {
         return "its program is being read";
     }
-    if (s->state == SHAPE_ASKING) {
+    if (k->wish->state == WISH_ASKING) {
         return "the head is asked whether any node could run it";
     }
-    what = missing(c, s);
+    if (!k->wish->here) {
+        return list_is_empty((struct list *)&k->lanes)
+                   ? "no other node that may run it is known yet"
+                   : "other nodes are asked for room";
+    }
+    what = missing(c, k->pool->shape);
     if (what != NULL) {
         return what;
     }
@@ -216,8 +234,15 @@ static const char *task_reason(struct raylet_core *c, const struct task *t)
         return text_in_arena(c, "attempt %u was lost; the next begins after its back-off",
                              t->attempt - 1u);
     case TASK_READY:
+        if (t->place == AT_LANE) {
+            return text_in_arena(c, "it is for node %s, which is asked for room",
+                                 t->lane->peer->name);
+        }
         return class_reason(c, t->class_);
     case TASK_PLACED:
+        if (t->place == AT_LANE) {
+            return "";
+        }
         return worker_first(t->worker) == t ? "" : "next on its worker";
     default:
         return "";
@@ -239,7 +264,7 @@ struct task_rows {
 
 static const char *row_state(const struct task *t)
 {
-    if (t->state == TASK_PLACED) {
+    if (t->state == TASK_PLACED && t->place == AT_WORKER) {
         return worker_first(t->worker) == t ? "running" : "ready";
     }
     return task_state_name(t->state);
@@ -263,20 +288,20 @@ static void add_task(struct task_rows *r, const struct task *t)
         (!wanted(r->q->name, name) && !wanted(r->q->name, task_function(t)))) {
         return;
     }
-    r->list[r->count++] =
-        (struct state_task){.id = core_object_id(c, t->first),
-                            .function = task_function(t),
-                            .name = name == task_function(t) ? name : core_text(c, name),
-                            .node = c->node_name,
-                            .state = row_state(t),
-                            .reason = task_reason(c, t),
-                            .job = job->number,
-                            .worker = t->worker == NULL ? 0 : t->worker->number,
-                            .attempt = t->attempt,
-                            .max_attempts = t->max_attempts,
-                            .depth = t->class_->depth,
-                            .priority = t->class_->priority,
-                            .submitted_unix_ms = c->start_unix_ms + t->submitted_ms};
+    r->list[r->count++] = (struct state_task){
+        .id = core_object_id(c, t->first),
+        .function = task_function(t),
+        .name = name == task_function(t) ? name : core_text(c, name),
+        .node = t->place == AT_LANE ? core_text(c, t->lane->peer->name) : c->node_name,
+        .state = row_state(t),
+        .reason = task_reason(c, t),
+        .job = job->number,
+        .worker = t->place != AT_WORKER || t->worker == NULL ? 0 : t->worker->number,
+        .attempt = t->attempt,
+        .max_attempts = t->max_attempts,
+        .depth = t->class_->depth,
+        .priority = t->class_->priority,
+        .submitted_unix_ms = c->start_unix_ms + t->submitted_ms};
 }
 
 /* From the end of a queue, where the newest are. */
@@ -289,6 +314,14 @@ static void add_newest(struct task_rows *r, struct list *queue)
         add_task(r, list_entry(at, struct task, link));
         seen++;
     }
+}
+
+static bool add_sent(uint64_t run, void *value, void *arg)
+{
+    struct task_rows *r = arg;
+
+    add_task(r, value);
+    return r->count < r->room;
 }
 
 static void add_live(struct task_rows *r)
@@ -307,8 +340,16 @@ static void add_live(struct task_rows *r)
         struct job *job = list_entry(at, struct job, link);
         for (struct class_ *k = job->classes; k != NULL; k = k->hh.next) {
             add_newest(r, &k->queue);
+            add_newest(r, &k->fresh);
+            LIST_FOREACH(at2, &k->lanes)
+            {
+                add_newest(r, &list_entry(at2, struct lane, class_link)->queue);
+            }
         }
         add_newest(r, &job->waiting);
+    }
+    for (struct peer *p = c->peers; p != NULL; p = p->hh.next) {
+        numbers_each(&p->runs, add_sent, r);
     }
 }
 
@@ -345,19 +386,20 @@ static void add_ended(struct task_rows *r, const struct history *h)
             !wanted(r->q->name, row->function)) {
             continue;
         }
-        r->list[r->count++] = (struct state_task){.id = row->id,
-                                                  .function = row->function,
-                                                  .name = row->function,
-                                                  .node = r->core->node_name,
-                                                  .state = state,
-                                                  .reason = end_reason(r->core, row),
-                                                  .job = row->job,
-                                                  .worker = row->worker,
-                                                  .attempt = row->attempt,
-                                                  .max_attempts = row->max_attempts,
-                                                  .submitted_unix_ms = row->submitted_unix_ms,
-                                                  .ended_unix_ms = row->ended_unix_ms,
-                                                  .code = (uint32_t)code};
+        r->list[r->count++] =
+            (struct state_task){.id = row->id,
+                                .function = row->function,
+                                .name = row->function,
+                                .node = row->node != NULL ? row->node : r->core->node_name,
+                                .state = state,
+                                .reason = end_reason(r->core, row),
+                                .job = row->job,
+                                .worker = row->worker,
+                                .attempt = row->attempt,
+                                .max_attempts = row->max_attempts,
+                                .submitted_unix_ms = row->submitted_unix_ms,
+                                .ended_unix_ms = row->ended_unix_ms,
+                                .code = (uint32_t)code};
     }
 }
 
@@ -547,16 +589,19 @@ static void explain(struct raylet_core *c, const struct state_query *q, struct s
         }
     } else if (strcmp(row.state, "running") == 0) {
         lines[n++] = text_in_arena(
-            c, "Task %s \"%s\" runs on %s, worker %llu, attempt %u of %u; it was submitted %s ago.",
-            id, row.name, c->node_name, (unsigned long long)row.worker, row.attempt,
-            row.max_attempts, took);
+            c, "Task %s \"%s\" %s %s%s, attempt %u of %u; it was submitted %s ago.", id, row.name,
+            row.worker == 0 ? "was sent to" : "runs on", row.node,
+            row.worker == 0 ? ""
+                            : text_in_arena(c, ", worker %llu", (unsigned long long)row.worker),
+            row.attempt, row.max_attempts, took);
     } else {
         lines[n++] = text_in_arena(c, "Task %s \"%s\" waits since %s.", id, row.name, took);
         if (o != NULL && o->state == OBJECT_PENDING && !o->following && o->task != NULL) {
             const struct class_ *k = o->task->class_;
-            lines[n++] = text_in_arena(c, "  It asks %s; priority %d.", asks(c, k->pool->shape),
-                                       k->priority);
-            lines[n++] = text_in_arena(c, "  %s   %s", c->node_name, row.reason);
+            lines[n++] = text_in_arena(c, "  It asks %s; %s; priority %d.", asks(c, k->pool->shape),
+                                       strategy(c, k->wish), k->priority);
+            lines[n++] = text_in_arena(c, "  Now: %s.", row.reason);
+            n += plan_explain(c, k, lines + n, LINES_MAX - n - 2);
             lines[n++] = text_in_arena(
                 c, "  %llu tasks of its class wait with it, %llu tasks run on this node.",
                 (unsigned long long)k->queued, (unsigned long long)c->running);

@@ -1,6 +1,7 @@
 #include "raylet/core_schedule.h"
 
 #include "raylet/core_classes.h"
+#include "raylet/core_guests.h"
 #include "raylet/core_tasks.h"
 
 #define LONG_NS          (5 * NS_PER_MS) /* a longer body holds up those prefilled behind it */
@@ -10,6 +11,7 @@
 #define BLOCKED_MAX      256u           /* blocked workers; above it CPUs go to descendants only */
 #define LEAVE_NS         (2 * NS_PER_S) /* an idle worker that was asked to leave is killed after */
 #define CLASSES_PER_TURN 256u
+#define PROMISE_NS       NS_PER_S /* a slot that was lent and not used, while others wait */
 
 /* ---- leases ---- */
 
@@ -83,6 +85,9 @@ void worker_enter(struct raylet_core *c, struct worker *w, uint8_t state)
         list_unlink(&w->place_link);
         core_timer_disarm(c, &w->timer);
     }
+    if (state != WORKER_LEASED) { /* runs that come into its slots find another worker */
+        w->promised = 0;
+    }
     switch (state) {
     case WORKER_IDLE:
         give(c, w);
@@ -142,7 +147,7 @@ static void look_at_reports(struct raylet_core *c)
     while ((at = list_pop(&c->reported)) != NULL) {
         struct worker *w = list_entry(at, struct worker, report_link);
         observe(c, w);
-        if (w->state == WORKER_LEASED && w->placed == 0 && w->client != NULL) {
+        if (w->state == WORKER_LEASED && w->placed + w->promised == 0 && w->client != NULL) {
             worker_enter(c, w, WORKER_IDLE);
             if (w->job->state != JOB_LIVE || w->stopping) { /* a signal may be on its way to it */
                 worker_leave(c, w);
@@ -241,6 +246,7 @@ static void place(struct raylet_core *c, struct worker *w, struct task *t)
     } else if (!timer_is_armed(&c->long_timer.timer)) {
         core_timer_arm(c, &c->long_timer, c->now_ns + LONG_NS);
     }
+    t->place = AT_WORKER;
     t->worker = w;
     t->slot = index | (++w->generation << 8);
     task_run(c, t);
@@ -248,12 +254,14 @@ static void place(struct raylet_core *c, struct worker *w, struct task *t)
 
 /* ---- choosing ---- */
 
-/* How many tasks of this class may wait in one worker's ring. */
+/* How many tasks of this class may wait in one worker's ring, those on their way from other nodes
+ * included: of these twice as many, so that the ring is not empty while the next are asked for. */
 static uint32_t prefill_of(const struct raylet_core *c, const struct class_ *k)
 {
     uint64_t most = c->now_ns < c->courtesy_until_ns ? PREFILL_SHARED_MAX : PREFILL_MAX;
+    uint64_t ahead = k->duration_ns == 0 ? 0 : PREFILL_AHEAD_NS / k->duration_ns;
 
-    return k->duration_ns == 0 ? 1 : (uint32_t)MIN_OF(most, 1 + PREFILL_AHEAD_NS / k->duration_ns);
+    return (uint32_t)MIN_OF(most, 1 + ahead) * (k->guest != NULL && ahead > 0 ? 2 : 1);
 }
 
 /* Classes of other pools, at this level or above, found no resources: then nobody who is ahead is
@@ -267,7 +275,8 @@ static bool must_yield(const struct class_ *k, uint32_t stuck_above, uint64_t le
 
 static bool has_room(const struct worker *w, uint32_t prefill)
 {
-    return w->placed < prefill && w->weight < PREFILL_BYTES_MAX;
+    return w->placed + w->promised < prefill && w->placed < LOCAL_CLAIMS &&
+           w->weight < PREFILL_BYTES_MAX;
 }
 
 /* It takes more: it is not waiting for answers, being stopped, or held up by a body that runs long.
@@ -367,7 +376,7 @@ static enum lease_outcome new_lease(struct raylet_core *c, struct class_ *k, str
     struct job *job = k->job;
     struct list *idle;
 
-    if (k->pool->shape->state != SHAPE_FITS || job->state != JOB_LIVE || job->program == 0) {
+    if (!k->wish->here || job->state != JOB_LIVE || job->program == 0) {
         return LEASE_NONE;
     }
     if (!resource_set_covers(&c->available, &k->pool->shape->asked) || is_reserved(c, k) ||
@@ -382,7 +391,7 @@ static enum lease_outcome new_lease(struct raylet_core *c, struct class_ *k, str
         *ret = w;
         return LEASE_NEW;
     }
-    if (job->starting >= k->queued || c->now_ns < job->start_after_ns) {
+    if (job->starting >= k->queued + k->wants || c->now_ns < job->start_after_ns) {
         return LEASE_NONE;
     }
     if (c->worker_count >= c->workers_max + c->blocked_count && !evict_idle(c, job)) {
@@ -390,6 +399,36 @@ static enum lease_outcome new_lease(struct raylet_core *c, struct class_ *k, str
     }
     start_worker(c, k);
     return LEASE_STARTING;
+}
+
+/* A slot of this worker is lent to the class's home. */
+static void promise(struct raylet_core *c, struct worker *w, struct class_ *k)
+{
+    struct guest_class *g = k->guest;
+
+    w->promised++;
+    w->promised_ns = c->now_ns;
+    g->granted++;
+    g->outstanding++;
+    g->grant_now++;
+    if (list_is_empty(&g->granted_link)) {
+        list_append(&g->home->granted, &g->granted_link);
+    }
+    class_set_wants(c, k, k->wants - 1);
+}
+
+static void serve_one(struct raylet_core *c, struct worker *w, struct class_ *k)
+{
+    k->users++; /* it may fall asleep, not vanish */
+    class_set_stuck(c, k, false);
+    if (k->queued > 0) {
+        struct task *t = list_entry(list_first(&k->queue), struct task, link);
+        class_dequeue(c, t);
+        place(c, w, t);
+    } else {
+        promise(c, w, k);
+    }
+    k->users--;
 }
 
 /* Up to a turn of tasks of this class; true if it could go on. */
@@ -400,7 +439,7 @@ static bool serve(struct raylet_core *c, struct class_ *k, uint32_t stuck_above,
     bool may_top_up = !must_yield(k, stuck_above, least_used_ns);
     struct worker *w = NULL;
 
-    while (left > 0 && k->queued > 0) {
+    while (left > 0 && class_is_awake(k)) {
         if (w == NULL || !has_room(w, prefill)) {
             w = may_top_up ? open_lease(c, k, prefill) : NULL;
         }
@@ -417,15 +456,10 @@ static bool serve(struct raylet_core *c, struct class_ *k, uint32_t stuck_above,
                 return false;
             }
         }
-        struct task *t = list_entry(list_first(&k->queue), struct task, link);
-        class_set_stuck(c, k, false);
-        k->users++; /* it may fall asleep, not vanish */
-        class_dequeue(c, t);
-        place(c, w, t);
-        k->users--;
+        serve_one(c, w, k);
         left--;
     }
-    return k->queued > 0;
+    return class_is_awake(k);
 }
 
 static uint64_t least_used(const struct raylet_core *c)
@@ -470,13 +504,13 @@ static void serve_level(struct raylet_core *c, struct level *l, uint32_t stuck_a
     list_init(&unserved);
     for (uint32_t i = 0; i < CLASSES_PER_TURN && !list_is_empty(&l->turn);) {
         struct class_ *k = list_entry(list_first(&l->turn), struct class_, run_link);
-        uint64_t before = k->queued;
+        uint64_t before = k->queued + k->wants;
         bool more = serve(c, k, stuck_above, least_used_ns);
-        if (k->queued == 0) {
+        if (!class_is_awake(k)) {
             k->served = false;
             continue; /* it left the list */
         }
-        k->served = k->served || k->queued < before;
+        k->served = k->served || k->queued + k->wants < before;
         list_unlink(&k->run_link);
         if (more) {
             list_append(&l->turn, &k->run_link);
@@ -545,13 +579,12 @@ static struct worker *who_keeps(struct raylet_core *c, const struct class_ *k)
 
 static void break_cycle(struct raylet_core *c, struct class_ *k, struct worker *keeper)
 {
-    struct task *t = list_entry(list_first(&k->queue), struct task, link),
-                *waits = worker_first(keeper);
+    struct task *t = class_first(k), *waits = worker_first(keeper);
     char id[ID_TEXT_SIZE] = "?";
     struct object_error *e;
 
-    if (waits != NULL && waits->first != NULL) {
-        object_id_format(core_object_id(c, waits->first), id);
+    if (waits != NULL) {
+        object_id_format(task_id(c, waits), id);
     }
     e = error_make(c, CODE_CYCLE, task_function(t),
                    "it waits for resources that task %s (%s) keeps while its body waits, and "
@@ -560,6 +593,19 @@ static void break_cycle(struct raylet_core *c, struct class_ *k, struct worker *
                    id, waits == NULL ? "?" : task_function(waits));
     task_fail(c, t, e);
     error_unref(e);
+}
+
+/* Slots that were lent and not used for long keep nobody waiting. */
+static void revoke_promises(struct raylet_core *c)
+{
+    LIST_FOREACH(at, &c->workers)
+    {
+        struct worker *w = list_entry(at, struct worker, link);
+        if (w->promised > 0 && c->now_ns - w->promised_ns >= PROMISE_NS) {
+            w->promised = 0;
+            worker_report(c, w);
+        }
+    }
 }
 
 static void reserve(struct raylet_core *c)
@@ -575,10 +621,28 @@ static void reserve(struct raylet_core *c)
         c->reserving = oldest;
     }
     core_timer_arm(c, &c->reserve_timer, MAX_OF(since, c->now_ns) + RESERVE_AFTER_NS);
-    if (c->now_ns >= since + CYCLE_AFTER_NS) {
+    revoke_promises(c);
+    if (c->now_ns >= since + CYCLE_AFTER_NS && class_first(oldest) != NULL) {
         struct worker *keeper = who_keeps(c, oldest);
         if (keeper != NULL) {
             break_cycle(c, oldest, keeper);
+        }
+    }
+}
+
+void schedule_unpromise(struct raylet_core *c, struct pool *pool, uint32_t count)
+{
+    LIST_FOREACH(at, &pool->leased)
+    {
+        struct worker *w = list_entry(at, struct worker, place_link);
+        uint32_t n = MIN_OF(count, w->promised);
+        if (n > 0) {
+            w->promised -= n;
+            count -= n;
+            worker_report(c, w);
+        }
+        if (count == 0) {
+            return;
         }
     }
 }

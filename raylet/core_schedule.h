@@ -13,6 +13,8 @@
 #include "raylet/core_state.h"
 
 void schedule(struct raylet_core *c);
+/* So many slots of this pool that were lent are used, returned or void. */
+void schedule_unpromise(struct raylet_core *c, struct pool *pool, uint32_t count);
 
 /* The one place where a worker changes state, and where its resources are taken and given. */
 void worker_enter(struct raylet_core *c, struct worker *w, uint8_t state);

@@ -1,13 +1,54 @@
 #include "raylet/core_sessions.h"
 
 #include "raylet/core_foreign.h"
+#include "raylet/core_guests.h"
+#include "raylet/core_home.h"
+#include "raylet/core_host.h"
 #include "raylet/core_peers.h"
+
+static void down(struct raylet_core *c, struct peer *p, enum peer_side side,
+                 const struct raylet_event *e)
+{
+    bool was_up = peer_is_up(p, side);
+
+    peer_down(c, p, side, e);
+    if (side == SIDE_IN) {
+        if (was_up) {
+            host_peer_down(c, p);
+        }
+    } else if (was_up || e->refused || e->key_refused) {
+        home_peer_down(c, p, e);
+    }
+    foreign_peer_down(c, p, side, e);
+}
+
+static void up(struct raylet_core *c, struct peer *p, enum peer_side side)
+{
+    static const struct raylet_event replaced = {.kind = EVENT_PEER_DOWN};
+
+    if (peer_is_up(p, side)) { /* a new session in its place: the former one is over */
+        down(c, p, side, &replaced);
+    }
+    peer_up(c, p, side);
+    foreign_peer_up(c, p, side);
+}
 
 static void message(struct raylet_core *c, struct peer *p, enum peer_side side,
                     const struct peer_msg *m)
 {
-    if (!foreign_peer_message(c, p, side, m)) {
-        c->dropped_messages++;
+    uint64_t errors = c->protocol_errors;
+    bool known = foreign_peer_message(c, p, side, m) ||
+                 (side == SIDE_OUT ? home_message(c, p, m) : host_message(c, p, m));
+
+    if (!known) {
+        peer_protocol_error(c, p, side, "a message that is not for this side");
+    }
+    if (c->protocol_errors != errors) { /* it is closed: what it had here ends */
+        static const struct raylet_event closed = {.kind = EVENT_PEER_DOWN};
+        down(c, p, side, &closed);
+        if (side == SIDE_OUT) {
+            p->link = PEER_OFF;
+        }
     }
 }
 
@@ -20,8 +61,7 @@ void session_event(struct raylet_core *c, const struct raylet_event *e)
     }
     switch (e->kind) {
     case EVENT_PEER_UP:
-        peer_up(c, p, e->side);
-        foreign_peer_up(c, p, e->side);
+        up(c, p, e->side);
         break;
     case EVENT_PEER_MESSAGE:
         if (peer_is_up(p, e->side)) {
@@ -31,19 +71,46 @@ void session_event(struct raylet_core *c, const struct raylet_event *e)
         }
         break;
     case EVENT_PEER_DOWN:
-        peer_down(c, p, e->side, e);
-        foreign_peer_down(c, p, e->side, e);
+        down(c, p, e->side, e);
         break;
     default:
         p->slow[e->side] = e->ok;
     }
 }
 
+static void work_off_secured(struct raylet_core *c)
+{
+    struct list *at;
+
+    while ((at = list_pop(&c->secured)) != NULL) {
+        struct securing *s = list_entry(at, struct securing, link);
+        if (s->kind == SECURING_ARGS) {
+            guest_secured(c, s);
+        } else {
+            home_secured(c, s);
+        }
+    }
+}
+
+/* False: nothing is left of it. */
+static bool bury(struct raylet_core *c, struct peer *p)
+{
+    if (p->link != PEER_OFF || p->in_up || !list_is_empty(&p->lanes)) {
+        p->link = PEER_OFF;
+        p->in_up = false;
+        home_peer_dead(c, p);
+        host_peer_down(c, p);
+    }
+    return foreign_peer_dead(c, p);
+}
+
 bool session_work(struct raylet_core *c)
 {
     struct peer *p, *next;
 
-    if (!c->peers_died) {
+    work_off_secured(c);
+    host_work(c);
+    if (LIKELY(!c->peers_died)) {
         return false;
     }
     c->peers_died = false;
@@ -52,7 +119,7 @@ bool session_work(struct raylet_core *c)
         if (p->state != PEER_DEAD) {
             continue;
         }
-        if (foreign_peer_dead(c, p)) {
+        if (bury(c, p)) {
             c->peers_died = true;
         } else {
             peer_free(c, p);

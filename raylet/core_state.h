@@ -119,12 +119,10 @@ enum client_state { CLIENT_GREETED = 1, CLIENT_ASKED, CLIENT_LIVE, CLIENT_REFUSE
 
 struct class_decl { /* a class as one client declared it; an instance for the depth it was last used
                        at */
-    char *function, *node, *labels;
+    char *function;
     uint8_t *kinds;
     size_t kinds_size;
-    struct shape *shape;
-    uint32_t strategy;
-    bool soft;
+    struct wish *wish;
     int32_t priority;
     uint32_t depth;
     struct class_ *last;
@@ -163,11 +161,20 @@ struct client {
 
 enum job_state { JOB_ASKED = 1, JOB_LIVE, JOB_ENDING, JOB_ENDED_UNSAID };
 
-struct job {
+struct job { /* of a driver here, or of one elsewhere whose tasks run here (guest) */
     struct list link;
-    uint64_t key;    /* the driver's client number */
+    uint64_t key;    /* the driver's client number; guest: 0 */
     uint64_t number; /* 0 until the head gave one */
     uint8_t state;
+    bool guest;
+    bool wants_logs;
+    bool broken_unsaid; /* guest: its homes are to be told of program_error */
+    bool fetching;      /* guest: its program is on its way */
+    uint32_t fetched_from;
+    uint64_t unsponsored_ns;
+    struct list sponsors; /* struct sponsor, by job_link: homes elsewhere that announced it */
+    uint8_t hash[PEER_HASH_SIZE]; /* of its program, once known */
+    uint64_t program_size;
     char *name, *program_name, *user, *cwd;
     uint8_t *env;
     size_t env_size;
@@ -199,15 +206,32 @@ struct job {
 
 /* ---- classes ---- */
 
-enum shape_state { SHAPE_FITS = 1, SHAPE_ASKING, SHAPE_IMPOSSIBLE };
-
 struct shape { /* what a task asks for, interned */
     struct resource_set asked;
     uint32_t refs;
-    uint8_t state;
-    uint64_t request;           /* ASKING: of FEASIBLE */
-    struct object_error *error; /* IMPOSSIBLE */
+    bool fits; /* this node could satisfy it */
     UT_hash_handle hh;
+};
+
+enum wish_state {
+    WISH_OPEN = 1,  /* as far as known some node can */
+    WISH_ASKING,    /* none that we know of: the head is asked */
+    WISH_IMPOSSIBLE /* it said no */
+};
+
+struct wish { /* what is asked for and where, interned */
+    char *key;
+    UT_hash_handle hh; /* core->wishes_by_key */
+    struct list link;  /* core->wishes */
+    struct shape *shape;
+    uint32_t strategy; /* enum sched_strategy */
+    bool soft;
+    char *node, *labels;
+    uint32_t refs;
+    uint8_t state;
+    bool here;                  /* it may run on this node */
+    uint64_t request;           /* ASKING: of FEASIBLE; 0: not yet asked */
+    struct object_error *error; /* IMPOSSIBLE */
 };
 
 struct pool { /* the leases of one job on one shape: tasks of its classes may share their workers */
@@ -233,9 +257,18 @@ struct class_ {
     size_t kinds_size;
     int32_t priority;
     uint32_t depth;
-    struct list queue; /* tasks READY, by link */
+    struct list queue; /* tasks READY, by link: whoever is free may take them */
     uint64_t queued;
-    struct list run_link; /* in its level's turn while the queue is not empty */
+    struct wish *wish;
+    struct list fresh; /* READY, their node not yet chosen (SPREAD, LOAD_BALANCED) */
+    struct list fresh_link;
+    struct list lanes;         /* struct lane, by class_link */
+    uint64_t assigned;         /* SPREAD: ever, to this node */
+    uint64_t waiting_since_ns; /* the queue was last empty before */
+    uint64_t plan_at_ns;       /* the next look at whom to ask */
+    struct guest_class *guest; /* of another home: its slots; NULL: ours */
+    uint32_t wants;            /* guest: slots that the home would take */
+    struct list run_link;      /* in its level's turn while the queue is not empty */
     struct level *level;
     uint64_t duration_ns;    /* observed, smoothed; 0: not yet known */
     bool served;             /* something of it was placed in this turn; only within it */
@@ -253,6 +286,66 @@ struct level {        /* classes of one priority and depth that have ready tasks
     uint32_t stuck; /* of its classes */
 };
 
+/* ---- between nodes ---- */
+
+struct lane { /* a class of ours at one other node */
+    struct list class_link, peer_link;
+    struct list linger_link; /* c->lingering: it has slots, or has asked for some */
+    struct class_ *class_;
+    struct peer *peer;
+    struct list queue; /* tasks READY that are fixed to this node */
+    uint64_t queued;
+    bool declared;          /* in this session */
+    uint64_t got;           /* slots granted in this session */
+    uint64_t limit;         /* of our last ASK in it */
+    uint32_t credits;       /* of those: unused */
+    uint32_t placed;        /* tasks sent there whose end is not known */
+    uint32_t wanted;        /* of the common queue, as last planned */
+    uint64_t assigned;      /* SPREAD: ever */
+    uint64_t idle_since_ns; /* it has slots or asked for some, and has no tasks; 0: it has */
+    uint64_t sent_ns;       /* the last task */
+    bool quick;             /* the last that was alone there was back soon */
+    struct list busy_link;  /* c->busy_lanes: tasks are fixed to it */
+};
+
+struct told_job { /* a job that a session was told of */
+    uint64_t job;
+    struct object_error *broken; /* it cannot run there */
+    UT_hash_handle hh;
+};
+
+struct cover { /* what a task's arguments refer to, until ARGS_FREE; in peer->covers */
+    struct object **objects;
+    uint32_t count;
+};
+
+struct guest_class { /* a class of another home */
+    uint32_t number; /* as the home numbers it */
+    struct peer *home;
+    struct class_ *class_;
+    uint64_t limit, granted;
+    uint32_t outstanding;     /* granted, and neither used nor returned */
+    uint32_t grant_now;       /* to be told at the end of the step */
+    struct list granted_link; /* home->granted */
+};
+
+struct sponsor { /* a home elsewhere that announced a job */
+    struct list job_link, peer_link;
+    struct job *job;
+    struct peer *home;
+};
+
+struct guest {         /* of a task whose home is elsewhere */
+    struct peer *home; /* NULL: the session ended, nobody wants its answer */
+    uint64_t run;
+    struct object_id id;
+    uint64_t arrived_ns;
+    uint32_t args_size, need_count;
+    uint32_t *need_sizes;
+    bool started_said;
+    bool args_free_said; /* with its answer */
+};
+
 /* ---- tasks ---- */
 
 enum stop_how {
@@ -260,6 +353,13 @@ enum stop_how {
     STOP_SOON = 1,
     STOP_KILL = 2
 }; /* a flag; TERM and KILL after a grace; KILL at once */
+
+enum task_place { AT_NONE = 0, AT_FRESH, AT_QUEUE, AT_LANE, AT_WORKER };
+
+/* Beside enum local_submit_flags. */
+#define TASK_STARTED       0x10u /* sent: its body is known to have begun */
+#define TASK_STOP_CHILDREN 0x20u /* ABANDONED: with all that it submitted there */
+#define TASK_BACK_WANTED   0x40u /* guest: its home wants it back unless it has begun */
 
 enum task_state {
     TASK_WAITING = 1,
@@ -280,8 +380,11 @@ struct task_extra { /* what most tasks do not have */
     struct need *needs;
     uint32_t need_count;
     uint32_t need_bytes;  /* of their values in a RUN, once all are there */
-    struct object **refs; /* held */
+    struct object **refs; /* held; guest: those of its arguments, covered by its home */
     uint32_t ref_count;
+    struct guest *guest;         /* of another home; NULL: ours */
+    struct recording *recording; /* its result came from elsewhere and waits for ADDED */
+    uint32_t losses;             /* attempts that were lost free of charge */
     char *name;
     struct core_timer deadline_timer, backoff_timer;
     uint64_t backoff_ns;
@@ -295,8 +398,12 @@ struct task_extra { /* what most tasks do not have */
 struct task {
     struct list link; /* class queue, job->waiting */
     struct class_ *class_;
-    struct object *first;  /* its returns are consecutive in the owner's table */
-    struct worker *worker; /* PLACED, ABANDONED */
+    struct object *first; /* its returns are consecutive in the owner's table */
+    union {
+        struct worker *worker; /* AT_WORKER */
+        struct lane *lane;     /* AT_LANE: fixed to that node (READY), or sent there */
+    };
+    uint64_t run; /* sent: in the session with that node */
     union {
         uint8_t small[24];
         uint8_t *data;
@@ -312,6 +419,7 @@ struct task {
     uint8_t state;
     uint8_t flags; /* enum local_submit_flags */
     uint8_t stop;  /* ABANDONED: enum stop_how, if the body has begun */
+    uint8_t place; /* enum task_place */
 };
 
 /* Bytes that its RUN takes in a worker's ring, roughly. */
@@ -347,6 +455,8 @@ struct worker {
     uint8_t order_first;
     uint32_t generation;
     uint32_t placed;           /* slots in use */
+    uint32_t promised;         /* slots lent to other homes, unused yet */
+    uint64_t promised_ns;      /* the last of them */
     uint32_t weight;           /* bytes of the tasks in them */
     uint32_t taking_back;      /* TAKE_BACKs without an answer */
     uint64_t free_slots[2];    /* bit set */
@@ -368,6 +478,7 @@ struct worker {
 struct history_row {
     struct object_id id;
     const char *function; /* interned */
+    const char *node;     /* where its last attempt was, interned; NULL: here */
     uint64_t job, worker;
     uint64_t submitted_unix_ms, ended_unix_ms;
     struct object_error *error; /* NULL: it has its values */
@@ -409,16 +520,19 @@ struct peer { /* another node */
     uint64_t avoid_until_ns; /* new work goes elsewhere until then: it cannot be reached */
 
     /* we are home: core_lanes */
-    struct list lanes;   /* of all classes, by peer_link */
-    struct numbers runs; /* tasks placed there, by run */
+    struct list lanes;              /* of all classes, by peer_link */
+    struct numbers lanes_by_number; /* by class number */
+    struct numbers runs;            /* tasks placed there, by run */
     uint64_t next_run;
-    uint64_t sent_units_cpu; /* CPU units of what was sent and is not yet in its rows */
-    struct told_job *told;   /* jobs that this session was told of */
+    struct numbers covers; /* struct cover, by run */
+    uint64_t sent_bytes;   /* of the tasks in `runs` */
+    struct told_job *told; /* jobs that this session was told of */
 
     /* they are home: core_guests */
     struct numbers guest_classes; /* struct guest_class, by their number */
     struct numbers guests;        /* tasks, by run */
     uint64_t last_run;            /* of theirs: consecutive */
+    struct numbers kept;          /* core_guests's, by run */
     struct list sponsored;        /* struct sponsor, by peer_link: jobs that they announced */
     struct list granted;          /* guest classes with slots to tell of at the end of the step */
 
@@ -445,6 +559,7 @@ struct raylet_core {
     struct name *names;
     struct shape *shapes;
     uint32_t next_class;
+    uint64_t next_guest_class;
     uint64_t next_request;
 
     struct list clients;
@@ -460,6 +575,16 @@ struct raylet_core {
         courtesy_until_ns;  /* a pool that was away came back: the others keep their rings short */
     uint64_t used_clock_ns; /* the most virtual time of a pool that got a lease */
     struct list woken;      /* tasks whose needs are settled, by link */
+    struct list wishes;
+    struct wish *wishes_by_key;
+    struct list fresh_classes; /* by fresh_link */
+    struct list busy_lanes;    /* by busy_link */
+    struct list lingering;     /* lanes with unused slots, by linger_link */
+    struct core_timer plan_timer, linger_timer, guests_timer;
+    uint32_t wishes_elsewhere; /* wishes that cannot be fulfilled here */
+    uint64_t guest_count;      /* tasks */
+    uint64_t planned_version;  /* view_version of the last plan */
+    bool closed;               /* takes no work of others */
     struct list
         reported; /* workers to look at before placing: results came, or they have nothing to do */
     struct list touched; /* clients with something to send */
@@ -472,7 +597,8 @@ struct raylet_core {
     struct class_ *reserving; /* waits longest for resources: what becomes free is kept for it */
 
     uint64_t credit_each, credit_all, outstanding_all;
-    uint64_t waiting, running, done, failed; /* tasks; running = placed */
+    uint64_t waiting, running, done, failed; /* tasks; running = placed here */
+    uint64_t away;                           /* placed on other nodes */
     uint64_t backing_off;                    /* of those that wait */
     uint64_t dropped_messages, protocol_errors;
     struct history done_history, failed_history;

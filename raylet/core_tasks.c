@@ -3,7 +3,11 @@
 #include "common/text.h"
 #include "raylet/core_classes.h"
 #include "raylet/core_contents.h"
+#include "raylet/core_foreign.h"
+#include "raylet/core_guests.h"
+#include "raylet/core_lanes.h"
 #include "raylet/core_objects.h"
+#include "raylet/core_peers.h"
 
 #include <stdio.h>
 
@@ -11,6 +15,8 @@
 #define BACKOFF_MAX_NS     (60 * NS_PER_S)
 #define CREDIT_SLACK       (1u << 20) /* the client's count and ours differ by what is under way */
 #define ARGUMENTS_MAX      (MESSAGE_MAX - MESSAGE_META_MAX)
+#define LOSSES_MAX         10u /* of attempts that were not known to have begun */
+#define LOST_BACKOFF_NS    (50 * NS_PER_MS)
 
 /* ---- state ---- */
 
@@ -39,16 +45,17 @@ static void enter(struct raylet_core *c, struct task *t, uint8_t state)
     struct job *job = t->class_->job;
     uint8_t was = t->state;
     int waiting = counts_as_waiting(state) - counts_as_waiting(was);
-    int running = (state == TASK_PLACED) - (was == TASK_PLACED);
+    int placed = (state == TASK_PLACED) - (was == TASK_PLACED);
+    uint64_t *where = t->place == AT_LANE ? &c->away : &c->running;
     int backing_off = (state == TASK_BACKOFF) - (was == TASK_BACKOFF);
 
     ASSERT(may_enter(was, state));
     t->state = state;
     c->waiting += (uint64_t)(int64_t)waiting;
     job->waiting_count += (uint64_t)(int64_t)waiting;
-    c->running += (uint64_t)(int64_t)running;
+    *where += (uint64_t)(int64_t)placed;
     c->backing_off += (uint64_t)(int64_t)backing_off;
-    job->running_count += (uint64_t)(int64_t)running;
+    job->running_count += (uint64_t)(int64_t)placed;
 }
 
 const char *task_state_name(uint8_t state)
@@ -83,12 +90,49 @@ static struct object *return_at(struct task *t, uint32_t i)
     return i == 0 ? t->first : numbers_get(&t->first->owner->objects, t->first->number + i);
 }
 
+/* ---- where it is ---- */
+
+static void recording_drop(struct raylet_core *c, struct task *t)
+{
+    struct recording *r = t->extra == NULL ? NULL : t->extra->recording;
+
+    if (r == NULL) {
+        return;
+    }
+    foreign_secure_forget(c, &r->securing);
+    for (uint32_t i = 0; i < r->count; i++) {
+        object_unhold(c, r->objects[i]);
+    }
+    free(r->objects);
+    free(r->result);
+    free(r);
+    t->extra->recording = NULL;
+}
+
+/* After it has left its state: it is at no worker, and sent to no node. */
+static void leave_place(struct raylet_core *c, struct task *t)
+{
+    if (t->place == AT_LANE) {
+        struct lane *l = t->lane;
+        recording_drop(c, t);
+        numbers_remove(&l->peer->runs, t->run);
+        l->peer->sent_bytes -= task_weight(t);
+        l->placed--;
+    }
+    t->worker = NULL;
+    t->place = AT_NONE;
+    t->flags &= (uint8_t) ~(TASK_STARTED | TASK_STOP_CHILDREN | TASK_BACK_WANTED);
+}
+
 /* ---- the end of a task ---- */
 
 static void extra_free(struct raylet_core *c, struct task *t)
 {
     struct task_extra *x = t->extra;
 
+    if (x->guest != NULL) {
+        guest_free(c, t);
+    }
     for (uint32_t i = 0; i < x->need_count; i++) {
         if (!object_is_settled(x->needs[i].object)) {
             object_unneed(c, x->needs[i].watcher);
@@ -116,6 +160,7 @@ static void extra_free(struct raylet_core *c, struct task *t)
 static void task_free(struct raylet_core *c, struct task *t)
 {
     enter(c, t, TASK_SETTLED);
+    leave_place(c, t);
     list_unlink(&t->link);
     if (t->extra != NULL) {
         extra_free(c, t);
@@ -139,6 +184,7 @@ static void remember(struct raylet_core *c, struct task *t, uint32_t worker,
     }
     row->id = core_object_id(c, t->first);
     row->function = t->class_->function;
+    row->node = t->place == AT_LANE ? core_intern(c, t->lane->peer->name) : NULL;
     row->job = t->class_->job->number;
     row->worker = worker;
     row->submitted_unix_ms = c->start_unix_ms + t->submitted_ms;
@@ -172,7 +218,7 @@ static void settle_charge(struct raylet_core *c, struct task *t)
 
 static uint32_t worker_of(const struct task *t)
 {
-    return t->worker == NULL ? 0 : t->worker->number;
+    return t->place == AT_WORKER && t->worker != NULL ? t->worker->number : 0;
 }
 
 static void settle_error(struct raylet_core *c, struct task *t, uint32_t worker,
@@ -198,12 +244,32 @@ static void ask_back(struct raylet_core *c, struct task *t)
 {
     struct worker *w = t->worker;
 
+    if (t->place == AT_LANE) {
+        struct peer_msg *m = core_send_peer(c, t->lane->peer, SIDE_OUT, PEER_STOP);
+        m->stop.run = t->run;
+        m->stop.how = PEER_STOP_ASK + t->stop;
+        m->stop.recursive = (t->flags & TASK_STOP_CHILDREN) != 0;
+        recording_drop(c, t);
+        return;
+    }
     if (w->client != NULL) { /* else its process is gone, and its exit will say the rest */
         struct raylet_effect *e = core_effect(c, EFFECT_TAKE_BACK);
         e->worker = w->number;
         e->client = w->client->number;
         e->slot = t->slot;
         w->taking_back++;
+    }
+}
+
+/* A guest that never began. */
+static void guest_fail(struct raylet_core *c, struct task *t, const struct object_error *error)
+{
+    int code = error->failure.code;
+
+    if (code == CODE_PROGRAM || code == CODE_CANCELLED) {
+        guest_back(c, t, code == CODE_PROGRAM ? PEER_BACK_BROKEN : PEER_BACK_ASKED);
+    } else {
+        guest_failed(c, t, PEER_RESULT_FAILED, &error->failure);
     }
 }
 
@@ -215,8 +281,12 @@ void task_fail(struct raylet_core *c, struct task *t, struct object_error *error
     if (t->state == TASK_READY) {
         class_dequeue(c, t);
     }
-    struct object_id id = core_object_id(c, t->first);
-    settle_error(c, t, worker_of(t), error);
+    struct object_id id = task_id(c, t);
+    if (!task_is_guest(t)) {
+        settle_error(c, t, worker_of(t), error);
+    } else if (t->state != TASK_PLACED) {
+        guest_fail(c, t, error);
+    }
     if (t->state != TASK_PLACED) {
         task_free(c, t);
         return;
@@ -417,12 +487,12 @@ static size_t weigh(struct task *t)
 static struct object_error *never(struct raylet_core *c, struct task *t)
 {
     const struct job *job = t->class_->job;
-    const struct shape *shape = t->class_->pool->shape;
+    const struct wish *wish = t->class_->wish;
     const struct object_error *known = job->program_error;
     size_t bytes = weigh(t);
 
-    if (known == NULL && shape->state == SHAPE_IMPOSSIBLE) {
-        known = shape->error;
+    if (known == NULL && wish->state == WISH_IMPOSSIBLE) {
+        known = wish->error;
     }
     if (known != NULL) {
         struct object_error *e = error_new(&known->failure);
@@ -441,7 +511,6 @@ static struct object_error *never(struct raylet_core *c, struct task *t)
 /* It has its arguments: it may run, if it can at all. */
 static void become_ready(struct raylet_core *c, struct task *t)
 {
-    struct shape *shape = t->class_->pool->shape;
     struct object_error *e = never(c, t);
 
     list_unlink(&t->link);
@@ -449,9 +518,6 @@ static void become_ready(struct raylet_core *c, struct task *t)
         task_fail(c, t, e);
         error_unref(e);
         return;
-    }
-    if (shape->state == SHAPE_ASKING && shape->request == 0) {
-        c->ask_feasible = true;
     }
     enter(c, t, TASK_READY);
     class_enqueue(c, t);
@@ -595,7 +661,7 @@ void task_run(struct raylet_core *c, struct task *t)
     m->run.class_number = t->class_->number;
     m->run.attempt = t->attempt;
     m->run.returns = t->returns;
-    m->run.task = core_object_id(c, t->first);
+    m->run.task = task_id(c, t);
     m->run.time_left_ns = time_left_ns(c, t);
     m->run.args_size = 0; /* the whole payload */
     m->run.need_sizes = NULL;
@@ -605,6 +671,8 @@ void task_run(struct raylet_core *c, struct task *t)
                  t->payload_size);
     if (t->extra != NULL && t->extra->need_count > 0) {
         add_values(c, t, m);
+    } else if (task_is_guest(t)) {
+        guest_fill_run(t, &m->run);
     }
 }
 
@@ -693,6 +761,7 @@ static void try_again(struct raylet_core *c, struct task *t)
     }
     t->attempt++;
     enter(c, t, TASK_BACKOFF);
+    leave_place(c, t);
     list_append(&t->class_->job->waiting, &t->link);
     core_timer_arm(c, &x->backoff_timer, ns_add(c->now_ns, MIN_OF(wait, BACKOFF_MAX_NS)));
 }
@@ -701,11 +770,13 @@ static void body_failed(struct raylet_core *c, struct task *t, const struct loca
 {
     if ((t->flags & SUBMIT_RETRY_ON_ERROR) && t->attempt < t->max_attempts &&
         t->class_->job->state == JOB_LIVE) {
-        t->worker = NULL;
         try_again(c, t);
         return;
     }
     struct object_error *e = error_make(c, m->code, task_function(t), "%s", m->message);
+    if (t->place == AT_LANE) {
+        text_copy(e->failure.node, sizeof e->failure.node, t->lane->peer->name);
+    }
     e->failure.app_code = m->app_code;
     e->failure.attempts = t->attempt;
     settle_error(c, t, worker_of(t), e);
@@ -713,9 +784,28 @@ static void body_failed(struct raylet_core *c, struct task *t, const struct loca
     task_free(c, t);
 }
 
+/* What was stopped has been given up at home; the answer only says that it has ended. */
+static void guest_answer(struct raylet_core *c, struct task *t, const struct local_result *m,
+                         struct bytes payload)
+{
+    struct failure f;
+
+    if (t->state == TASK_ABANDONED) {
+        failure_set(&f, CODE_CANCELLED, "it was stopped");
+        guest_failed(c, t, PEER_RESULT_DIED, &f);
+    } else {
+        guest_result(c, t, m, payload);
+    }
+}
+
 void task_result(struct raylet_core *c, struct task *t, const struct local_result *m,
                  struct bytes payload)
 {
+    if (task_is_guest(t)) {
+        guest_answer(c, t, m, payload);
+        task_free(c, t);
+        return;
+    }
     if (t->state == TASK_ABANDONED) {
         task_free(c, t);
         return;
@@ -730,13 +820,23 @@ void task_result(struct raylet_core *c, struct task *t, const struct local_resul
 
 void task_taken_back(struct raylet_core *c, struct task *t)
 {
-    t->worker = NULL;
+    if (task_is_guest(t) && (t->state == TASK_ABANDONED || (t->flags & TASK_BACK_WANTED))) {
+        guest_back(c, t, PEER_BACK_ASKED);
+        task_free(c, t);
+        return;
+    }
     if (t->state == TASK_ABANDONED) {
         task_free(c, t);
         return;
     }
+    bool away = t->place == AT_LANE;
     enter(c, t, TASK_READY);
-    class_enqueue_first(c, t);
+    leave_place(c, t);
+    if (away && class_chooses(t->class_)) {
+        class_enqueue(c, t); /* perhaps for another node */
+    } else {
+        class_enqueue_first(c, t);
+    }
 }
 
 static bool is_unheld(struct task *t)
@@ -771,8 +871,14 @@ void task_attempt_died(struct raylet_core *c, struct task *t, const struct failu
 {
     uint32_t worker = worker_of(t);
 
-    t->worker = NULL;
-    cancel_orphans(c, t);
+    if ((c->rules_off & RULE_CHILDREN) == 0) {
+        cancel_orphans(c, t);
+    }
+    if (task_is_guest(t)) {
+        guest_failed(c, t, PEER_RESULT_DIED, why);
+        task_free(c, t);
+        return;
+    }
     if (t->state == TASK_ABANDONED) {
         task_free(c, t);
         return;
@@ -820,6 +926,7 @@ static int stop_task(struct raylet_core *c, struct task *t, enum stop_how how, b
         return CODE_DONE;
     }
     t->stop = how;
+    t->flags |= recursive ? TASK_STOP_CHILDREN : 0;
     fail_with(c, t, CODE_CANCELLED, why);
     return 0;
 }
@@ -841,7 +948,217 @@ void task_timer(struct raylet_core *c, struct core_timer *timer)
     }
     x = container_of(timer, struct task_extra, deadline_timer);
     x->task->stop = STOP_SOON;
+    x->task->flags |= TASK_STOP_CHILDREN;
     stop_children(c, x->task, STOP_SOON, "the time of the task that submitted it ran out");
     fail_with(c, x->task, CODE_DEADLINE,
               "it ran past its timeout, which counts from submit and spans all attempts");
+}
+
+/* ---- between nodes ---- */
+
+static void add_references(struct raylet_core *c, struct task *t, struct peer_run *m)
+{
+    const struct task_extra *x = t->extra;
+    size_t room = x->ref_count, n = 0, inner;
+
+    for (uint32_t i = 0; i < x->need_count; i++) {
+        (void)object_inner(c, object_root(x->needs[i].object), &inner);
+        room += inner;
+    }
+    struct object_id *ids = arena_alloc(&c->arena, (room + 1) * sizeof *ids);
+    for (uint32_t i = 0; i < x->ref_count; i++) {
+        ids[n++] = core_object_id(c, x->refs[i]);
+    }
+    for (uint32_t i = 0; i < x->need_count; i++) {
+        struct object *const *inside = object_inner(c, object_root(x->needs[i].object), &inner);
+        for (size_t j = 0; j < inner; j++) {
+            ids[n++] = core_object_id(c, inside[j]);
+        }
+    }
+    m->refs = ids;
+    m->ref_count = n;
+}
+
+void task_send(struct raylet_core *c, struct task *t, struct lane *l)
+{
+    struct peer *p = l->peer;
+
+    t->place = AT_LANE;
+    t->lane = l;
+    t->run = p->next_run++;
+    numbers_set(&p->runs, t->run, t);
+    p->sent_bytes += task_weight(t);
+    l->placed++;
+    enter(c, t, TASK_PLACED);
+    struct peer_msg *m = core_send_peer(c, p, SIDE_OUT, PEER_RUN);
+    m->run.run = t->run;
+    m->run.number = t->class_->number;
+    m->run.attempt = t->attempt;
+    m->run.returns = t->returns;
+    m->run.task = core_object_id(c, t->first);
+    m->run.time_left_ns = time_left_ns(c, t);
+    m->run.name = t->extra == NULL || t->extra->name == NULL ? "" : core_text(c, t->extra->name);
+    m->run.args_size = t->payload_size;
+    m->payload =
+        bytes_of(t->payload_size <= sizeof t->payload.small ? t->payload.small : t->payload.data,
+                 t->payload_size);
+    if (t->extra == NULL) {
+        return;
+    }
+    add_references(c, t, &m->run);
+    if (t->extra->need_count > 0) {
+        struct local_msg values;
+        add_values(c, t, &values);
+        m->run.need_sizes = values.run.need_sizes;
+        m->run.need_count = values.run.need_count;
+        m->more = values.more;
+        m->more_count = values.more_count;
+    }
+}
+
+void task_cover(struct raylet_core *c, struct task *t)
+{
+    struct task_extra *x = t->extra;
+    struct cover *cover;
+
+    if (x == NULL || x->need_count + x->ref_count == 0) {
+        return;
+    }
+    cover = xcalloc(1, sizeof *cover);
+    cover->objects = xcalloc(x->need_count + x->ref_count, sizeof(struct object *));
+    for (uint32_t i = 0; i < x->need_count; i++) {
+        cover->objects[cover->count++] = x->needs[i].object;
+    }
+    for (uint32_t i = 0; i < x->ref_count; i++) {
+        cover->objects[cover->count++] = x->refs[i];
+    }
+    for (uint32_t i = 0; i < cover->count; i++) {
+        object_hold(cover->objects[i]);
+    }
+    numbers_set(&t->lane->peer->covers, t->run, cover);
+}
+
+void task_record(struct raylet_core *c, struct task *t, struct recording *r)
+{
+    extra_of(t)->recording = r;
+}
+
+void task_lost(struct raylet_core *c, struct task *t, const struct failure *why)
+{
+    struct task_extra *x;
+
+    if (t->state == TASK_ABANDONED) {
+        task_free(c, t);
+        return;
+    }
+    x = extra_of(t);
+    if (t->class_->job->state != JOB_LIVE || ++x->losses > LOSSES_MAX) {
+        struct object_error *e = error_new(why);
+        text_copy(e->failure.task, sizeof e->failure.task, task_function(t));
+        e->failure.attempts = t->attempt;
+        settle_error(c, t, 0, e);
+        error_unref(e);
+        task_free(c, t);
+        return;
+    }
+    uint64_t wait = LOST_BACKOFF_NS << MIN_OF(x->losses, 6u);
+    enter(c, t, TASK_BACKOFF);
+    leave_place(c, t);
+    list_append(&t->class_->job->waiting, &t->link);
+    core_timer_arm(c, &x->backoff_timer, ns_add(c->now_ns, wait));
+}
+
+void task_end_unknown(struct raylet_core *c, struct task *t, const struct failure *why)
+{
+    if (t->state == TASK_ABANDONED) {
+        task_free(c, t);
+        return;
+    }
+    struct object_error *e =
+        error_make(c, CODE_UNKNOWN, task_function(t),
+                   "it may have run or not: %s; and it was asked for at most once", why->message);
+    text_copy(e->failure.node, sizeof e->failure.node, why->node);
+    settle_error(c, t, 0, e);
+    error_unref(e);
+    task_free(c, t);
+}
+
+void task_forget(struct raylet_core *c, struct task *t)
+{
+    ASSERT(t->state == TASK_ABANDONED);
+    task_free(c, t);
+}
+
+struct task *task_new_guest(struct raylet_core *c, struct class_ *k, struct peer *home,
+                            const struct peer_run *m, struct bytes payload)
+{
+    struct task *t = slab_alloc(&c->task_slab);
+    struct guest *g = xcalloc(1, sizeof *g);
+
+    memset(t, 0, sizeof *t);
+    list_init(&t->link);
+    t->class_ = k;
+    k->users++;
+    t->submitted_ms = (uint32_t)((c->now_ns - c->start_ns) / NS_PER_MS);
+    t->returns = (uint16_t)m->returns;
+    t->attempt = (uint16_t)m->attempt;
+    t->max_attempts = t->attempt;
+    fill_payload(t, payload);
+    g->home = home;
+    g->run = m->run;
+    g->id = m->task;
+    g->arrived_ns = c->now_ns;
+    g->args_size = m->args_size;
+    g->need_count = (uint32_t)m->need_count;
+    g->need_sizes = xcalloc(m->need_count + 1, sizeof *g->need_sizes);
+    memcpy(g->need_sizes, m->need_sizes == NULL ? (const void *)"" : m->need_sizes,
+           m->need_count * sizeof *g->need_sizes);
+    extra_of(t)->guest = g;
+    if (m->name[0] != '\0') {
+        t->extra->name = xstrdup(m->name);
+    }
+    if (m->time_left_ns != 0) { /* its home's timer decides; children inherit it */
+        t->extra->deadline_ns = ns_add(c->now_ns, m->time_left_ns);
+    }
+    numbers_set(&home->guests, m->run, t);
+    c->guest_count++;
+    enter(c, t, TASK_WAITING);
+    return t;
+}
+
+void task_guest_ready(struct raylet_core *c, struct task *t)
+{
+    enter(c, t, TASK_READY);
+    class_enqueue_here(c, t);
+}
+
+void task_end_guest(struct raylet_core *c, struct task *t)
+{
+    ASSERT(t->state == TASK_READY && t->place == AT_NONE);
+    task_free(c, t);
+}
+
+void task_stop_guest(struct raylet_core *c, struct task *t, uint32_t how, bool recursive)
+{
+    if (how != PEER_STOP_TAKE_BACK) {
+        (void)stop_task(c, t, (enum stop_how)(how - PEER_STOP_ASK), recursive,
+                        "its home has given it up");
+    } else if (t->state == TASK_READY) {
+        class_dequeue(c, t);
+        guest_back(c, t, PEER_BACK_ASKED);
+        task_free(c, t);
+    } else if (t->state == TASK_PLACED) {
+        t->flags |= TASK_BACK_WANTED;
+        ask_back(c, t);
+    }
+}
+
+void task_orphan_guest(struct raylet_core *c, struct task *t)
+{
+    numbers_remove(&t->extra->guest->home->guests, t->extra->guest->run);
+    t->extra->guest->home = NULL;
+    if (t->state == TASK_PLACED) {
+        cancel_orphans(c, t);
+    }
+    (void)stop_task(c, t, STOP_SOON, false, "its home is gone");
 }

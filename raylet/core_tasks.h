@@ -36,6 +36,33 @@ void task_fail(struct raylet_core *c, struct task *t, struct object_error *error
 int task_cancel(struct raylet_core *c, struct task *t, uint32_t flags, const char *why);
 void task_timer(struct raylet_core *c, struct core_timer *timer);
 
+/* ---- between nodes ---- */
+
+/* Into a slot of that node: the RUN message. READY -> PLACED; the caller took it off its queue. The
+ * functions above take it from there, too. */
+void task_send(struct raylet_core *c, struct task *t, struct lane *l);
+/* Its result is here, and the node still needs its arguments: they are held until ARGS_FREE. */
+void task_cover(struct raylet_core *c, struct task *t);
+/* Its result waits; `r` goes with it when it leaves that node. */
+struct recording;
+void task_record(struct raylet_core *c, struct task *t, struct recording *r);
+/* It was sent, and the session is gone: not known to have begun, so tried again without a charge;
+ * or (at most once) nobody can know. */
+void task_lost(struct raylet_core *c, struct task *t, const struct failure *why);
+void task_end_unknown(struct raylet_core *c, struct task *t, const struct failure *why);
+/* A task that was settled before, and whose body nobody waits for any more. */
+void task_forget(struct raylet_core *c, struct task *t);
+
+/* A guest, WAITING; its references are the caller's to add. Then it becomes ready. */
+struct task *task_new_guest(struct raylet_core *c, struct class_ *k, struct peer *home,
+                            const struct peer_run *m, struct bytes payload);
+void task_guest_ready(struct raylet_core *c, struct task *t);
+/* One that never began was answered, and is off its queue. */
+void task_end_guest(struct raylet_core *c, struct task *t);
+void task_stop_guest(struct raylet_core *c, struct task *t, uint32_t how, bool recursive);
+/* The session with its home is gone: it is stopped, and nobody hears of its end. */
+void task_orphan_guest(struct raylet_core *c, struct task *t);
+
 /* Its name as people know it. */
 const char *task_function(const struct task *t);
 const char *task_state_name(uint8_t state);

@@ -35,11 +35,12 @@ static void fail_job_tasks(struct raylet_core *c, struct job *job, struct object
 
     HASH_ITER(hh, job->classes, k, next)
     {
+        struct task *t;
         k->users++;
-        while (k->queued > 0) {
+        while ((t = class_first(k)) != NULL) {
             struct object_error *e = error_new(&why->failure);
             text_copy(e->failure.task, sizeof e->failure.task, k->function);
-            task_fail(c, list_entry(list_first(&k->queue), struct task, link), e);
+            task_fail(c, t, e);
             error_unref(e);
         }
         class_unuse(c, k);
@@ -57,6 +58,7 @@ static void start_failed(struct raylet_core *c, struct job *job, const struct fa
         job->program_error->failure.code = CODE_PROGRAM;
         text_copy(job->program_error->failure.node, sizeof job->program_error->failure.node,
                   c->node_name);
+        job->broken_unsaid = true;
     }
     fail_job_tasks(c, job, job->program_error);
 }

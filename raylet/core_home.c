@@ -1,0 +1,434 @@
+#include "raylet/core_home.h"
+
+#include "common/text.h"
+#include "raylet/core_classes.h"
+#include "raylet/core_guests.h"
+#include "raylet/core_lanes.h"
+#include "raylet/core_objects.h"
+#include "raylet/core_peers.h"
+#include "raylet/core_tasks.h"
+
+#include <stdio.h>
+
+#define QUICK_NS (2 * NS_PER_MS)
+
+static void recorded(struct raylet_core *c, struct peer *p, uint64_t run)
+{
+    struct peer_msg *m = core_send_peer(c, p, SIDE_OUT, PEER_RECORDED);
+
+    m->runs.runs = arena_copy(&c->arena, &run, sizeof run);
+    m->runs.run_count = 1;
+}
+
+static void drop_cover(struct raylet_core *c, struct cover *cover)
+{
+    for (uint32_t i = 0; i < cover->count; i++) {
+        object_unhold(c, cover->objects[i]);
+    }
+    free(cover->objects);
+    free(cover);
+}
+
+struct dropping {
+    struct raylet_core *c;
+    struct peer *p;
+};
+
+static bool drop_one(uint64_t run, void *value, void *arg)
+{
+    struct dropping *d = arg;
+
+    numbers_remove(&d->p->covers, run);
+    drop_cover(d->c, value);
+    return true;
+}
+
+static void drop_covers(struct raylet_core *c, struct peer *p)
+{
+    struct dropping d = {c, p};
+
+    numbers_each(&p->covers, drop_one, &d);
+}
+
+/* ---- results ---- */
+
+static size_t copied_size(const struct peer_msg *m)
+{
+    return align_up(sizeof *m, 64) + align_up(m->payload.size, 64) +
+           m->result.return_count * sizeof *m->result.returns +
+           m->result.ref_count * sizeof *m->result.refs;
+}
+
+/* In one block. */
+static struct peer_msg *copy_result(const struct peer_msg *m)
+{
+    uint8_t *at = xmalloc(copied_size(m));
+    struct peer_msg *copy = (struct peer_msg *)(void *)at;
+
+    *copy = *m;
+    at += align_up(sizeof *m, 64);
+    memcpy(at, m->payload.size == 0 ? (const void *)"" : m->payload.data, m->payload.size);
+    copy->payload = bytes_of(at, m->payload.size);
+    at += align_up(m->payload.size, 64);
+    size_t size = m->result.return_count * sizeof *m->result.returns;
+    memcpy(at, size == 0 ? (const void *)"" : m->result.returns, size);
+    copy->result.returns = (const struct peer_return *)(const void *)at;
+    at += size;
+    size = m->result.ref_count * sizeof *m->result.refs;
+    memcpy(at, size == 0 ? (const void *)"" : m->result.refs, size);
+    copy->result.refs = (const struct object_id *)(const void *)at;
+    return copy;
+}
+
+static void settle(struct raylet_core *c, struct task *t, const struct peer_msg *m)
+{
+    struct local_result r = {.returns = (const struct local_return *)m->result.returns,
+                             .return_count = m->result.return_count,
+                             .refs = m->result.refs,
+                             .ref_count = m->result.ref_count,
+                             .message = ""};
+
+    task_result(c, t, &r, m->payload);
+}
+
+/* All that the result refers to, held; NULL: nothing. */
+static struct object **take_references(struct raylet_core *c, struct task *t,
+                                       const struct peer_result *m, uint32_t *ret_count)
+{
+    size_t room = m->return_count + m->ref_count;
+    struct object **objects = xcalloc(room + 1, sizeof(struct object *));
+    struct job *job = t->class_->job;
+    uint32_t n = 0;
+
+    for (size_t i = 0; i < m->return_count; i++) {
+        if (m->returns[i].state == RETURN_ALIAS) {
+            struct object *o = foreign_object(c, job, m->returns[i].alias);
+            objects[n] = o;
+            n += o != NULL;
+        }
+    }
+    for (size_t i = 0; i < m->ref_count; i++) {
+        struct object *o = foreign_object(c, job, m->refs[i]);
+        objects[n] = o;
+        n += o != NULL;
+    }
+    *ret_count = n;
+    return objects;
+}
+
+static void take_values(struct raylet_core *c, struct peer *p, struct task *t,
+                        const struct peer_msg *m)
+{
+    struct recording *r;
+
+    if (!m->result.wants_recorded) {
+        settle(c, t, m);
+        return;
+    }
+    r = xcalloc(1, sizeof *r);
+    securing_init(&r->securing, SECURING_RESULT);
+    r->task = t;
+    r->objects = take_references(c, t, &m->result, &r->count);
+    task_record(c, t, r);
+    for (uint32_t i = 0; i < r->count && (c->rules_off & RULE_ADD_FIRST) == 0; i++) {
+        foreign_secure(c, &r->securing, r->objects[i]);
+    }
+    if (r->securing.missing == 0) {
+        uint64_t run = t->run;
+        settle(c, t, m);
+        recorded(c, p, run);
+    } else {
+        r->result = copy_result(m);
+    }
+}
+
+void home_secured(struct raylet_core *c, struct securing *s)
+{
+    struct recording *r = container_of(s, struct recording, securing);
+    struct task *t = r->task;
+    struct peer *p = t->lane->peer;
+    uint64_t run = t->run;
+    bool gone = false;
+
+    for (uint32_t i = 0; i < r->count; i++) {
+        gone = gone || foreign_is_gone(r->objects[i]);
+    }
+    if (gone) { /* made for a result that cannot be kept: the attempt counts as lost */
+        struct failure f;
+        failure_set(&f, CODE_OBJECT_LOST, "what its result refers to was lost on the way");
+        task_lost(c, t, &f);
+    } else {
+        settle(c, t, r->result);
+    }
+    recorded(c, p, run);
+}
+
+static void result(struct raylet_core *c, struct peer *p, const struct peer_msg *m)
+{
+    struct task *t = numbers_get(&p->runs, m->result.run);
+    struct local_result failed = {.code = m->result.failure.code,
+                                  .app_code = m->result.failure.app_code,
+                                  .message = m->result.failure.message};
+
+    if (t == NULL || (t->extra != NULL && t->extra->recording != NULL)) {
+        c->dropped_messages++;
+        return;
+    }
+    if (!m->result.args_free && (c->rules_off & RULE_COVER_ARGS) == 0) {
+        task_cover(c, t);
+    }
+    if (t->lane->placed == 1) {
+        t->lane->quick = c->now_ns - t->lane->sent_ns < QUICK_NS;
+    }
+    if (t->state == TASK_ABANDONED) {
+        uint64_t run = t->run;
+        task_forget(c, t);
+        if (m->result.wants_recorded) {
+            recorded(c, p, run);
+        }
+        return;
+    }
+    switch (m->result.kind) {
+    case PEER_RESULT_VALUES:
+        take_values(c, p, t, m);
+        break;
+    case PEER_RESULT_FAILED:
+        failed.code = failed.code == 0 ? CODE_FAILED : failed.code;
+        task_result(c, t, &failed, bytes_of(NULL, 0));
+        break;
+    default:
+        task_attempt_died(c, t, &m->result.failure);
+    }
+}
+
+/* ---- slots and other answers ---- */
+
+static void granted(struct raylet_core *c, struct peer *p, const struct peer_slots *m)
+{
+    struct lane *l = numbers_get(&p->lanes_by_number, m->number);
+
+    if (l == NULL || !l->declared) { /* its class ended: CLASS_END is on its way */
+        c->dropped_messages++;
+        return;
+    }
+    l->got += m->count;
+    l->credits += m->count;
+    lane_linger(c, l);
+}
+
+static void started(struct peer *p, const struct peer_runs *m)
+{
+    for (size_t i = 0; i < m->run_count; i++) {
+        struct task *t = numbers_get(&p->runs, m->runs[i]);
+        if (t != NULL) {
+            t->flags |= TASK_STARTED;
+        }
+    }
+}
+
+static void back(struct raylet_core *c, struct peer *p, const struct peer_back_run *m)
+{
+    struct task *t = numbers_get(&p->runs, m->run);
+
+    if (t == NULL) {
+        c->dropped_messages++;
+    } else {
+        task_taken_back(c, t);
+    }
+}
+
+static void job_broken(struct raylet_core *c, struct peer *p, const struct peer_job_broken *m)
+{
+    struct told_job *told = lane_told(p, m->job);
+
+    if (told == NULL || told->broken != NULL) {
+        return;
+    }
+    told->broken = error_new(&m->failure);
+    told->broken->failure.code = CODE_PROGRAM;
+    LIST_FOREACH(at, &p->lanes)
+    {
+        struct lane *l = list_entry(at, struct lane, peer_link);
+        if (l->class_->job->number == m->job) {
+            l->credits = 0;
+            l->limit = l->got;
+            lane_stop_lingering(l);
+            class_choose_again(c, l);
+        }
+    }
+    c->view_version++;
+}
+
+static void log_lines(struct raylet_core *c, struct peer *p, const struct peer_msg *m)
+{
+    LIST_FOREACH(at, &c->jobs)
+    {
+        const struct job *job = list_entry(at, struct job, link);
+        if (job->number != m->log.job || job->driver == NULL || !job->wants_logs ||
+            job->driver->state != CLIENT_LIVE || job->driver->slow) {
+            continue;
+        }
+        struct local_msg *l = core_send(c, job->driver->number, LOCAL_LOG);
+        l->log.node = core_text(c, p->name);
+        l->log.function = m->log.function;
+        l->log.worker = m->log.worker;
+        l->log.stream = m->log.stream;
+        l->payload = m->payload;
+        return;
+    }
+}
+
+static void args_free(struct raylet_core *c, struct peer *p, const struct peer_runs *m)
+{
+    for (size_t i = 0; i < m->run_count; i++) {
+        struct cover *cover = numbers_remove(&p->covers, m->runs[i]);
+        if (cover != NULL) {
+            drop_cover(c, cover);
+        }
+    }
+}
+
+bool home_message(struct raylet_core *c, struct peer *p, const struct peer_msg *m)
+{
+    switch (m->type) {
+    case PEER_GRANT:
+        granted(c, p, &m->slots);
+        return true;
+    case PEER_STARTED:
+        started(p, &m->runs);
+        return true;
+    case PEER_BACK:
+        back(c, p, &m->back);
+        return true;
+    case PEER_RESULT:
+        result(c, p, m);
+        return true;
+    case PEER_ARGS_FREE:
+        args_free(c, p, &m->runs);
+        return true;
+    case PEER_JOB_BROKEN:
+        job_broken(c, p, &m->job_broken);
+        return true;
+    case PEER_LOG:
+        log_lines(c, p, m);
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* ---- the end of a session, a node, a job ---- */
+
+struct losing {
+    struct raylet_core *c;
+    const struct failure *why;
+    const struct job *job; /* NULL: all */
+};
+
+static bool lose(uint64_t run, void *value, void *arg)
+{
+    struct losing *l = arg;
+    struct task *t = value;
+    uint32_t rules = ~l->c->rules_off;
+
+    if ((t->flags & SUBMIT_AT_MOST_ONCE) && (rules & RULE_AT_MOST_ONCE)) {
+        task_end_unknown(l->c, t, l->why);
+    } else if ((t->flags & TASK_STARTED) && (rules & RULE_CHARGE_STARTED)) {
+        task_attempt_died(l->c, t, l->why);
+    } else {
+        task_lost(l->c, t, l->why);
+    }
+    return true;
+}
+
+static void forget_told(struct peer *p)
+{
+    struct told_job *told, *next;
+
+    HASH_ITER(hh, p->told, told, next)
+    {
+        lane_forget_told(p, told);
+    }
+}
+
+static void session_lost(struct raylet_core *c, struct peer *p, const struct failure *why)
+{
+    struct losing losing = {.c = c, .why = why};
+
+    if ((c->rules_off & RULE_LOSE_ATTEMPTS) == 0 || p->state == PEER_DEAD) {
+        numbers_each(&p->runs, lose, &losing);
+    }
+    drop_covers(c, p);
+    LIST_FOREACH(at, &p->lanes)
+    {
+        struct lane *l = list_entry(at, struct lane, peer_link);
+        lane_reset(l);
+        class_choose_again(c, l);
+    }
+    forget_told(p);
+}
+
+void home_peer_down(struct raylet_core *c, struct peer *p, const struct raylet_event *e)
+{
+    struct failure f;
+
+    if (e->refused) {
+        failure_set(&f, CODE_NODE_LOST, "the raylet of node %s has ended", p->name);
+    } else {
+        failure_set(&f, CODE_NODE_LOST, "the session with node %s was lost", p->name);
+    }
+    text_copy(f.node, sizeof f.node, p->name);
+    session_lost(c, p, &f);
+}
+
+void home_peer_dead(struct raylet_core *c, struct peer *p)
+{
+    struct failure f;
+
+    failure_set(&f, CODE_NODE_LOST, "node %s is lost", p->name);
+    text_copy(f.node, sizeof f.node, p->name);
+    session_lost(c, p, &f);
+    LIST_FOREACH_SAFE(at, &p->lanes)
+    {
+        lane_free(c, list_entry(at, struct lane, peer_link));
+    }
+}
+
+static bool end_run(uint64_t run, void *value, void *arg)
+{
+    struct losing *l = arg;
+    struct task *t = value;
+
+    if (t->class_->job == l->job) {
+        if (t->state != TASK_ABANDONED) {
+            struct object_error *e = error_new(l->why);
+            t->flags |= TASK_STOP_CHILDREN;
+            task_fail(l->c, t, e);
+            error_unref(e);
+        }
+        task_forget(l->c, t);
+    }
+    return true;
+}
+
+void home_end_job(struct raylet_core *c, struct job *job)
+{
+    struct failure f;
+    struct losing losing = {.c = c, .why = &f, .job = job};
+
+    failure_set(&f, CODE_CANCELLED, "its program has ended");
+    for (struct peer *p = c->peers; p != NULL; p = p->hh.next) {
+        struct told_job *told = lane_told(p, job->number);
+        if (told != NULL) {
+            numbers_each(&p->runs, end_run, &losing);
+            core_send_peer(c, p, SIDE_OUT, PEER_JOB_END)->job_end.job = job->number;
+            lane_forget_told(p, told);
+        }
+    }
+    for (struct class_ *k = job->classes; k != NULL; k = k->hh.next) {
+        LIST_FOREACH(at, &k->lanes)
+        {
+            lane_reset(list_entry(at, struct lane, class_link));
+        }
+    }
+}

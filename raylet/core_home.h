@@ -1,0 +1,22 @@
+/*
+ * We as the home of tasks that run elsewhere: slots that were granted, results recorded, and what
+ * becomes of tasks when a session, a node or a job ends. Which node they go to is core_plan's
+ * matter.
+ */
+#ifndef RAYLET_CORE_HOME_H
+#define RAYLET_CORE_HOME_H
+
+#include "raylet/core_foreign.h"
+
+/* GRANT, STARTED, BACK, RESULT, ARGS_FREE, JOB_BROKEN, LOG. False: not one of these. */
+bool home_message(struct raylet_core *c, struct peer *p, const struct peer_msg *m);
+/* The OUT session ended: what was sent there is lost. */
+void home_peer_down(struct raylet_core *c, struct peer *p, const struct raylet_event *e);
+void home_peer_dead(struct raylet_core *c, struct peer *p);
+/* What a result refers to is ADDED. */
+void home_secured(struct raylet_core *c, struct securing *s);
+
+/* It ends: what runs elsewhere is stopped and forgotten. */
+void home_end_job(struct raylet_core *c, struct job *job);
+
+#endif

@@ -1,0 +1,555 @@
+#include "raylet/core_host.h"
+
+#include "raylet/core_classes.h"
+#include "raylet/core_foreign.h"
+#include "raylet/core_guests.h"
+#include "raylet/core_jobs.h"
+#include "raylet/core_peers.h"
+#include "raylet/core_schedule.h"
+#include "raylet/core_tasks.h"
+
+#define LOOK_NS    (10 * NS_PER_MS)
+#define WAIT_NS    (20 * NS_PER_MS) /* a guest that found no worker for so long goes back */
+#define STARTED_NS (5 * NS_PER_MS)  /* one that runs for so long is reported to its home */
+#define WANTS_MAX  65536u
+
+/* ---- jobs ---- */
+
+static struct job *find_job(struct raylet_core *c, uint64_t number)
+{
+    LIST_FOREACH(at, &c->jobs)
+    {
+        struct job *job = list_entry(at, struct job, link);
+        if (job->number == number) {
+            return job;
+        }
+    }
+    return NULL;
+}
+
+static struct sponsor *find_sponsor(struct peer *p, uint64_t number)
+{
+    LIST_FOREACH(at, &p->sponsored)
+    {
+        struct sponsor *s = list_entry(at, struct sponsor, peer_link);
+        if (s->job->number == number) {
+            return s;
+        }
+    }
+    return NULL;
+}
+
+static void say_broken(struct raylet_core *c, struct peer *p, const struct job *job)
+{
+    struct peer_msg *m = core_send_peer(c, p, SIDE_IN, PEER_JOB_BROKEN);
+
+    m->job_broken.job = job->number;
+    m->job_broken.failure = job->program_error->failure;
+}
+
+static void add_sponsor(struct raylet_core *c, struct peer *p, struct job *job)
+{
+    struct sponsor *s = xcalloc(1, sizeof *s);
+
+    s->job = job;
+    s->home = p;
+    list_append(&job->sponsors, &s->job_link);
+    list_append(&p->sponsored, &s->peer_link);
+    if (job->program_error != NULL) {
+        say_broken(c, p, job);
+    }
+}
+
+static void fetch(struct raylet_core *c, struct peer *p, struct job *job)
+{
+    struct raylet_effect *e;
+
+    if (job->program != 0 || job->program_error != NULL || job->fetching || !job->guest) {
+        return;
+    }
+    e = core_effect(c, EFFECT_FETCH_PROGRAM);
+    e->peer = p->number;
+    e->side = SIDE_IN;
+    e->job = job->number;
+    e->hash = arena_copy(&c->arena, job->hash, PEER_HASH_SIZE);
+    e->bytes = job->program_size;
+    job->fetching = true;
+    job->fetched_from = p->number;
+}
+
+static void announced(struct raylet_core *c, struct peer *p, const struct peer_job *m)
+{
+    struct job *job = find_job(c, m->job);
+
+    if (find_sponsor(p, m->job) != NULL || m->job == 0) {
+        peer_protocol_error(c, p, SIDE_IN, "a job announced twice");
+        return;
+    }
+    if (job != NULL && job->state != JOB_LIVE && job->state != JOB_ASKED) {
+        if (job->guest) { /* its former life here is not over; a new session will find a new one */
+            peer_protocol_error(c, p, SIDE_IN, "a job that is ending here; try again");
+        }
+        return; /* it has ended: the home will hear of it, too */
+    }
+    if (job == NULL) {
+        job = job_new_guest(c, m);
+    }
+    add_sponsor(c, p, job);
+    fetch(c, p, job);
+}
+
+static void drop_classes(struct raylet_core *c, struct peer *p, const struct job *job);
+
+static void sponsor_free(struct raylet_core *c, struct sponsor *s)
+{
+    struct job *job = s->job;
+    struct peer *p = s->home;
+
+    drop_classes(c, p, job);
+    list_unlink(&s->job_link);
+    list_unlink(&s->peer_link);
+    free(s);
+    if (job->fetching && job->fetched_from == p->number) {
+        core_effect(c, EFFECT_FETCH_STOP)->job = job->number;
+        job->fetching = false;
+        struct list *other = list_first(&job->sponsors);
+        if (other != NULL) {
+            fetch(c, list_entry(other, struct sponsor, job_link)->home, job);
+        }
+    }
+}
+
+void host_program(struct raylet_core *c, const struct raylet_event *e)
+{
+    struct job *job = find_job(c, e->job);
+
+    if (job == NULL || !job->guest || !job->fetching || job->state != JOB_LIVE) {
+        if (e->program != 0) {
+            core_effect(c, EFFECT_PROGRAM_DROP)->program = e->program;
+        }
+        return;
+    }
+    job->fetching = false;
+    job->program = e->program;
+    if (e->failure != NULL) {
+        job->program_error = error_new(e->failure);
+        job->broken_unsaid = true;
+    }
+}
+
+/* ---- classes and slots ---- */
+
+static struct guest_class *find_class(struct peer *p, uint32_t number)
+{
+    return numbers_get(&p->guest_classes, number);
+}
+
+static void declared(struct raylet_core *c, struct peer *p, const struct peer_class *m)
+{
+    struct sponsor *s = find_sponsor(p, m->job);
+    struct guest_class *g;
+    struct class_ *k;
+
+    if (s == NULL || m->number == 0 || find_class(p, m->number) != NULL) {
+        if (s != NULL) {
+            peer_protocol_error(c, p, SIDE_IN, "a class declared twice");
+        }
+        return; /* of a job that has ended here */
+    }
+    k = class_use_guest(c, s->job, p->number, m);
+    if (k == NULL) {
+        peer_protocol_error(c, p, SIDE_IN, "a class whose resources cannot be read");
+        return;
+    }
+    g = xcalloc(1, sizeof *g);
+    g->number = m->number;
+    g->home = p;
+    g->class_ = k;
+    k->guest = g;
+    list_init(&g->granted_link);
+    numbers_set(&p->guest_classes, m->number, g);
+}
+
+static void class_free(struct raylet_core *c, struct guest_class *g)
+{
+    struct class_ *k = g->class_;
+
+    class_set_wants(c, k, 0);
+    schedule_unpromise(c, k->pool, g->outstanding);
+    list_unlink(&g->granted_link);
+    numbers_remove(&g->home->guest_classes, g->number);
+    k->guest = NULL;
+    free(g);
+    class_unuse(c, k);
+}
+
+struct dropping {
+    struct raylet_core *c;
+    const struct job *job; /* NULL: of all */
+};
+
+static bool drop_class(uint64_t number, void *value, void *arg)
+{
+    struct dropping *d = arg;
+    struct guest_class *g = value;
+
+    if (d->job == NULL || g->class_->job == d->job) {
+        class_free(d->c, g);
+    }
+    return true;
+}
+
+static void drop_classes(struct raylet_core *c, struct peer *p, const struct job *job)
+{
+    struct dropping d = {c, job};
+
+    numbers_each(&p->guest_classes, drop_class, &d);
+}
+
+static void asked(struct raylet_core *c, struct peer *p, const struct peer_ask *m)
+{
+    struct guest_class *g = find_class(p, m->number);
+    uint64_t wants;
+
+    if (g == NULL || c->leaving || c->closed) {
+        return;
+    }
+    g->limit = m->limit;
+    wants = g->limit > g->granted ? g->limit - g->granted : 0;
+    class_set_wants(c, g->class_, (uint32_t)MIN_OF(wants, (uint64_t)WANTS_MAX));
+}
+
+static void returned(struct raylet_core *c, struct peer *p, const struct peer_slots *m)
+{
+    struct guest_class *g = find_class(p, m->number);
+
+    if (g == NULL) {
+        return;
+    }
+    if (m->count > g->outstanding) {
+        peer_protocol_error(c, p, SIDE_IN, "more slots returned than were lent");
+        return;
+    }
+    g->outstanding -= m->count;
+    schedule_unpromise(c, g->class_->pool, m->count);
+}
+
+/* ---- tasks ---- */
+
+static void add_references(struct raylet_core *c, struct task *t, const struct peer_run *m)
+{
+    struct task_extra *x = t->extra;
+
+    x->refs = xcalloc(m->ref_count + 1, sizeof(struct object *));
+    for (size_t i = 0; i < m->ref_count; i++) {
+        struct object *o = foreign_object(c, t->class_->job, m->refs[i]);
+        if (o != NULL) {
+            foreign_cover(c, o);
+            x->refs[x->ref_count++] = o;
+        }
+    }
+}
+
+static void run(struct raylet_core *c, struct peer *p, const struct peer_msg *m)
+{
+    struct guest_class *g = find_class(p, m->run.number);
+    struct task *t;
+
+    if (m->run.run != p->last_run + 1) {
+        peer_protocol_error(c, p, SIDE_IN, "runs out of order");
+        return;
+    }
+    p->last_run = m->run.run;
+    if (g == NULL) { /* of a job that has ended here */
+        struct peer_msg *b = core_send_peer(c, p, SIDE_IN, PEER_BACK);
+        b->back.run = m->run.run;
+        b->back.reason = PEER_BACK_BUSY;
+        return;
+    }
+    if (g->outstanding == 0) {
+        peer_protocol_error(c, p, SIDE_IN, "a run without a slot");
+        return;
+    }
+    g->outstanding--;
+    schedule_unpromise(c, g->class_->pool, 1);
+    t = task_new_guest(c, g->class_, p, &m->run, m->payload);
+    add_references(c, t, &m->run);
+    task_guest_ready(c, t);
+    if (!timer_is_armed(&c->guests_timer.timer)) {
+        core_timer_arm(c, &c->guests_timer, c->now_ns + LOOK_NS);
+    }
+}
+
+static void stop(struct raylet_core *c, struct peer *p, const struct peer_stop_run *m)
+{
+    struct task *t = numbers_get(&p->guests, m->run);
+
+    if (t != NULL) { /* else its answer is on its way */
+        task_stop_guest(c, t, m->how, m->recursive);
+    }
+}
+
+static void job_ended(struct raylet_core *c, struct peer *p, const struct peer_job_end *m);
+
+bool host_message(struct raylet_core *c, struct peer *p, const struct peer_msg *m)
+{
+    switch (m->type) {
+    case PEER_JOB:
+        announced(c, p, &m->job);
+        return true;
+    case PEER_JOB_END:
+        job_ended(c, p, &m->job_end);
+        return true;
+    case PEER_CLASS:
+        declared(c, p, &m->class_);
+        return true;
+    case PEER_CLASS_END: {
+        struct guest_class *g = find_class(p, m->class_end.number);
+        if (g != NULL) {
+            class_free(c, g);
+        }
+        return true;
+    }
+    case PEER_ASK:
+        asked(c, p, &m->ask);
+        return true;
+    case PEER_RETURN:
+        returned(c, p, &m->slots);
+        return true;
+    case PEER_RUN:
+        run(c, p, m);
+        return true;
+    case PEER_STOP:
+        stop(c, p, &m->stop);
+        return true;
+    case PEER_RECORDED:
+        for (size_t i = 0; i < m->runs.run_count; i++) {
+            guest_recorded(c, p, m->runs.runs[i]);
+        }
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* ---- ends ---- */
+
+struct orphaning {
+    struct raylet_core *c;
+    const struct job *job; /* NULL: of all */
+};
+
+static bool orphan(uint64_t number, void *value, void *arg)
+{
+    struct orphaning *o = arg;
+    struct task *t = value;
+
+    if (o->job == NULL || t->class_->job == o->job) {
+        task_orphan_guest(o->c, t);
+    }
+    return true;
+}
+
+static void job_ended(struct raylet_core *c, struct peer *p, const struct peer_job_end *m)
+{
+    struct sponsor *s = find_sponsor(p, m->job);
+    struct orphaning o = {.c = c};
+
+    if (s == NULL) {
+        return;
+    }
+    o.job = s->job;
+    numbers_each(&p->guests, orphan, &o);
+    struct job *job = s->job;
+    sponsor_free(c, s);
+    if (job->guest && list_is_empty(&job->sponsors)) {
+        job_end(c, job, JOB_DONE);
+    }
+}
+
+void host_peer_down(struct raylet_core *c, struct peer *p)
+{
+    struct orphaning o = {.c = c};
+
+    if ((c->rules_off & RULE_END_GUESTS) == 0 || p->state == PEER_DEAD) {
+        numbers_each(&p->guests, orphan, &o);
+    }
+    guest_forget_kept(c, p);
+    LIST_FOREACH_SAFE(at, &p->sponsored)
+    {
+        struct sponsor *s = list_entry(at, struct sponsor, peer_link);
+        struct job *job = s->job;
+        sponsor_free(c, s);
+        job_unsponsored(c, job);
+    }
+    p->last_run = 0;
+}
+
+/* ---- at the end of a step ---- */
+
+static void grant(struct raylet_core *c, struct peer *p)
+{
+    struct list *at;
+
+    while ((at = list_pop(&p->granted)) != NULL) {
+        struct guest_class *g = list_entry(at, struct guest_class, granted_link);
+        struct peer_msg *m = core_send_peer(c, p, SIDE_IN, PEER_GRANT);
+        m->slots.number = g->number;
+        m->slots.count = g->grant_now;
+        g->grant_now = 0;
+    }
+}
+
+static void say_all_broken(struct raylet_core *c, struct job *job)
+{
+    job->broken_unsaid = false;
+    LIST_FOREACH(at, &job->sponsors)
+    {
+        say_broken(c, list_entry(at, struct sponsor, job_link)->home, job);
+    }
+    for (struct class_ *k = job->classes, *next; k != NULL; k = next) {
+        next = k->hh.next;
+        k->users++;
+        if (k->guest != NULL) {
+            class_set_wants(c, k, 0);
+        }
+        while (k->guest != NULL && k->queued > 0) {
+            task_fail(c, class_first(k), job->program_error);
+        }
+        class_unuse(c, k);
+    }
+}
+
+void host_flush(struct raylet_core *c)
+{
+    if (c->peers == NULL) {
+        return;
+    }
+    for (struct peer *p = c->peers; p != NULL; p = p->hh.next) {
+        if (!list_is_empty(&p->granted)) {
+            grant(c, p);
+        }
+    }
+}
+
+void host_work(struct raylet_core *c)
+{
+    LIST_FOREACH(at, &c->jobs)
+    {
+        struct job *job = list_entry(at, struct job, link);
+        if (job->broken_unsaid) {
+            say_all_broken(c, job);
+        }
+    }
+}
+
+/* ---- time ---- */
+
+static void give_back(struct raylet_core *c, struct class_ *k, uint64_t wait_ns,
+                      enum peer_back reason)
+{
+    while (k->queued > 0) {
+        struct task *t = list_entry(list_first(&k->queue), struct task, link);
+        if (c->now_ns - t->extra->guest->arrived_ns < wait_ns) {
+            return;
+        }
+        class_dequeue(c, t);
+        guest_back(c, t, reason);
+        task_end_guest(c, t);
+    }
+}
+
+static void report_started(struct raylet_core *c, struct worker *w)
+{
+    struct task *t = worker_first(w);
+    struct guest *g;
+
+    if (t == NULL || !task_is_guest(t) || c->now_ns - w->mark_ns < STARTED_NS) {
+        return;
+    }
+    g = t->extra->guest;
+    if (g->home != NULL && !g->started_said) {
+        struct peer_msg *m = core_send_peer(c, g->home, SIDE_IN, PEER_STARTED);
+        m->runs.runs = arena_copy(&c->arena, &g->run, sizeof g->run);
+        m->runs.run_count = 1;
+        g->started_said = true;
+    }
+}
+
+static void give_back_all(struct raylet_core *c, uint64_t wait_ns, enum peer_back reason)
+{
+    LIST_FOREACH(at, &c->jobs)
+    {
+        struct job *job = list_entry(at, struct job, link);
+        for (struct class_ *k = job->classes, *next; k != NULL; k = next) {
+            next = k->hh.next;
+            if (k->guest != NULL && k->queued > 0) {
+                k->users++;
+                give_back(c, k, wait_ns, reason);
+                class_unuse(c, k);
+            }
+        }
+    }
+}
+
+void host_timer(struct raylet_core *c)
+{
+    give_back_all(c, WAIT_NS, PEER_BACK_BUSY);
+    LIST_FOREACH(at, &c->workers)
+    {
+        report_started(c, list_entry(at, struct worker, link));
+    }
+    if (c->guest_count > 0) {
+        core_timer_arm(c, &c->guests_timer, c->now_ns + LOOK_NS);
+    }
+}
+
+void host_drain(struct raylet_core *c)
+{
+    LIST_FOREACH(at, &c->jobs)
+    {
+        for (struct class_ *k = list_entry(at, struct job, link)->classes; k != NULL;
+             k = k->hh.next) {
+            if (k->guest != NULL) {
+                class_set_wants(c, k, 0);
+            }
+        }
+    }
+    give_back_all(c, 0, PEER_BACK_LEAVING);
+}
+
+/* ---- logs ---- */
+
+void host_log(struct raylet_core *c, const struct raylet_event *e)
+{
+    struct worker *w = core_worker(c, e->worker);
+    struct task *t = w == NULL ? NULL : worker_first(w);
+    const char *function = t == NULL ? "" : task_function(t);
+    struct job *job = w == NULL ? NULL : w->job;
+
+    if (job == NULL || !job->wants_logs) {
+        return;
+    }
+    if (job->driver != NULL) {
+        if (job->driver->state == CLIENT_LIVE && !job->driver->slow) {
+            struct local_msg *m = core_send(c, job->driver->number, LOCAL_LOG);
+            m->log.node = c->node_name;
+            m->log.function = function;
+            m->log.worker = w->number;
+            m->log.stream = e->stream;
+            m->payload = bytes_of(arena_copy(&c->arena, e->data.data, e->data.size), e->data.size);
+        }
+        return;
+    }
+    struct list *first = list_first(&job->sponsors);
+    if (first == NULL) {
+        return;
+    }
+    struct peer_msg *m =
+        core_send_peer(c, list_entry(first, struct sponsor, job_link)->home, SIDE_IN, PEER_LOG);
+    m->log.job = job->number;
+    m->log.worker = w->number;
+    m->log.stream = e->stream;
+    m->log.function = function;
+    m->payload = bytes_of(arena_copy(&c->arena, e->data.data, e->data.size), e->data.size);
+}

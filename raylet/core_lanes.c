@@ -1,0 +1,189 @@
+#include "raylet/core_lanes.h"
+
+#include "raylet/core_peers.h"
+
+struct lane *lane_find(struct class_ *k, struct peer *p)
+{
+    return numbers_get(&p->lanes_by_number, k->number);
+}
+
+struct lane *lane_use(struct raylet_core *c, struct class_ *k, struct peer *p)
+{
+    struct lane *l = lane_find(k, p);
+
+    if (l == NULL) {
+        l = xcalloc(1, sizeof *l);
+        l->class_ = k;
+        l->peer = p;
+        list_init(&l->queue);
+        list_init(&l->linger_link);
+        list_init(&l->busy_link);
+        numbers_set(&p->lanes_by_number, k->number, l);
+        list_append(&k->lanes, &l->class_link);
+        list_append(&p->lanes, &l->peer_link);
+    }
+    return l;
+}
+
+bool lane_is_idle(const struct lane *l)
+{
+    return l->queued == 0 && l->placed == 0 && l->credits == 0;
+}
+
+void lane_free(struct raylet_core *c, struct lane *l)
+{
+    ASSERT(l->queued == 0 && l->placed == 0);
+    lane_return(c, l);
+    if (l->declared) {
+        core_send_peer(c, l->peer, SIDE_OUT, PEER_CLASS_END)->class_end.number = l->class_->number;
+    }
+    list_unlink(&l->linger_link);
+    list_unlink(&l->busy_link);
+    numbers_remove(&l->peer->lanes_by_number, l->class_->number);
+    list_unlink(&l->class_link);
+    list_unlink(&l->peer_link);
+    free(l);
+}
+
+/* ---- what the session is told ---- */
+
+struct told_job *lane_told(const struct peer *p, uint64_t job)
+{
+    struct told_job *told;
+
+    HASH_FIND(hh, p->told, &job, sizeof job, told);
+    return told;
+}
+
+void lane_forget_told(struct peer *p, struct told_job *told)
+{
+    HASH_DEL(p->told, told);
+    error_unref(told->broken);
+    free(told);
+}
+
+static void tell_job(struct raylet_core *c, struct peer *p, const struct job *job)
+{
+    struct told_job *told = xcalloc(1, sizeof *told);
+    struct peer_msg *m = core_send_peer(c, p, SIDE_OUT, PEER_JOB);
+
+    told->job = job->number;
+    HASH_ADD(hh, p->told, job, sizeof told->job, told);
+    m->job.job = job->number;
+    m->job.name = core_text(c, job->name);
+    m->job.program_name = core_text(c, job->program_name);
+    m->job.user = core_text(c, job->user);
+    m->job.cwd = core_text(c, job->cwd);
+    m->job.env = bytes_of(arena_copy(&c->arena, job->env, job->env_size), job->env_size);
+    m->job.umask = job->umask;
+    m->job.hash = bytes_of(arena_copy(&c->arena, job->hash, PEER_HASH_SIZE), PEER_HASH_SIZE);
+    m->job.program_size = job->program_size;
+    m->job.started_unix_ms = job->started_unix_ms;
+    m->job.wants_logs = job->wants_logs;
+}
+
+static void tell_class(struct raylet_core *c, struct lane *l)
+{
+    const struct class_ *k = l->class_;
+    const struct resource_set *asked = &k->pool->shape->asked;
+    struct local_amount *amounts = arena_alloc(&c->arena, (asked->count + 1) * sizeof *amounts);
+    struct peer_msg *m = core_send_peer(c, l->peer, SIDE_OUT, PEER_CLASS);
+
+    for (uint32_t i = 0; i < asked->count; i++) {
+        amounts[i] = (struct local_amount){
+            core_text(c, resource_name(&c->resources, asked->amounts[i].kind)),
+            asked->amounts[i].units};
+    }
+    m->class_.number = k->number;
+    m->class_.job = k->job->number;
+    m->class_.function = k->function;
+    m->class_.kinds = bytes_of(arena_copy(&c->arena, k->kinds, k->kinds_size), k->kinds_size);
+    m->class_.amounts = amounts;
+    m->class_.amount_count = asked->count;
+    m->class_.priority = k->priority;
+    m->class_.depth = k->depth;
+    l->declared = true;
+}
+
+bool lane_ask(struct raylet_core *c, struct lane *l, uint64_t limit)
+{
+    if (!peer_use(c, l->peer)) {
+        return false;
+    }
+    if (l->limit == limit) {
+        return true;
+    }
+    if (!l->declared) {
+        if (lane_told(l->peer, l->class_->job->number) == NULL) {
+            tell_job(c, l->peer, l->class_->job);
+        }
+        tell_class(c, l);
+    }
+    l->limit = limit;
+    if (limit > l->got) {
+        lane_linger(c, l);
+    }
+    struct peer_msg *m = core_send_peer(c, l->peer, SIDE_OUT, PEER_ASK);
+    m->ask.number = l->class_->number;
+    m->ask.limit = limit;
+    return true;
+}
+
+void lane_return(struct raylet_core *c, struct lane *l)
+{
+    lane_stop_lingering(l);
+    if (l->credits > 0) {
+        struct peer_msg *m = core_send_peer(c, l->peer, SIDE_OUT, PEER_RETURN);
+        m->slots.number = l->class_->number;
+        m->slots.count = l->credits;
+        l->credits = 0;
+    }
+    if (l->limit > l->got) {
+        (void)lane_ask(c, l, l->got);
+    }
+}
+
+void lane_linger(struct raylet_core *c, struct lane *l)
+{
+    l->idle_since_ns = 0;
+    if (list_is_empty(&l->linger_link)) {
+        list_append(&c->lingering, &l->linger_link);
+    }
+}
+
+void lane_stop_lingering(struct lane *l)
+{
+    list_unlink(&l->linger_link);
+}
+
+void lane_reset(struct lane *l)
+{
+    lane_stop_lingering(l);
+    l->declared = false;
+    l->got = l->limit = 0;
+    l->credits = 0;
+    l->wanted = 0;
+}
+
+/* ---- its queue ---- */
+
+void lane_enqueue(struct raylet_core *c, struct lane *l, struct task *t)
+{
+    list_unlink(&t->link);
+    list_append(&l->queue, &t->link);
+    if (l->queued++ == 0) {
+        list_append(&c->busy_lanes, &l->busy_link);
+    }
+    t->place = AT_LANE;
+    t->lane = l;
+}
+
+void lane_dequeue(struct task *t)
+{
+    list_unlink(&t->link);
+    if (--t->lane->queued == 0) {
+        list_unlink(&t->lane->busy_link);
+    }
+    t->lane = NULL;
+    t->place = AT_NONE;
+}
