@@ -78,12 +78,25 @@ void session_event(struct raylet_core *c, const struct raylet_event *e)
     }
 }
 
+/* One whose waiter we know; NULL: none. */
+static struct securing *next_secured(struct raylet_core *c)
+{
+    LIST_FOREACH(at, &c->secured)
+    {
+        struct securing *s = list_entry(at, struct securing, link);
+        if (s->kind == SECURING_ARGS || s->kind == SECURING_RESULT) {
+            return s;
+        }
+    }
+    return NULL;
+}
+
 static void work_off_secured(struct raylet_core *c)
 {
-    struct list *at;
+    struct securing *s;
 
-    while ((at = list_pop(&c->secured)) != NULL) {
-        struct securing *s = list_entry(at, struct securing, link);
+    while ((s = next_secured(c)) != NULL) {
+        list_unlink(&s->link);
         if (s->kind == SECURING_ARGS) {
             guest_secured(c, s);
         } else {

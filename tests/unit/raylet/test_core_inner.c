@@ -167,7 +167,7 @@ static void what_a_task_took_from_inside_is_added_before_the_container_goes(void
     struct object *o = take(s, inside);
     assert_true(foreign_needs_more(s->rig.core, outer)); /* through what is inside */
     struct securing w;
-    securing_init(&w, 1);
+    securing_init(&w, 99);
     foreign_secure(s->rig.core, &w, outer);
     rig_settle(&s->rig);
     assert_ids(said(s, THEM, SIDE_OUT, PEER_ADD), theirs(1));
@@ -347,7 +347,7 @@ static void without_add_first_nobody_waits_for_the_answer(void **state)
     struct securing w;
 
     s->rig.core->rules_off = RULE_ADD_FIRST;
-    securing_init(&w, 1);
+    securing_init(&w, 99);
     foreign_secure(s->rig.core, &w, o);
     assert_int_equal(w.missing, 0);
     give(s, o);

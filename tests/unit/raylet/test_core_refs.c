@@ -96,7 +96,7 @@ static void who_must_be_secure_waits_for_each_answer(void **state)
     struct object *a = take(s, theirs(1)), *b = take(s, others(1));
     struct securing w;
 
-    securing_init(&w, 1);
+    securing_init(&w, 99);
     foreign_secure(s->rig.core, &w, a);
     foreign_secure(s->rig.core, &w, b);
     assert_int_equal(w.missing, 2);
@@ -125,7 +125,7 @@ static void who_needs_no_more_security_is_forgotten(void **state)
     struct object *a = take(s, theirs(1)), *b = take(s, theirs(2));
     struct securing *w = xcalloc(1, sizeof *w);
 
-    securing_init(w, 1);
+    securing_init(w, 99);
     foreign_secure(s->rig.core, w, a);
     foreign_secure(s->rig.core, w, b);
     rig_settle(&s->rig);
@@ -153,7 +153,7 @@ static void the_answer_to_a_former_add_secures_nothing(void **state)
     assert_int_equal(objects(s), 0);
 
     struct object *o = take(s, theirs(1));
-    securing_init(&w, 1);
+    securing_init(&w, 99);
     foreign_secure(s->rig.core, &w, o);
     rig_settle(&s->rig);
     assert_ids(said(s, THEM, SIDE_OUT, PEER_ADD), theirs(1));
@@ -256,7 +256,7 @@ static void an_answer_of_a_former_session_is_not_one_of_this(void **state)
     struct object *o = take(s, theirs(1));
     struct securing w;
 
-    securing_init(&w, 1);
+    securing_init(&w, 99);
     foreign_secure(s->rig.core, &w, o);
     rig_settle(&s->rig);
     up(s, THEM, SIDE_OUT);
@@ -305,7 +305,7 @@ static void an_owner_that_dies_is_lost_whatever_was_asked_of_it(void **state)
     rig_settle(&s->rig);
     down(s, THEM, SIDE_OUT);
     queued = take(s, theirs(5));
-    securing_init(&w, 1);
+    securing_init(&w, 99);
     foreign_secure(s->rig.core, &w, adding);
     foreign_secure(s->rig.core, &w, queued);
     struct object_id need = theirs(1);
