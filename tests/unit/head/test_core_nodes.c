@@ -373,6 +373,28 @@ static void test_what_matters_is_told_soon(void **state)
     assert_in_range(told_after_ns(&r, 8), 150 * NS_PER_MS, 210 * NS_PER_MS); /* not at once again */
     rig_pass(&r, 500 * NS_PER_MS, 1, 2);
     assert_int_equal(told_after_ns(&r, 0.5), 0);
+    rig_pass(&r, 500 * NS_PER_MS, 1, 2);
+    assert_int_equal(told_after_ns(&r, 0), 0); /* little, and the last of it */
+    rig_fini(&r);
+}
+
+static void test_a_whole_view_comes_in_parts(void **state)
+{
+    struct rig r;
+    rig_init(&r);
+    char name[16];
+    for (uint64_t link = 1; link <= 40; link++) {
+        snprintf(name, sizeof name, "box-%u", (unsigned)link);
+        rig_forget(&r);
+        rig_node(&r, link, name);
+    }
+    const struct cluster_view *view = &rig_take(&r, 40, CLUSTER_VIEW)->view;
+    assert_true(view->whole && view->more);
+    size_t count = view->node_count;
+    view = &rig_take(&r, 40, CLUSTER_VIEW)->view;
+    assert_true(!view->whole && !view->more);
+    assert_int_equal(count + view->node_count, 40);
+    assert_string_equal(view->nodes[view->node_count - 1].name, "box-40");
     rig_fini(&r);
 }
 
@@ -516,6 +538,7 @@ int main(void)
         cmocka_unit_test(test_view_texts_are_said_once),
         cmocka_unit_test(test_a_renewal_without_news_is_not_told),
         cmocka_unit_test(test_what_matters_is_told_soon),
+        cmocka_unit_test(test_a_whole_view_comes_in_parts),
         cmocka_unit_test(test_one_that_leaves_or_is_private_is_closed),
         cmocka_unit_test(test_a_lost_node_stays_lost),
         cmocka_unit_test(test_feasible_looks_at_all_nodes),
