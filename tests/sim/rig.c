@@ -64,6 +64,7 @@ void rig_fini(struct rig *r)
     raylet_core_free(r->core);
     arena_fini(&r->arena);
     arena_fini(&r->sent_arena);
+    free(r->events);
     for (uint32_t i = 0; i < r->process_count; i++) {
         refs_free(&r->processes[i]);
     }
@@ -77,7 +78,10 @@ void rig_fini(struct rig *r)
 
 struct raylet_event *rig_event(struct rig *r, enum raylet_event_kind kind)
 {
-    ASSERT(r->event_count < ARRAY_SIZE(r->events));
+    if (r->event_count == r->event_room) {
+        r->event_room = r->event_room == 0 ? 64 : 2 * r->event_room;
+        r->events = xrealloc(r->events, r->event_room * sizeof *r->events);
+    }
     struct raylet_event *e = &r->events[r->event_count++];
     memset(e, 0, sizeof *e);
     e->kind = kind;
@@ -442,6 +446,7 @@ static void comes(struct rig *r, uint32_t client, const struct local_msg *m)
     switch (m->type) {
     case LOCAL_WELCOME:
         p->welcomed = true;
+        p->job = m->welcome.job;
         break;
     case LOCAL_REFUSED:
         p->refused = true;
@@ -684,13 +689,13 @@ static void carry_out(struct rig *r, const struct raylet_effects *effects)
 
 static void turn(struct rig *r)
 {
-    struct raylet_event events[ARRAY_SIZE(r->events)];
+    struct raylet_event *events = r->events;
     struct raylet_effects effects;
     struct arena old = r->arena;
     uint32_t n = r->event_count;
 
-    memcpy(events, r->events, n * sizeof *events);
-    r->event_count = 0;
+    r->events = NULL;
+    r->event_count = r->event_room = 0;
     memset(&r->arena, 0, sizeof r->arena);
     raylet_core_step(r->core, r->now_ns, r->now_ns, events, n, &effects);
     if (r->check) {
@@ -700,10 +705,11 @@ static void turn(struct rig *r)
         carry_out(r, &effects);
     }
     arena_fini(&old);
+    free(events);
     /* workers that were asked to leave, and have nothing to do, do so */
     for (uint32_t i = 0; i < r->process_count; i++) {
         struct rig_process *p = &r->processes[i];
-        if (p->used && p->leave && p->current.returns == 0 && r->event_count < 1000) {
+        if (p->used && p->leave && p->current.returns == 0) {
             exits(r, p, 0);
         }
     }

@@ -46,7 +46,7 @@ struct rig_process {
     bool cancel[LOCAL_CLAIMS];
     struct rig_refs *refs[LOCAL_CLAIMS]; /* of the RUN that last used the slot; NULL: none */
     uint32_t program; /* driver: which it is; workers: the one they were made of */
-    uint64_t job;     /* worker */
+    uint64_t job;     /* once it is welcome */
     struct rig_run ring[256];
     uint32_t ring_first, ring_count;
     struct rig_run current; /* claimed; returns 0: none */
@@ -122,8 +122,8 @@ struct rig {
     struct rig_value *values; /* by id */
     char last_error[128];     /* what the last value in error says */
     struct arena arena;       /* of the events of one turn */
-    struct raylet_event events[1024];
-    uint32_t event_count;
+    struct raylet_event *events;
+    uint32_t event_count, event_room;
     struct state_reply reply; /* the last; shallow, valid until the next step */
     char reply_line[512];
     struct state_task reply_tasks[8];      /* the first of its rows, without their texts but ... */

@@ -6,6 +6,11 @@
 
 /* ---- what processes do ---- */
 
+static const char *text_of(struct rig *r, const char *text)
+{
+    return text == NULL ? "" : arena_copy(&r->arena, text, strlen(text) + 1);
+}
+
 uint32_t rig_class(struct rig *r, struct rig_process *p, const char *function, struct rig_class k)
 {
     struct local_msg *m = rig_say(r, p, LOCAL_CLASS);
@@ -23,8 +28,8 @@ uint32_t rig_class(struct rig *r, struct rig_process *p, const char *function, s
     m->class_.priority = k.priority;
     m->class_.strategy = k.strategy;
     m->class_.soft = k.soft;
-    m->class_.node = k.node == NULL ? "" : k.node;
-    m->class_.labels = k.labels == NULL ? "" : k.labels;
+    m->class_.node = text_of(r, k.node);
+    m->class_.labels = text_of(r, k.labels);
     return p->classes;
 }
 

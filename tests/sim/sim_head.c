@@ -32,6 +32,7 @@ struct sim_head {
     uint64_t life_base; /* record numbers of this life begin after it */
     uint64_t asked, committed, commit_at_ns, commit_to;
     uint64_t commit_max_ns;
+    bool hasty; /* says that it is on disk before it is */
     struct {
         uint32_t node;
         uint64_t at_ns;
@@ -303,16 +304,22 @@ static void commit(struct sim_head *h, uint64_t number)
         h->commit_at_ns = h->now_ns + took + 1;
         h->counts.slow_commits += took > 100 * NS_PER_MS;
     }
+    if (h->hasty && h->committed < h->asked) {
+        h->committed = h->asked;
+        new_event(h, HEAD_EVENT_COMMITTED)->record = h->committed;
+    }
 }
 
 static void committed(struct sim_head *h)
 {
     h->commit_at_ns = 0;
-    h->committed = h->commit_to;
-    h->disk_count = (size_t)(h->life_base + h->committed);
+    h->disk_count = (size_t)(h->life_base + h->commit_to);
     h->counts.commits++;
-    new_event(h, HEAD_EVENT_COMMITTED)->record = h->committed;
-    if (h->asked > h->committed) {
+    if (!h->hasty) {
+        h->committed = h->commit_to;
+        new_event(h, HEAD_EVENT_COMMITTED)->record = h->committed;
+    }
+    if (h->asked > h->commit_to) {
         commit(h, h->asked);
     }
 }
@@ -440,6 +447,11 @@ uint64_t sim_head_next_ns(const struct sim_head *h)
 void sim_head_set_disk(struct sim_head *h, uint64_t commit_max_ns)
 {
     h->commit_max_ns = commit_max_ns;
+}
+
+void sim_head_set_journal(struct sim_head *h, bool waits)
+{
+    h->hasty = !waits;
 }
 
 void sim_head_set_probe(struct sim_head *h, enum head_probe (*probe)(void *arg, uint32_t node),

@@ -30,6 +30,8 @@ void sim_head_set_disk(struct sim_head *h, uint64_t commit_max_ns);
 /* Says how a probed node's port answers. */
 void sim_head_set_probe(struct sim_head *h, enum head_probe (*probe)(void *arg, uint32_t node),
                         void *arg);
+/* false: what is written counts as on disk at once, and is only later (a rule left out). */
+void sim_head_set_journal(struct sim_head *h, bool waits);
 bool sim_head_knows_job(struct sim_head *h, uint64_t job);
 const struct head_node_row *sim_head_node(struct sim_head *h, uint32_t number);
 struct sim_head_counts sim_head_count(const struct sim_head *h);
