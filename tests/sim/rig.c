@@ -587,11 +587,29 @@ static void fetch(struct rig *r, const struct raylet_effect *e)
     }
 }
 
+static void fetch_stop(struct rig *r, const struct raylet_effect *e)
+{
+    r->fetch_stops++;
+    if (r->hooks.on_fetch_stop != NULL) {
+        r->hooks.on_fetch_stop(r->hooks.arg, e->job);
+    }
+}
+
 static void drop_program(struct rig *r, const struct raylet_effect *e)
 {
     ASSERT(e->program >= 1 && e->program <= RIG_PROGRAMS);
     ASSERT(r->programs[e->program - 1].pins > 0);
     r->programs[e->program - 1].pins--;
+}
+
+static void close_process(struct rig *r, uint32_t client)
+{
+    struct rig_process *p = process_of(r, client);
+
+    if (p != NULL) {
+        p->closed = true;
+    }
+    rig_event(r, EVENT_CLIENT_DOWN)->client = client;
 }
 
 static void effect(struct rig *r, const struct raylet_effect *e)
@@ -603,11 +621,7 @@ static void effect(struct rig *r, const struct raylet_effect *e)
         comes(r, e->client, e->local);
         break;
     case EFFECT_CLOSE:
-        p = process_of(r, e->client);
-        if (p != NULL) {
-            p->closed = true;
-        }
-        rig_event(r, EVENT_CLIENT_DOWN)->client = e->client;
+        close_process(r, e->client);
         break;
     case EFFECT_CREDIT:
         p = process_of(r, e->client);
@@ -634,10 +648,7 @@ static void effect(struct rig *r, const struct raylet_effect *e)
         fetch(r, e);
         break;
     case EFFECT_FETCH_STOP:
-        r->fetch_stops++;
-        if (r->hooks.on_fetch_stop != NULL) {
-            r->hooks.on_fetch_stop(r->hooks.arg, e->job);
-        }
+        fetch_stop(r, e);
         break;
     case EFFECT_PEER_OPEN:
     case EFFECT_PEER_CLOSE:

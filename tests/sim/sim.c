@@ -2,7 +2,7 @@
  * The whole cluster in one process: a head, three raylets, drivers and workers, a hostile network,
  * a slow disk, and everything that may die dying. The same seed gives the same run.
  *
- *   sim [--seed N] [--seeds COUNT] [--jobs N] [--quiet] [--plain]
+ *   sim [--seed N] [--seeds COUNT] [--jobs N] [--quiet]
  *   sim --seed N --about ID --messages     what happens to an object, what nodes say
  *   sim --without RULE [--seeds COUNT]     a rule left out: says the first seed that shows it
  *   sim --rules                            lists them
@@ -21,14 +21,14 @@
 
 struct arguments {
     uint64_t seed, seeds, jobs;
-    bool quiet, plain, tells;
+    bool quiet, tells;
     struct object_id about;
     const char *without;
 };
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: sim [--seed N] [--seeds COUNT] [--jobs N] [--quiet] [--plain] "
+    fprintf(stderr, "usage: sim [--seed N] [--seeds COUNT] [--jobs N] [--quiet] "
                     "[--about ID] [--messages] [--without RULE | --rules]\n");
     return 2;
 }
@@ -39,8 +39,6 @@ static bool parse(int argc, char **argv, struct arguments *a)
         bool more = i + 1 < argc;
         if (strcmp(argv[i], "--quiet") == 0) {
             a->quiet = true;
-        } else if (strcmp(argv[i], "--plain") == 0) {
-            a->plain = true;
         } else if (strcmp(argv[i], "--messages") == 0) {
             a->tells = true;
         } else if (strcmp(argv[i], "--about") == 0 && more &&
@@ -104,7 +102,7 @@ static uint64_t run_share(const struct arguments *a, uint64_t job, struct sim_su
 
     for (uint64_t i = job; i < a->seeds; i += a->jobs) {
         struct sim_options o = {.seed = a->seed + i,
-                                .plain = a->plain,
+
                                 .about = a->about,
                                 .tells = a->tells,
                                 .drivers = SIM_DRIVERS};
@@ -152,7 +150,7 @@ static int run_seeds(const struct arguments *a)
 static int run_twice(const struct arguments *a)
 {
     struct sim_options o = {.seed = a->seed,
-                            .plain = a->plain,
+
                             .about = a->about,
                             .tells = a->tells,
                             .drivers = SIM_DRIVERS};

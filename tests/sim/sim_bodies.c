@@ -3,6 +3,7 @@
  */
 #include "sched/policy.h"
 #include "tests/sim/sim_inside.h"
+#include "tests/sim/sim_node.h"
 
 #include <signal.h>
 
@@ -85,7 +86,7 @@ static uint64_t child_payload(struct sim_node *n, bool alias, uint64_t word, boo
         word |= rng_chance(rng, 0.2) ? KEEPS_REFS : 0;
         word |= rng_chance(rng, 0.2) ? RETURNS_REFS : 0;
     }
-    return n->config.plain ? word & ~RETURNS_REFS : word;
+    return word;
 }
 
 static void submit_child(struct sim_node *n, struct rig_process *w, struct sim_body *b,
@@ -262,7 +263,8 @@ static void release_own(struct sim_node *n, struct rig_process *w, struct sim_bo
     if (b->put.number != 0) {
         rig_release(n->rig, w, b->put);
     }
-    if (b->held.number != 0 && !is_kept(b, b->held) && rng_chance(dice(n), 0.7)) { /* else it ends with the worker */
+    if (b->held.number != 0 && !is_kept(b, b->held) &&
+        rng_chance(dice(n), 0.7)) { /* else it ends with the worker */
         rig_release(n->rig, w, b->held);
     }
 }

@@ -312,7 +312,6 @@ void sim_cluster_init(struct sim_cluster *s, const struct sim_options *o)
                                     .index = i,
                                     .cpus = (int)rng_between(&s->rng, 2, 4),
                                     .drivers = o->drivers,
-                                    .plain = o->plain,
                                     .fetch_fails = o->drivers == 0 ? 0 : 0.02,
                                     .core_off = o->core_off,
                                     .rules_off = o->rules_off,

@@ -46,7 +46,6 @@ struct sim_options {
     uint64_t seed;
     struct object_id about;       /* what happens to this object is told */
     bool tells;                   /* what nodes say to one another is told */
-    bool plain;                   /* no references inside values */
     uint32_t core_off, rules_off; /* enum core_rule, enum sim_rule */
     int drivers;                  /* of each node; 0: by a script */
     void (*script)(void *arg, struct sim_node *n);

@@ -4,6 +4,7 @@
  */
 #include "sched/policy.h"
 #include "tests/sim/sim_inside.h"
+#include "tests/sim/sim_node.h"
 
 #include <stdio.h>
 
@@ -129,7 +130,6 @@ static void submit_one(struct sim_node *n, struct sim_driver *d)
     /* what takes "x" does not wait: the other that has it may wait for it */
     bool may_wait = class_number != d->classes[7] && class_number != d->classes[8];
     t.payload = random_payload(rng, t.ref_count > 0, may_wait);
-    t.payload &= n->config.plain ? ~RETURNS_REFS : ~0ull;
     t.payload &= t.returns > 1 ? ~(DOES_NEST | DOES_ALIAS | RETURNS_REF) : ~0ull;
     expected += t.payload & WORD_MASK;
     if (t.payload & RETURNS_REF) {
@@ -166,7 +166,7 @@ static void put_one(struct sim_node *n, struct sim_driver *d)
     size_t count = 0;
     uint8_t bytes[8 + sizeof inside];
 
-    while (!n->config.plain && count < 2 && d->count > 0 && rng_chance(dice(n), 0.3)) {
+    while (count < 2 && d->count > 0 && rng_chance(dice(n), 0.3)) {
         inside[count++] = any(n, d)->id;
     }
     struct object_id id = rig_put_holding(n->rig, d->process, value, inside, count);

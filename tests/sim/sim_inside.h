@@ -9,7 +9,7 @@
 
 #include "common/clock.h"
 #include "proto/session.h"
-#include "tests/sim/sim_node.h"
+#include "tests/sim/sim_config.h"
 
 /* What a task does is written in its payload; what it returns follows from it, so that each value
  * can be checked. */

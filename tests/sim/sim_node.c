@@ -1,3 +1,4 @@
+#include "tests/sim/sim_node.h"
 #include "tests/sim/sim_head.h"
 #include "tests/sim/sim_inside.h"
 
