@@ -55,8 +55,9 @@ struct transport_zmq_context *zmq_context_take(struct transport_zmq_context *sha
 
 static void on_ready(struct loop_source *source, uint32_t epoll_events)
 {
-    struct zmq_transport *t = source->arg;
-    (void)t->process(t); /* what it cannot do now it does in a later turn */
+    struct zmq_watch *w = source->arg;
+    struct zmq_transport *t = w->transport; /* the watch may be gone then */
+    w->process(t);
     zmq_tell_touched(t);
 }
 
@@ -67,7 +68,8 @@ void zmq_tell_touched(struct zmq_transport *t)
     }
 }
 
-int zmq_watch_start(struct zmq_watch *w, struct zmq_transport *t, void *socket)
+int zmq_watch_start(struct zmq_watch *w, struct zmq_transport *t, void *socket,
+                    void (*process)(struct zmq_transport *))
 {
     int fd;
     size_t size = sizeof fd;
@@ -77,7 +79,9 @@ int zmq_watch_start(struct zmq_watch *w, struct zmq_transport *t, void *socket)
     if (zmq_getsockopt(socket, ZMQ_FD, &fd, &size) != 0) {
         return -errno;
     }
-    int r = loop_add(t->loop, &w->source, fd, EPOLLIN | EPOLLET, on_ready, t);
+    w->transport = t;
+    w->process = process;
+    int r = loop_add(t->loop, &w->source, fd, EPOLLIN | EPOLLET, on_ready, w);
     if (r == 0) {
         loop_source_again(&w->source); /* what came before tells nobody any more */
     }
@@ -98,21 +102,11 @@ void zmq_watch_again(struct zmq_watch *w)
 
 /* ---- sockets ---- */
 
-static int events_of(void *socket)
+int zmq_events(void *socket)
 {
     int events = 0;
     size_t size = sizeof events;
     return zmq_getsockopt(socket, ZMQ_EVENTS, &events, &size) == 0 ? events : 0;
-}
-
-bool zmq_can_receive(void *socket)
-{
-    return (events_of(socket) & ZMQ_POLLIN) != 0;
-}
-
-bool zmq_can_send(void *socket)
-{
-    return (events_of(socket) & ZMQ_POLLOUT) != 0;
 }
 
 int zmq_set(void *socket, int option, int value)

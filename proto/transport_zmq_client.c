@@ -45,7 +45,8 @@ struct client {
     bool was_up;
     struct zmq_outbox outbox;
     uint64_t retry_ns;
-    uint64_t epoch; /* rises with each connection */
+    uint64_t epoch;  /* rises with each connection */
+    bool processing; /* that ends with a look of its own */
 };
 
 static struct client *of(const struct transport *t)
@@ -125,6 +126,8 @@ static int set_up_socket(struct client *c)
     return r;
 }
 
+static void client_process(struct zmq_transport *t);
+
 static int open_connection(struct client *c)
 {
     c->socket = zmq_socket(c->t.context->zmq, ZMQ_DEALER);
@@ -139,8 +142,8 @@ static int open_connection(struct client *c)
                          ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH,
                      &c->monitor)
                : r;
-    r = r == 0 ? zmq_watch_start(&c->monitor_watch, &c->t, c->monitor) : r;
-    r = r == 0 ? zmq_watch_start(&c->watch, &c->t, c->socket) : r;
+    r = r == 0 ? zmq_watch_start(&c->monitor_watch, &c->t, c->monitor, client_process) : r;
+    r = r == 0 ? zmq_watch_start(&c->watch, &c->t, c->socket, client_process) : r;
     if (r == 0 && zmq_connect(c->socket, c->endpoints[c->current]) != 0) {
         r = -errno;
     }
@@ -192,11 +195,6 @@ static void stop_monitor(struct client *c)
     (void)zmq_socket_monitor(c->socket, NULL, 0);
     zmq_close(c->monitor);
     c->monitor = NULL;
-}
-
-static bool is_cut(const struct client *c)
-{
-    return c->state == CLIENT_UP && c->monitor == NULL && !zmq_can_send(c->socket);
 }
 
 static void go_up(struct client *c)
@@ -282,32 +280,53 @@ static bool receive_one(struct client *c)
     return got;
 }
 
-static int client_process(struct zmq_transport *t)
+/* After calls that may have taken news: what has come, or that the connection ended, is for the
+ * next turn. */
+static void look_again(struct client *c)
 {
-    struct client *c = container_of(t, struct client, t);
+    int events = zmq_events(c->socket);
+    bool cut = c->monitor == NULL && (events & ZMQ_POLLOUT) == 0;
+    if ((events & ZMQ_POLLIN) != 0 || cut) {
+        zmq_watch_again(&c->watch);
+    }
+}
+
+static int move(struct client *c)
+{
     unsigned event, value;
     int count = 0;
+    bool more = true;
     /* What came before the connection ended is worth taking: so messages first, once it is up. */
     uint64_t epoch = c->epoch;
-    while (c->epoch == epoch && c->state == CLIENT_UP && count < ZMQ_TURN_MAX && receive_one(c)) {
-        count++;
+    while (c->epoch == epoch && c->state == CLIENT_UP && count < ZMQ_TURN_MAX && more) {
+        more = receive_one(c);
+        count += more;
     }
     while (c->epoch == epoch && c->monitor != NULL &&
            zmq_monitor_next(c->monitor, &event, &value)) {
         take_event(c, event);
     }
-    if (c->epoch == epoch && is_cut(c) && !zmq_can_receive(c->socket)) {
-        take_event(c, ZMQ_EVENT_DISCONNECTED);
-    }
     if (c->epoch == epoch && c->state == CLIENT_UP) {
         flush(c);
     }
-    if (c->socket != NULL && c->state == CLIENT_UP &&
-        (zmq_can_receive(c->socket) || is_cut(c) ||
-         (c->monitor != NULL && zmq_can_receive(c->monitor)))) {
+    if (c->epoch != epoch || c->state != CLIENT_UP) {
+        return count;
+    }
+    int events = zmq_events(c->socket);
+    if ((events & ZMQ_POLLIN) != 0) {
         zmq_watch_again(&c->watch);
+    } else if (c->monitor == NULL && (events & ZMQ_POLLOUT) == 0) {
+        take_event(c, ZMQ_EVENT_DISCONNECTED);
     }
     return count;
+}
+
+static void client_process(struct zmq_transport *t)
+{
+    struct client *c = container_of(t, struct client, t);
+    c->processing = true;
+    (void)move(c); /* what it cannot do now it does in a later turn */
+    c->processing = false;
 }
 
 static int client_send(struct transport *t, uint64_t peer, struct bytes message)
@@ -322,7 +341,9 @@ static int client_send(struct transport *t, uint64_t peer, struct bytes message)
     if (list_is_empty(&c->outbox.messages)) {
         int sent = zmq_send(c->socket, message.data, message.size, ZMQ_DONTWAIT);
         int r = sent < 0 ? -errno : 0;
-        zmq_watch_again(&c->watch);
+        if (!c->processing) {
+            look_again(c);
+        }
         if (r != -EAGAIN) {
             return r;
         }
@@ -366,7 +387,7 @@ static void client_tick(struct zmq_transport *t, uint64_t now_ns)
 static int client_turn(struct transport *t)
 {
     struct client *c = of(t);
-    int r = client_process(&c->t);
+    int r = move(c);
     client_tick(&c->t, clock_now_ns());
     return r;
 }
@@ -455,7 +476,6 @@ int transport_zmq_client_new(const struct transport_zmq_client_config *config,
     uint64_t seed;
     c->t.base = (struct transport){.ops = &client_ops, .events = *events};
     c->t.loop = config->loop;
-    c->t.process = client_process;
     c->t.next_ns = client_next_ns;
     c->t.tick = client_tick;
     c->key = config->key;

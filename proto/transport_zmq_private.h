@@ -20,21 +20,23 @@ struct zmq_transport {
     struct transport base;
     struct loop *loop; /* may be NULL */
     struct transport_zmq_context *context;
-    /* Moves what can be moved; how many messages came, or -errno. */
-    int (*process)(struct zmq_transport *t);
     uint64_t (*next_ns)(const struct zmq_transport *t);
     void (*tick)(struct zmq_transport *t, uint64_t now_ns);
     void (*on_touched)(void *arg); /* may be NULL */
     struct transport_zmq_counts counts;
 };
 
-/* A socket of ZeroMQ in the loop. Its descriptor tells of changes only once: whoever sends or
- * receives outside `process` calls zmq_watch_again. */
+/* A socket of ZeroMQ in the loop. Its descriptor tells of changes only once, and each call of
+ * ZeroMQ may take the news: so `process` goes on until a receive says EAGAIN, and whoever sends
+ * outside it asks zmq_events afterwards and calls zmq_watch_again if something has come. */
 struct zmq_watch {
     struct loop_source source;
+    struct zmq_transport *transport;
+    void (*process)(struct zmq_transport *t); /* moves what can be moved */
 };
 
-int zmq_watch_start(struct zmq_watch *w, struct zmq_transport *t, void *socket) MUST_CHECK;
+int zmq_watch_start(struct zmq_watch *w, struct zmq_transport *t, void *socket,
+                    void (*process)(struct zmq_transport *)) MUST_CHECK;
 void zmq_watch_stop(struct zmq_watch *w);
 void zmq_watch_again(struct zmq_watch *w);
 
@@ -44,8 +46,7 @@ void zmq_tell_touched(struct zmq_transport *t);
 /* Takes a reference to `shared`, or makes a new one. NULL when the system gives none. */
 struct transport_zmq_context *zmq_context_take(struct transport_zmq_context *shared);
 
-bool zmq_can_receive(void *socket);
-bool zmq_can_send(void *socket);
+int zmq_events(void *socket);                     /* ZMQ_POLLIN, ZMQ_POLLOUT: a system call */
 int zmq_set(void *socket, int option, int value); /* -errno */
 /* What every socket here has: limits, no lingering, quick notice of dead connections. */
 int zmq_set_common(void *socket) MUST_CHECK;

@@ -47,6 +47,7 @@ struct server {
     uint64_t wake_ns; /* when something waits for time */
     bool restless;    /* some queue waits for room, or some peer is in doubt or lost */
     bool quiet;       /* refusals are not logged */
+    bool processing;  /* that ends with a look of its own */
     struct log_limit refused_log, ignored_log;
 };
 
@@ -135,6 +136,14 @@ static int give(struct server *s, struct server_peer *p, const void *data, size_
     return 0;
 }
 
+/* After sends that may have taken the news of what has come. */
+static void look_again(struct server *s)
+{
+    if (!s->processing && (zmq_events(s->socket) & ZMQ_POLLIN) != 0) {
+        zmq_watch_again(&s->watch);
+    }
+}
+
 static int server_send(struct transport *t, uint64_t number, struct bytes message)
 {
     struct server *s = of(t);
@@ -148,7 +157,7 @@ static int server_send(struct transport *t, uint64_t number, struct bytes messag
     int r = -EAGAIN;
     if (list_is_empty(&p->outbox.messages)) {
         r = give(s, p, message.data, message.size);
-        zmq_watch_again(&s->watch);
+        look_again(s);
     }
     if (r == -EAGAIN) {
         s->restless = true;
@@ -406,23 +415,44 @@ static void work_off(struct server *s, uint64_t now_ns)
     }
 }
 
-static int server_process(struct zmq_transport *t)
+static int move(struct server *s)
 {
-    struct server *s = container_of(t, struct server, t);
     int count = 0;
-    process_zap(s);
-    process_monitor(s);
-    while (count < ZMQ_TURN_MAX && receive_one(s)) {
-        count++;
+    bool more = true;
+    s->processing = true;
+    while (count < ZMQ_TURN_MAX && more) {
+        more = receive_one(s);
+        count += more;
+    }
+    s->processing = false;
+    if (more) {
+        zmq_watch_again(&s->watch);
     }
     if (s->restless) {
         work_off(s, clock_now_ns());
-    }
-    /* The descriptors tell of each change once; our own calls may have taken the news. */
-    if (zmq_can_receive(s->socket) || zmq_can_receive(s->zap) || zmq_can_receive(s->monitor)) {
-        zmq_watch_again(&s->watch);
+        look_again(s);
     }
     return count;
+}
+
+static void server_process(struct zmq_transport *t)
+{
+    (void)move(container_of(t, struct server, t));
+}
+
+static void server_process_zap(struct zmq_transport *t)
+{
+    process_zap(container_of(t, struct server, t));
+}
+
+static void server_process_monitor(struct zmq_transport *t)
+{
+    struct server *s = container_of(t, struct server, t);
+    process_monitor(s);
+    if (s->restless) {
+        work_off(s, clock_now_ns());
+        look_again(s);
+    }
 }
 
 static uint64_t server_next_ns(const struct zmq_transport *t)
@@ -435,14 +465,16 @@ static void server_tick(struct zmq_transport *t, uint64_t now_ns)
     struct server *s = container_of(t, struct server, t);
     if (s->wake_ns <= now_ns) {
         work_off(s, now_ns);
-        zmq_watch_again(&s->watch);
+        look_again(s);
     }
 }
 
 static int server_turn(struct transport *t)
 {
     struct server *s = of(t);
-    int r = server_process(&s->t);
+    process_zap(s);
+    process_monitor(s);
+    int r = move(s);
     server_tick(&s->t, clock_now_ns());
     return r;
 }
@@ -561,7 +593,6 @@ int transport_zmq_server_new(const struct transport_zmq_server_config *config,
     struct server *s = xcalloc(1, sizeof *s);
     s->t.base = (struct transport){.ops = &server_ops, .events = *events};
     s->t.loop = config->loop;
-    s->t.process = server_process;
     s->t.next_ns = server_next_ns;
     s->t.tick = server_tick;
     s->access = config->access;
@@ -574,9 +605,9 @@ int transport_zmq_server_new(const struct transport_zmq_server_config *config,
     r = r == 0 ? set_up_zap(s) : r; /* before the port: nobody comes in unasked */
     r = r == 0 ? set_up_socket(s, config) : r;
     r = r == 0 ? bind_somewhere(s, config, ret_port) : r;
-    r = r == 0 ? zmq_watch_start(&s->zap_watch, &s->t, s->zap) : r;
-    r = r == 0 ? zmq_watch_start(&s->monitor_watch, &s->t, s->monitor) : r;
-    r = r == 0 ? zmq_watch_start(&s->watch, &s->t, s->socket) : r;
+    r = r == 0 ? zmq_watch_start(&s->zap_watch, &s->t, s->zap, server_process_zap) : r;
+    r = r == 0 ? zmq_watch_start(&s->monitor_watch, &s->t, s->monitor, server_process_monitor) : r;
+    r = r == 0 ? zmq_watch_start(&s->watch, &s->t, s->socket, server_process) : r;
     if (r != 0) {
         server_free(&s->t.base);
         return r;
@@ -657,5 +688,7 @@ int transport_zmq_self_check(struct transport *t)
     s->t.counts.refused_keys -= r == 0 && s->t.counts.refused_keys > 0;
     zmq_close_monitored(socket, monitor);
     zmq_watch_again(&s->watch);
+    zmq_watch_again(&s->zap_watch);
+    zmq_watch_again(&s->monitor_watch);
     return r;
 }
