@@ -1,5 +1,6 @@
 #include "common/loop.h"
 
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -170,6 +171,12 @@ int loop_turn(struct loop *loop, uint64_t timeout_ns)
     }
     loop->event_count = 0;
     return ran;
+}
+
+bool loop_is_ready(const struct loop *loop)
+{
+    struct pollfd all = {.fd = loop->epoll_fd, .events = POLLIN};
+    return !list_is_empty(&loop->again) || poll(&all, 1, 0) > 0;
 }
 
 void loop_wake(struct loop *loop)

@@ -35,6 +35,8 @@ void loop_source_again(struct loop_source *source);
 /* One turn: waits at most timeout_ns (0: not at all; NS_FOREVER), then runs what is due. Returns
  * how many callbacks ran, or -errno. */
 int loop_turn(struct loop *loop, uint64_t timeout_ns) MUST_CHECK;
+/* Whether loop_turn would find something; takes nothing. A system call. */
+bool loop_is_ready(const struct loop *loop);
 /* Any thread, signal handlers too: the next loop_turn returns at once. */
 void loop_wake(struct loop *loop);
 

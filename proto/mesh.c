@@ -56,6 +56,7 @@ struct mesh {
     struct list dirty;
     struct buffer scratch;
     struct rng rng;
+    size_t up; /* lanes */
     bool telling;
     struct mesh_counts counts;
     struct log_limit broken_log, stranger_log, overrun_log;
@@ -66,7 +67,9 @@ struct mesh {
 static void tell_up(struct lane *l)
 {
     struct mesh *mesh = l->mesh;
+    ASSERT(!l->up);
     l->up = true;
+    mesh->up++;
     l->told = 0;
     mesh->telling = true;
     mesh->config.events.on_up(mesh->config.events.arg, l->peer, l->side);
@@ -76,6 +79,7 @@ static void tell_up(struct lane *l)
 static void tell_down(struct lane *l, enum link_down why)
 {
     struct mesh *mesh = l->mesh;
+    mesh->up -= l->up;
     l->up = false;
     l->told = why;
     mesh->telling = true;
@@ -130,6 +134,7 @@ static void clear_traffic(struct lane *l)
 static void lane_free(struct lane *l)
 {
     struct mesh *mesh = l->mesh;
+    mesh->up -= l->up;
     clear_traffic(l);
     timer_disarm(&mesh->timers, &l->timer);
     numbers_remove(table_of(mesh, l->side), l->peer);
@@ -652,6 +657,11 @@ void mesh_set_number(struct mesh *mesh, uint32_t number)
 struct transport_zmq_context *mesh_context(struct mesh *mesh)
 {
     return mesh->context;
+}
+
+bool mesh_is_up(const struct mesh *mesh)
+{
+    return mesh->up != 0;
 }
 
 void mesh_count(const struct mesh *mesh, struct mesh_counts *ret)

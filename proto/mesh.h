@@ -79,5 +79,6 @@ struct mesh_counts {
     uint64_t backlog_bytes;
 };
 void mesh_count(const struct mesh *mesh, struct mesh_counts *ret);
+bool mesh_is_up(const struct mesh *mesh); /* some session is */
 
 #endif

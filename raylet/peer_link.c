@@ -126,6 +126,11 @@ struct transport_zmq_context *peer_link_context(struct peer_link *p)
     return mesh_context(p->mesh);
 }
 
+bool peer_link_is_up(const struct peer_link *p)
+{
+    return mesh_is_up(p->mesh);
+}
+
 uint64_t peer_link_next_ns(const struct peer_link *p)
 {
     return mesh_next_ns(p->mesh);

@@ -24,9 +24,11 @@
 #include "raylet/programs.h"
 #include "raylet/workers.h"
 
-#define TURNS_PER_LOOK   32u /* turns between two looks at the loop while rings are busy */
-#define LOOK_NS          (100 * NS_PER_US)
-#define STEPS_PER_TURN   4u
+#define TURNS_PER_LOOK 32u /* turns between two looks at the loop while rings are busy */
+#define LOOK_NS        (100 * NS_PER_US)
+#define STEPS_PER_TURN 4u
+#define POLLS_PER_PEEK                                                                             \
+    4u /* polls of the rings between two looks whether the network has something */
 #define JOIN_NS          (15 * NS_PER_S) /* from the start to the head's answer */
 #define UNREACHABLE_NS   (5 * NS_PER_S)
 #define OTHER_ADDRESS_NS (1 * NS_PER_S) /* for the head's further addresses after one refused */
@@ -36,8 +38,10 @@
 #define LOG_LOOK_NS      (60 * NS_PER_S)
 #define FILES_PER_CLIENT                                                                           \
     8u /* descriptors: socket, memfd, two bells; a worker's pidfd, pipes, logs */
-#define FILES_OURS   128u
-#define FILES_LEAST  64u
+#define FILES_OURS  128u
+#define FILES_LEAST 64u
+#define FILES_PEERS                                                                                \
+    3072u /* for sessions: two for each of ours, one for each of theirs; at most a quarter */
 #define CLIENTS_MAX  4096u
 #define MEMORY_SHARE 4u /* clients' values may take this part of the node's memory */
 
@@ -61,6 +65,7 @@ struct shell {
     struct patience patience;
     struct buffer scratch;
     unsigned turns;         /* since the last look at the loop */
+    unsigned polls;         /* while nothing is to be done */
     uint64_t look_at_ns;    /* the next one */
     uint64_t give_up_at_ns; /* until the head has answered our JOIN */
     uint64_t leave_at_ns;   /* told to go: at the latest then */
@@ -526,11 +531,25 @@ static void look(struct shell *s, uint64_t timeout_ns)
     run_deadlines(s, now_ns);
 }
 
+/* Rings are looked at with each poll; the network, which takes a system call, with some. */
+static bool has_input(void *arg)
+{
+    struct shell *s = arg;
+    if (clients_has_input(s->clients)) {
+        return true;
+    }
+    if (++s->polls % POLLS_PER_PEEK != 0 || !peer_link_is_up(s->peers) || !loop_is_ready(s->loop)) {
+        return false;
+    }
+    s->look_at_ns = 0; /* the next turn looks */
+    return true;
+}
+
 /* Nothing is to be done: polls the hot rings for a while, then sleeps. */
 static void wait_for_more(struct shell *s)
 {
     if (clients_any_hot(s->clients)) {
-        if (patience_poll(&s->patience, clients_has_input, s->clients)) {
+        if (patience_poll(&s->patience, has_input, s)) {
             return;
         }
         if (!clients_arm(s->clients)) {
@@ -573,7 +592,8 @@ static int raise_files(struct shell *s, struct failure *f)
                            ". Raise the limit: ulimit -n 1024.",
                            FILES_LEAST, files);
     }
-    uint64_t clients = files > FILES_OURS ? (files - FILES_OURS) / FILES_PER_CLIENT : 1;
+    uint64_t ours = FILES_OURS + MIN_OF((uint64_t)FILES_PEERS, files / 4);
+    uint64_t clients = files > ours ? (files - ours) / FILES_PER_CLIENT : 1;
     s->clients_max = (uint32_t)MIN_OF(MAX_OF(clients, UINT64_C(8)), (uint64_t)CLIENTS_MAX);
     return 0;
 }
