@@ -1,4 +1,4 @@
-#include "raylet/core_tasks.h"
+#include "raylet/core_tasks_private.h"
 
 #include "common/text.h"
 #include "raylet/core_classes.h"
@@ -11,12 +11,8 @@
 
 #include <stdio.h>
 
-#define BACKOFF_DEFAULT_NS (100 * NS_PER_MS)
-#define BACKOFF_MAX_NS     (60 * NS_PER_S)
-#define CREDIT_SLACK       (1u << 20) /* the client's count and ours differ by what is under way */
-#define ARGUMENTS_MAX      (MESSAGE_MAX - MESSAGE_META_MAX)
-#define LOSSES_MAX         10u /* of attempts that were not known to have begun */
-#define LOST_BACKOFF_NS    (50 * NS_PER_MS)
+#define BACKOFF_MAX_NS (60 * NS_PER_S)
+#define ARGUMENTS_MAX  (MESSAGE_MAX - MESSAGE_META_MAX)
 
 /* ---- state ---- */
 
@@ -40,7 +36,7 @@ static bool counts_as_waiting(uint8_t state)
     return state == TASK_WAITING || state == TASK_BACKOFF || state == TASK_READY;
 }
 
-static void enter(struct raylet_core *c, struct task *t, uint8_t state)
+void task_enter(struct raylet_core *c, struct task *t, uint8_t state)
 {
     struct job *job = t->class_->job;
     uint8_t was = t->state;
@@ -70,7 +66,7 @@ const char *task_function(const struct task *t)
     return t->class_->function;
 }
 
-static struct task_extra *extra_of(struct task *t)
+struct task_extra *task_extra_of(struct task *t)
 {
     if (t->extra == NULL) {
         struct task_extra *x = xcalloc(1, sizeof *x);
@@ -110,7 +106,7 @@ static void recording_drop(struct raylet_core *c, struct task *t)
 }
 
 /* After it has left its state: it is at no worker, and sent to no node. */
-static void leave_place(struct raylet_core *c, struct task *t)
+void task_leave_place(struct raylet_core *c, struct task *t)
 {
     if (t->place == AT_LANE) {
         struct lane *l = t->lane;
@@ -157,10 +153,10 @@ static void extra_free(struct raylet_core *c, struct task *t)
     free(x);
 }
 
-static void task_free(struct raylet_core *c, struct task *t)
+void task_free(struct raylet_core *c, struct task *t)
 {
-    enter(c, t, TASK_SETTLED);
-    leave_place(c, t);
+    task_enter(c, t, TASK_SETTLED);
+    task_leave_place(c, t);
     list_unlink(&t->link);
     if (t->extra != NULL) {
         extra_free(c, t);
@@ -221,8 +217,8 @@ static uint32_t worker_of(const struct task *t)
     return t->place == AT_WORKER && t->worker != NULL ? t->worker->number : 0;
 }
 
-static void settle_error(struct raylet_core *c, struct task *t, uint32_t worker,
-                         struct object_error *error)
+void task_settle_error(struct raylet_core *c, struct task *t, uint32_t worker,
+                       struct object_error *error)
 {
     struct client *owner = t->first->owner;
     uint64_t number = t->first->number;
@@ -240,7 +236,7 @@ static void settle_error(struct raylet_core *c, struct task *t, uint32_t worker,
 }
 
 /* If its body has begun, the answer stops it as t->stop says. */
-static void ask_back(struct raylet_core *c, struct task *t)
+void task_ask_back(struct raylet_core *c, struct task *t)
 {
     struct worker *w = t->worker;
 
@@ -283,7 +279,7 @@ void task_fail(struct raylet_core *c, struct task *t, struct object_error *error
     }
     struct object_id id = task_id(c, t);
     if (!task_is_guest(t)) {
-        settle_error(c, t, worker_of(t), error);
+        task_settle_error(c, t, worker_of(t), error);
     } else if (t->state != TASK_PLACED) {
         guest_fail(c, t, error);
     }
@@ -291,10 +287,10 @@ void task_fail(struct raylet_core *c, struct task *t, struct object_error *error
         task_free(c, t);
         return;
     }
-    enter(c, t, TASK_ABANDONED);
-    extra_of(t)->was = id;
+    task_enter(c, t, TASK_ABANDONED);
+    task_extra_of(t)->was = id;
     core_timer_disarm(c, &t->extra->deadline_timer);
-    ask_back(c, t);
+    task_ask_back(c, t);
 }
 
 static void fail_with(struct raylet_core *c, struct task *t, int code, const char *message)
@@ -308,101 +304,7 @@ static void fail_with(struct raylet_core *c, struct task *t, int code, const cha
 
 /* ---- submit ---- */
 
-/* The returns of a task that is refused: they exist, in error. */
-static void refuse(struct raylet_core *c, struct client *client, const struct local_submit *m,
-                   struct object_error *e, uint32_t charge)
-{
-    core_credit_back(c, client, charge);
-    for (uint32_t i = 0; i < m->returns; i++) {
-        object_settle_error(c, object_new(c, client, m->number + i), e);
-    }
-    error_unref(e);
-    c->failed++;
-    client->job->failed++;
-}
-
-static struct object_error *credit_error(struct raylet_core *c, struct client *client,
-                                         const char *function)
-{
-    if (client->outstanding_bytes > c->credit_each + CREDIT_SLACK) {
-        return error_make(c, CODE_FULL, function,
-                          "this process has %llu MiB of tasks and values outstanding, its limit; "
-                          "release results or wait",
-                          (unsigned long long)(client->outstanding_bytes >> 20));
-    }
-    if (c->credit_all != 0 && c->outstanding_all > c->credit_all) {
-        return error_make(c, CODE_FULL, function,
-                          "the node's programs have %llu MiB of tasks and values outstanding, its "
-                          "limit; release results or wait",
-                          (unsigned long long)(c->outstanding_all >> 20));
-    }
-    return NULL;
-}
-
-static struct task *parent_of(struct client *client, const struct local_submit *m)
-{
-    struct worker *w = client->worker;
-
-    if (w == NULL || m->parent_slot == 0 || m->parent_slot > LOCAL_CLAIMS) {
-        return NULL;
-    }
-    return w->slots[m->parent_slot - 1];
-}
-
-/* Held. An error if it is not there, or not this job's. */
-static struct object_error *take_object(struct raylet_core *c, const struct task *t,
-                                        struct object_id id, struct object **ret)
-{
-    struct object *o = object_find(c, id);
-
-    if (o == NULL || o->owner->job != t->class_->job) {
-        char text[ID_TEXT_SIZE];
-        return error_make(c, CODE_NOT_FOUND, task_function(t),
-                          "its argument %s is not held by this program: it was released",
-                          object_id_format(id, text));
-    }
-    object_hold(o);
-    *ret = o;
-    return NULL;
-}
-
-static struct object_error *take_needs(struct raylet_core *c, struct task *t,
-                                       const struct local_submit *m)
-{
-    struct task_extra *x = extra_of(t);
-    struct object_error *e = NULL;
-
-    x->needs = xcalloc(m->need_count, sizeof *x->needs);
-    for (size_t i = 0; i < m->need_count && e == NULL; i++) {
-        struct need *n = &x->needs[i];
-        e = take_object(c, t, m->needs[i], &n->object);
-        if (e != NULL) {
-            break;
-        }
-        x->need_count++;
-        if (!object_is_settled(n->object)) {
-            n->watcher = object_need(c, n->object, t);
-            t->needs_missing++;
-        }
-    }
-    return e;
-}
-
-static struct object_error *take_refs(struct raylet_core *c, struct task *t,
-                                      const struct local_submit *m)
-{
-    struct task_extra *x = extra_of(t);
-    struct object_error *e = NULL;
-
-    x->refs = xcalloc(m->ref_count, sizeof(struct object *));
-    for (size_t i = 0; i < m->ref_count && e == NULL; i++) {
-        e = take_object(c, t, m->refs[i], &x->refs[i]);
-        x->ref_count += e == NULL;
-    }
-    return e;
-}
-
-static struct object_error *failed_need(struct task *t)
+struct object_error *task_failed_need(struct task *t)
 {
     struct task_extra *x = t->extra;
 
@@ -417,22 +319,7 @@ static struct object_error *failed_need(struct task *t)
     return NULL;
 }
 
-static void set_deadline(struct raylet_core *c, struct task *t, uint64_t timeout_ns,
-                         const struct task *parent)
-{
-    uint64_t at = timeout_ns == 0 ? 0 : ns_add(c->now_ns, timeout_ns);
-
-    if (parent != NULL && parent->extra != NULL && parent->extra->deadline_ns != 0 &&
-        (at == 0 || parent->extra->deadline_ns < at)) {
-        at = parent->extra->deadline_ns;
-    }
-    if (at != 0) {
-        extra_of(t)->deadline_ns = at;
-        core_timer_arm(c, &t->extra->deadline_timer, at);
-    }
-}
-
-static void fill_payload(struct task *t, struct bytes payload)
+void task_fill_payload(struct task *t, struct bytes payload)
 {
     t->payload_size = (uint32_t)payload.size;
     if (payload.size > sizeof t->payload.small) {
@@ -441,31 +328,6 @@ static void fill_payload(struct task *t, struct bytes payload)
     } else if (payload.size > 0) {
         memcpy(t->payload.small, payload.data, payload.size);
     }
-}
-
-static struct task *task_new(struct raylet_core *c, struct client *client,
-                             const struct local_submit *m, struct class_ *k, uint32_t charge)
-{
-    struct task *t = slab_alloc(&c->task_slab);
-
-    memset(t, 0, sizeof *t);
-    list_init(&t->link);
-    t->class_ = k;
-    t->submitted_ms = (uint32_t)((c->now_ns - c->start_ns) / NS_PER_MS);
-    t->charge = charge;
-    t->returns = (uint16_t)m->returns;
-    t->attempt = 1;
-    t->max_attempts = (uint16_t)MIN_OF(MAX_OF(m->max_attempts, 1u), UINT16_MAX);
-    if (m->flags & SUBMIT_AT_MOST_ONCE) {
-        t->max_attempts = 1;
-    }
-    t->flags = (uint8_t)m->flags;
-    for (uint32_t i = 0; i < m->returns; i++) {
-        struct object *o = object_new(c, client, m->number + i);
-        o->task = t;
-        t->first = i == 0 ? o : t->first;
-    }
-    return t;
 }
 
 /* All its arguments, which one message takes to a worker. */
@@ -509,7 +371,7 @@ static struct object_error *never(struct raylet_core *c, struct task *t)
 }
 
 /* It has its arguments: it may run, if it can at all. */
-static void become_ready(struct raylet_core *c, struct task *t)
+void task_become_ready(struct raylet_core *c, struct task *t)
 {
     struct object_error *e = never(c, t);
 
@@ -519,93 +381,8 @@ static void become_ready(struct raylet_core *c, struct task *t)
         error_unref(e);
         return;
     }
-    enter(c, t, TASK_READY);
+    task_enter(c, t, TASK_READY);
     class_enqueue(c, t);
-}
-
-static struct object_error *refusal(struct raylet_core *c, struct client *client,
-                                    const char *function, const struct task *parent,
-                                    const struct local_submit *m)
-{
-    if (client->job->state == JOB_ENDING) {
-        return error_make(c, CODE_CANCELLED, function, "its program has ended");
-    }
-    if (m->parent_slot != 0 && (parent == NULL || parent->state == TASK_ABANDONED)) {
-        return error_make(c, CODE_CANCELLED, function, "the task that submitted it was cancelled");
-    }
-    if (c->leaving && client->role == ROLE_DRIVER) {
-        return error_make(c, CODE_CANCELLED, function,
-                          "this node is leaving the cluster and takes no new tasks");
-    }
-    return credit_error(c, client, function);
-}
-
-static void prepare(struct raylet_core *c, struct task *t, const struct local_submit *m,
-                    struct task *parent)
-{
-    struct object_error *e = NULL;
-
-    if (m->need_count > 0) {
-        e = take_needs(c, t, m);
-    }
-    if (e == NULL && m->ref_count > 0) {
-        e = take_refs(c, t, m);
-    }
-    if (e == NULL) {
-        e = failed_need(t);
-    }
-    if (e != NULL) {
-        task_fail(c, t, e);
-        error_unref(e);
-        return;
-    }
-    if (parent != NULL) {
-        struct task_extra *x = extra_of(t);
-        x->parent = parent;
-        list_append(&extra_of(parent)->children, &x->siblings);
-    }
-    if (m->name[0] != '\0') {
-        extra_of(t)->name = xstrdup(m->name);
-    }
-    if (m->backoff_ns != 0 && m->backoff_ns != BACKOFF_DEFAULT_NS) {
-        extra_of(t)->backoff_ns = m->backoff_ns;
-    }
-    set_deadline(c, t, m->timeout_ns, parent);
-    if (t->needs_missing == 0) {
-        become_ready(c, t);
-    }
-}
-
-void task_submit(struct raylet_core *c, struct client *client, const struct local_submit *m,
-                 struct bytes payload)
-{
-    uint32_t charge = (uint32_t)payload.size + SUBMIT_CHARGE_BYTES;
-    struct task *parent = parent_of(client, m);
-
-    if (m->number != client->next_number || m->returns == 0 || m->returns > LOCAL_RETURNS_MAX) {
-        core_protocol_error(c, client, "task %llu submitted out of turn: %llu comes next",
-                            (unsigned long long)m->number, (unsigned long long)client->next_number);
-        return;
-    }
-    if (m->class_number == 0 || m->class_number > client->decl_count) {
-        core_protocol_error(c, client, "task of class %u, which was not declared", m->class_number);
-        return;
-    }
-    client->next_number += m->returns;
-    client->outstanding_bytes += charge;
-    c->outstanding_all += charge;
-    struct class_decl *decl = client->decls[m->class_number];
-    struct object_error *e = refusal(c, client, decl->function, parent, m);
-    if (e != NULL) {
-        refuse(c, client, m, e, charge);
-        return;
-    }
-    uint32_t depth = client->worker == NULL ? 0 : parent == NULL ? 1 : parent->class_->depth + 1;
-    struct task *t = task_new(c, client, m, class_use(c, client, decl, depth), charge);
-    fill_payload(t, payload);
-    enter(c, t, TASK_WAITING);
-    list_append(&client->job->waiting, &t->link);
-    prepare(c, t, m, parent);
 }
 
 void task_wake(struct raylet_core *c)
@@ -614,20 +391,20 @@ void task_wake(struct raylet_core *c)
 
     for (uint32_t i = 0; i < WORK_STEP && (at = list_first(&c->woken)) != NULL; i++) {
         struct task *t = list_entry(at, struct task, link);
-        struct object_error *e = failed_need(t);
+        struct object_error *e = task_failed_need(t);
         list_unlink(&t->link);
         if (e != NULL) {
             task_fail(c, t, e);
             error_unref(e);
         } else {
-            become_ready(c, t);
+            task_become_ready(c, t);
         }
     }
 }
 
 /* ---- placed ---- */
 
-static uint64_t time_left_ns(const struct raylet_core *c, const struct task *t)
+uint64_t task_time_left_ns(const struct raylet_core *c, const struct task *t)
 {
     if (t->extra == NULL || t->extra->deadline_ns == 0) {
         return 0;
@@ -635,7 +412,7 @@ static uint64_t time_left_ns(const struct raylet_core *c, const struct task *t)
     return t->extra->deadline_ns > c->now_ns ? t->extra->deadline_ns - c->now_ns : 1;
 }
 
-static void add_values(struct raylet_core *c, struct task *t, struct local_msg *m)
+void task_add_values(struct raylet_core *c, struct task *t, struct local_msg *m)
 {
     uint32_t n = t->extra->need_count;
     uint32_t *sizes = arena_alloc(&c->arena, n * sizeof *sizes);
@@ -655,14 +432,14 @@ void task_run(struct raylet_core *c, struct task *t)
 {
     struct local_msg *m;
 
-    enter(c, t, TASK_PLACED);
+    task_enter(c, t, TASK_PLACED);
     m = core_send(c, t->worker->client->number, LOCAL_RUN);
     m->run.slot = t->slot;
     m->run.class_number = t->class_->number;
     m->run.attempt = t->attempt;
     m->run.returns = t->returns;
     m->run.task = task_id(c, t);
-    m->run.time_left_ns = time_left_ns(c, t);
+    m->run.time_left_ns = task_time_left_ns(c, t);
     m->run.args_size = 0; /* the whole payload */
     m->run.need_sizes = NULL;
     m->run.need_count = 0;
@@ -670,7 +447,7 @@ void task_run(struct raylet_core *c, struct task *t)
         bytes_of(t->payload_size <= sizeof t->payload.small ? t->payload.small : t->payload.data,
                  t->payload_size);
     if (t->extra != NULL && t->extra->need_count > 0) {
-        add_values(c, t, m);
+        task_add_values(c, t, m);
     } else if (task_is_guest(t)) {
         guest_fill_run(t, &m->run);
     }
@@ -753,15 +530,15 @@ static void settle_values(struct raylet_core *c, struct task *t, const struct lo
 
 static void try_again(struct raylet_core *c, struct task *t)
 {
-    struct task_extra *x = extra_of(t);
+    struct task_extra *x = task_extra_of(t);
     uint64_t wait = x->backoff_ns;
 
     for (uint32_t i = 1; i < t->attempt && wait < BACKOFF_MAX_NS; i++) {
         wait *= 2;
     }
     t->attempt++;
-    enter(c, t, TASK_BACKOFF);
-    leave_place(c, t);
+    task_enter(c, t, TASK_BACKOFF);
+    task_leave_place(c, t);
     list_append(&t->class_->job->waiting, &t->link);
     core_timer_arm(c, &x->backoff_timer, ns_add(c->now_ns, MIN_OF(wait, BACKOFF_MAX_NS)));
 }
@@ -779,7 +556,7 @@ static void body_failed(struct raylet_core *c, struct task *t, const struct loca
     }
     e->failure.app_code = m->app_code;
     e->failure.attempts = t->attempt;
-    settle_error(c, t, worker_of(t), e);
+    task_settle_error(c, t, worker_of(t), e);
     error_unref(e);
     task_free(c, t);
 }
@@ -830,8 +607,8 @@ void task_taken_back(struct raylet_core *c, struct task *t)
         return;
     }
     bool away = t->place == AT_LANE;
-    enter(c, t, TASK_READY);
-    leave_place(c, t);
+    task_enter(c, t, TASK_READY);
+    task_leave_place(c, t);
     if (away && class_chooses(t->class_)) {
         class_enqueue(c, t); /* perhaps for another node */
     } else {
@@ -851,7 +628,7 @@ static bool is_unheld(struct task *t)
 }
 
 /* What a lost attempt submitted and nobody else knows of would be made again by the next. */
-static void cancel_orphans(struct raylet_core *c, struct task *t)
+void task_cancel_orphans(struct raylet_core *c, struct task *t)
 {
     if (t->extra == NULL) {
         return;
@@ -872,7 +649,7 @@ void task_attempt_died(struct raylet_core *c, struct task *t, const struct failu
     uint32_t worker = worker_of(t);
 
     if ((c->rules_off & RULE_CHILDREN) == 0) {
-        cancel_orphans(c, t);
+        task_cancel_orphans(c, t);
     }
     if (task_is_guest(t)) {
         guest_failed(c, t, PEER_RESULT_DIED, why);
@@ -890,15 +667,12 @@ void task_attempt_died(struct raylet_core *c, struct task *t, const struct failu
     struct object_error *e = error_new(why);
     text_copy(e->failure.task, sizeof e->failure.task, task_function(t));
     e->failure.attempts = t->attempt;
-    settle_error(c, t, worker, e);
+    task_settle_error(c, t, worker, e);
     error_unref(e);
     task_free(c, t);
 }
 
 /* ---- cancel and time ---- */
-
-static int stop_task(struct raylet_core *c, struct task *t, enum stop_how how, bool recursive,
-                     const char *why);
 
 static void stop_children(struct raylet_core *c, struct task *t, enum stop_how how, const char *why)
 {
@@ -908,12 +682,12 @@ static void stop_children(struct raylet_core *c, struct task *t, enum stop_how h
         struct task_extra *child = list_entry(at, struct task_extra, siblings);
         list_unlink(at);
         child->parent = NULL;
-        (void)stop_task(c, child->task, how, true, why);
+        (void)task_stop(c, child->task, how, true, why);
     }
 }
 
-static int stop_task(struct raylet_core *c, struct task *t, enum stop_how how, bool recursive,
-                     const char *why)
+int task_stop(struct raylet_core *c, struct task *t, enum stop_how how, bool recursive,
+              const char *why)
 {
     if (recursive) {
         stop_children(c, t, how, why);
@@ -921,7 +695,7 @@ static int stop_task(struct raylet_core *c, struct task *t, enum stop_how how, b
     if (t->state == TASK_ABANDONED) {
         if (how > t->stop) { /* it was asked more kindly before */
             t->stop = how;
-            ask_back(c, t);
+            task_ask_back(c, t);
         }
         return CODE_DONE;
     }
@@ -933,7 +707,7 @@ static int stop_task(struct raylet_core *c, struct task *t, enum stop_how how, b
 
 int task_cancel(struct raylet_core *c, struct task *t, uint32_t flags, const char *why)
 {
-    return stop_task(c, t, flags & CANCEL_FORCE ? STOP_KILL : STOP_ASK,
+    return task_stop(c, t, flags & CANCEL_FORCE ? STOP_KILL : STOP_ASK,
                      (flags & CANCEL_RECURSIVE) != 0, why);
 }
 
@@ -943,7 +717,7 @@ void task_timer(struct raylet_core *c, struct core_timer *timer)
 
     if (timer->kind == TIMER_BACKOFF) {
         x = container_of(timer, struct task_extra, backoff_timer);
-        become_ready(c, x->task);
+        task_become_ready(c, x->task);
         return;
     }
     x = container_of(timer, struct task_extra, deadline_timer);
@@ -952,213 +726,4 @@ void task_timer(struct raylet_core *c, struct core_timer *timer)
     stop_children(c, x->task, STOP_SOON, "the time of the task that submitted it ran out");
     fail_with(c, x->task, CODE_DEADLINE,
               "it ran past its timeout, which counts from submit and spans all attempts");
-}
-
-/* ---- between nodes ---- */
-
-static void add_references(struct raylet_core *c, struct task *t, struct peer_run *m)
-{
-    const struct task_extra *x = t->extra;
-    size_t room = x->ref_count, n = 0, inner;
-
-    for (uint32_t i = 0; i < x->need_count; i++) {
-        (void)object_inner(c, object_root(x->needs[i].object), &inner);
-        room += inner;
-    }
-    struct object_id *ids = arena_alloc(&c->arena, (room + 1) * sizeof *ids);
-    for (uint32_t i = 0; i < x->ref_count; i++) {
-        ids[n++] = core_object_id(c, x->refs[i]);
-    }
-    for (uint32_t i = 0; i < x->need_count; i++) {
-        struct object *const *inside = object_inner(c, object_root(x->needs[i].object), &inner);
-        for (size_t j = 0; j < inner; j++) {
-            ids[n++] = core_object_id(c, inside[j]);
-        }
-    }
-    m->refs = ids;
-    m->ref_count = n;
-}
-
-void task_send(struct raylet_core *c, struct task *t, struct lane *l)
-{
-    struct peer *p = l->peer;
-
-    t->place = AT_LANE;
-    t->lane = l;
-    t->run = p->next_run++;
-    numbers_set(&p->runs, t->run, t);
-    p->sent_bytes += task_weight(t);
-    l->placed++;
-    enter(c, t, TASK_PLACED);
-    struct peer_msg *m = core_send_peer(c, p, SIDE_OUT, PEER_RUN);
-    m->run.run = t->run;
-    m->run.number = t->class_->number;
-    m->run.attempt = t->attempt;
-    m->run.returns = t->returns;
-    m->run.task = core_object_id(c, t->first);
-    m->run.time_left_ns = time_left_ns(c, t);
-    m->run.name = t->extra == NULL || t->extra->name == NULL ? "" : core_text(c, t->extra->name);
-    m->run.args_size = t->payload_size;
-    m->payload =
-        bytes_of(t->payload_size <= sizeof t->payload.small ? t->payload.small : t->payload.data,
-                 t->payload_size);
-    if (t->extra == NULL) {
-        return;
-    }
-    add_references(c, t, &m->run);
-    if (t->extra->need_count > 0) {
-        struct local_msg values;
-        add_values(c, t, &values);
-        m->run.need_sizes = values.run.need_sizes;
-        m->run.need_count = values.run.need_count;
-        m->more = values.more;
-        m->more_count = values.more_count;
-    }
-}
-
-void task_cover(struct raylet_core *c, struct task *t)
-{
-    struct task_extra *x = t->extra;
-    struct cover *cover;
-
-    if (x == NULL || x->need_count + x->ref_count == 0) {
-        return;
-    }
-    cover = xcalloc(1, sizeof *cover);
-    cover->objects = xcalloc(x->need_count + x->ref_count, sizeof(struct object *));
-    for (uint32_t i = 0; i < x->need_count; i++) {
-        cover->objects[cover->count++] = x->needs[i].object;
-    }
-    for (uint32_t i = 0; i < x->ref_count; i++) {
-        cover->objects[cover->count++] = x->refs[i];
-    }
-    for (uint32_t i = 0; i < cover->count; i++) {
-        object_hold(cover->objects[i]);
-    }
-    numbers_set(&t->lane->peer->covers, t->run, cover);
-}
-
-void task_record(struct raylet_core *c, struct task *t, struct recording *r)
-{
-    extra_of(t)->recording = r;
-}
-
-void task_lost(struct raylet_core *c, struct task *t, const struct failure *why)
-{
-    struct task_extra *x;
-
-    if (t->state == TASK_ABANDONED) {
-        task_free(c, t);
-        return;
-    }
-    x = extra_of(t);
-    if (t->class_->job->state != JOB_LIVE || ++x->losses > LOSSES_MAX) {
-        struct object_error *e = error_new(why);
-        text_copy(e->failure.task, sizeof e->failure.task, task_function(t));
-        e->failure.attempts = t->attempt;
-        settle_error(c, t, 0, e);
-        error_unref(e);
-        task_free(c, t);
-        return;
-    }
-    uint64_t wait = LOST_BACKOFF_NS << MIN_OF(x->losses, 6u);
-    enter(c, t, TASK_BACKOFF);
-    leave_place(c, t);
-    list_append(&t->class_->job->waiting, &t->link);
-    core_timer_arm(c, &x->backoff_timer, ns_add(c->now_ns, wait));
-}
-
-void task_end_unknown(struct raylet_core *c, struct task *t, const struct failure *why)
-{
-    if (t->state == TASK_ABANDONED) {
-        task_free(c, t);
-        return;
-    }
-    struct object_error *e =
-        error_make(c, CODE_UNKNOWN, task_function(t),
-                   "it may have run or not: %s; and it was asked for at most once", why->message);
-    text_copy(e->failure.node, sizeof e->failure.node, why->node);
-    settle_error(c, t, 0, e);
-    error_unref(e);
-    task_free(c, t);
-}
-
-void task_forget(struct raylet_core *c, struct task *t)
-{
-    ASSERT(t->state == TASK_ABANDONED);
-    task_free(c, t);
-}
-
-struct task *task_new_guest(struct raylet_core *c, struct class_ *k, struct peer *home,
-                            const struct peer_run *m, struct bytes payload)
-{
-    struct task *t = slab_alloc(&c->task_slab);
-    struct guest *g = xcalloc(1, sizeof *g);
-
-    memset(t, 0, sizeof *t);
-    list_init(&t->link);
-    t->class_ = k;
-    k->users++;
-    t->submitted_ms = (uint32_t)((c->now_ns - c->start_ns) / NS_PER_MS);
-    t->returns = (uint16_t)m->returns;
-    t->attempt = (uint16_t)m->attempt;
-    t->max_attempts = t->attempt;
-    fill_payload(t, payload);
-    g->home = home;
-    g->run = m->run;
-    g->id = m->task;
-    g->arrived_ns = c->now_ns;
-    g->args_size = m->args_size;
-    g->need_count = (uint32_t)m->need_count;
-    g->need_sizes = xcalloc(m->need_count + 1, sizeof *g->need_sizes);
-    memcpy(g->need_sizes, m->need_sizes == NULL ? (const void *)"" : m->need_sizes,
-           m->need_count * sizeof *g->need_sizes);
-    extra_of(t)->guest = g;
-    if (m->name[0] != '\0') {
-        t->extra->name = xstrdup(m->name);
-    }
-    if (m->time_left_ns != 0) { /* its home's timer decides; children inherit it */
-        t->extra->deadline_ns = ns_add(c->now_ns, m->time_left_ns);
-    }
-    numbers_set(&home->guests, m->run, t);
-    c->guest_count++;
-    enter(c, t, TASK_WAITING);
-    return t;
-}
-
-void task_guest_ready(struct raylet_core *c, struct task *t)
-{
-    enter(c, t, TASK_READY);
-    class_enqueue_here(c, t);
-}
-
-void task_end_guest(struct raylet_core *c, struct task *t)
-{
-    ASSERT(t->state == TASK_READY && t->place == AT_NONE);
-    task_free(c, t);
-}
-
-void task_stop_guest(struct raylet_core *c, struct task *t, uint32_t how, bool recursive)
-{
-    if (how != PEER_STOP_TAKE_BACK) {
-        (void)stop_task(c, t, (enum stop_how)(how - PEER_STOP_ASK), recursive,
-                        "its home has given it up");
-    } else if (t->state == TASK_READY) {
-        class_dequeue(c, t);
-        guest_back(c, t, PEER_BACK_ASKED);
-        task_free(c, t);
-    } else if (t->state == TASK_PLACED) {
-        t->flags |= TASK_BACK_WANTED;
-        ask_back(c, t);
-    }
-}
-
-void task_orphan_guest(struct raylet_core *c, struct task *t)
-{
-    numbers_remove(&t->extra->guest->home->guests, t->extra->guest->run);
-    t->extra->guest->home = NULL;
-    if (t->state == TASK_PLACED) {
-        cancel_orphans(c, t);
-    }
-    (void)stop_task(c, t, STOP_SOON, false, "its home is gone");
 }

@@ -1,0 +1,230 @@
+#include "raylet/core_tasks_private.h"
+
+#include "common/text.h"
+#include "raylet/core_classes.h"
+#include "raylet/core_foreign.h"
+#include "raylet/core_guests.h"
+#include "raylet/core_lanes.h"
+#include "raylet/core_objects.h"
+#include "raylet/core_peers.h"
+
+#define CREDIT_SLACK (1u << 20) /* the client's count and ours differ by what is under way */
+
+/* The returns of a task that is refused: they exist, in error. */
+static void refuse(struct raylet_core *c, struct client *client, const struct local_submit *m,
+                   struct object_error *e, uint32_t charge)
+{
+    core_credit_back(c, client, charge);
+    for (uint32_t i = 0; i < m->returns; i++) {
+        object_settle_error(c, object_new(c, client, m->number + i), e);
+    }
+    error_unref(e);
+    c->failed++;
+    client->job->failed++;
+}
+
+static struct object_error *credit_error(struct raylet_core *c, struct client *client,
+                                         const char *function)
+{
+    if (client->outstanding_bytes > c->credit_each + CREDIT_SLACK) {
+        return error_make(c, CODE_FULL, function,
+                          "this process has %llu MiB of tasks and values outstanding, its limit; "
+                          "release results or wait",
+                          (unsigned long long)(client->outstanding_bytes >> 20));
+    }
+    if (c->credit_all != 0 && c->outstanding_all > c->credit_all) {
+        return error_make(c, CODE_FULL, function,
+                          "the node's programs have %llu MiB of tasks and values outstanding, its "
+                          "limit; release results or wait",
+                          (unsigned long long)(c->outstanding_all >> 20));
+    }
+    return NULL;
+}
+
+static struct task *parent_of(struct client *client, const struct local_submit *m)
+{
+    struct worker *w = client->worker;
+
+    if (w == NULL || m->parent_slot == 0 || m->parent_slot > LOCAL_CLAIMS) {
+        return NULL;
+    }
+    return w->slots[m->parent_slot - 1];
+}
+
+/* Held. An error if it is not there, or not this job's. */
+static struct object_error *take_object(struct raylet_core *c, const struct task *t,
+                                        struct object_id id, struct object **ret)
+{
+    struct object *o = object_find(c, id);
+
+    if (o == NULL || o->owner->job != t->class_->job) {
+        char text[ID_TEXT_SIZE];
+        return error_make(c, CODE_NOT_FOUND, task_function(t),
+                          "its argument %s is not held by this program: it was released",
+                          object_id_format(id, text));
+    }
+    object_hold(o);
+    *ret = o;
+    return NULL;
+}
+
+static struct object_error *take_needs(struct raylet_core *c, struct task *t,
+                                       const struct local_submit *m)
+{
+    struct task_extra *x = task_extra_of(t);
+    struct object_error *e = NULL;
+
+    x->needs = xcalloc(m->need_count, sizeof *x->needs);
+    for (size_t i = 0; i < m->need_count && e == NULL; i++) {
+        struct need *n = &x->needs[i];
+        e = take_object(c, t, m->needs[i], &n->object);
+        if (e != NULL) {
+            break;
+        }
+        x->need_count++;
+        if (!object_is_settled(n->object)) {
+            n->watcher = object_need(c, n->object, t);
+            t->needs_missing++;
+        }
+    }
+    return e;
+}
+
+static struct object_error *take_refs(struct raylet_core *c, struct task *t,
+                                      const struct local_submit *m)
+{
+    struct task_extra *x = task_extra_of(t);
+    struct object_error *e = NULL;
+
+    x->refs = xcalloc(m->ref_count, sizeof(struct object *));
+    for (size_t i = 0; i < m->ref_count && e == NULL; i++) {
+        e = take_object(c, t, m->refs[i], &x->refs[i]);
+        x->ref_count += e == NULL;
+    }
+    return e;
+}
+
+static void set_deadline(struct raylet_core *c, struct task *t, uint64_t timeout_ns,
+                         const struct task *parent)
+{
+    uint64_t at = timeout_ns == 0 ? 0 : ns_add(c->now_ns, timeout_ns);
+
+    if (parent != NULL && parent->extra != NULL && parent->extra->deadline_ns != 0 &&
+        (at == 0 || parent->extra->deadline_ns < at)) {
+        at = parent->extra->deadline_ns;
+    }
+    if (at != 0) {
+        task_extra_of(t)->deadline_ns = at;
+        core_timer_arm(c, &t->extra->deadline_timer, at);
+    }
+}
+
+static struct task *task_new(struct raylet_core *c, struct client *client,
+                             const struct local_submit *m, struct class_ *k, uint32_t charge)
+{
+    struct task *t = slab_alloc(&c->task_slab);
+
+    memset(t, 0, sizeof *t);
+    list_init(&t->link);
+    t->class_ = k;
+    t->submitted_ms = (uint32_t)((c->now_ns - c->start_ns) / NS_PER_MS);
+    t->charge = charge;
+    t->returns = (uint16_t)m->returns;
+    t->attempt = 1;
+    t->max_attempts = (uint16_t)MIN_OF(MAX_OF(m->max_attempts, 1u), UINT16_MAX);
+    if (m->flags & SUBMIT_AT_MOST_ONCE) {
+        t->max_attempts = 1;
+    }
+    t->flags = (uint8_t)m->flags;
+    for (uint32_t i = 0; i < m->returns; i++) {
+        struct object *o = object_new(c, client, m->number + i);
+        o->task = t;
+        t->first = i == 0 ? o : t->first;
+    }
+    return t;
+}
+
+static struct object_error *refusal(struct raylet_core *c, struct client *client,
+                                    const char *function, const struct task *parent,
+                                    const struct local_submit *m)
+{
+    if (client->job->state == JOB_ENDING) {
+        return error_make(c, CODE_CANCELLED, function, "its program has ended");
+    }
+    if (m->parent_slot != 0 && (parent == NULL || parent->state == TASK_ABANDONED)) {
+        return error_make(c, CODE_CANCELLED, function, "the task that submitted it was cancelled");
+    }
+    if (c->leaving && client->role == ROLE_DRIVER) {
+        return error_make(c, CODE_CANCELLED, function,
+                          "this node is leaving the cluster and takes no new tasks");
+    }
+    return credit_error(c, client, function);
+}
+
+static void prepare(struct raylet_core *c, struct task *t, const struct local_submit *m,
+                    struct task *parent)
+{
+    struct object_error *e = NULL;
+
+    if (m->need_count > 0) {
+        e = take_needs(c, t, m);
+    }
+    if (e == NULL && m->ref_count > 0) {
+        e = take_refs(c, t, m);
+    }
+    if (e == NULL) {
+        e = task_failed_need(t);
+    }
+    if (e != NULL) {
+        task_fail(c, t, e);
+        error_unref(e);
+        return;
+    }
+    if (parent != NULL) {
+        struct task_extra *x = task_extra_of(t);
+        x->parent = parent;
+        list_append(&task_extra_of(parent)->children, &x->siblings);
+    }
+    if (m->name[0] != '\0') {
+        task_extra_of(t)->name = xstrdup(m->name);
+    }
+    if (m->backoff_ns != 0 && m->backoff_ns != BACKOFF_DEFAULT_NS) {
+        task_extra_of(t)->backoff_ns = m->backoff_ns;
+    }
+    set_deadline(c, t, m->timeout_ns, parent);
+    if (t->needs_missing == 0) {
+        task_become_ready(c, t);
+    }
+}
+
+void task_submit(struct raylet_core *c, struct client *client, const struct local_submit *m,
+                 struct bytes payload)
+{
+    uint32_t charge = (uint32_t)payload.size + SUBMIT_CHARGE_BYTES;
+    struct task *parent = parent_of(client, m);
+
+    if (m->number != client->next_number || m->returns == 0 || m->returns > LOCAL_RETURNS_MAX) {
+        core_protocol_error(c, client, "task %llu submitted out of turn: %llu comes next",
+                            (unsigned long long)m->number, (unsigned long long)client->next_number);
+        return;
+    }
+    if (m->class_number == 0 || m->class_number > client->decl_count) {
+        core_protocol_error(c, client, "task of class %u, which was not declared", m->class_number);
+        return;
+    }
+    client->next_number += m->returns;
+    client->outstanding_bytes += charge;
+    c->outstanding_all += charge;
+    struct class_decl *decl = client->decls[m->class_number];
+    struct object_error *e = refusal(c, client, decl->function, parent, m);
+    if (e != NULL) {
+        refuse(c, client, m, e, charge);
+        return;
+    }
+    uint32_t depth = client->worker == NULL ? 0 : parent == NULL ? 1 : parent->class_->depth + 1;
+    struct task *t = task_new(c, client, m, class_use(c, client, decl, depth), charge);
+    task_fill_payload(t, payload);
+    task_enter(c, t, TASK_WAITING);
+    list_append(&client->job->waiting, &t->link);
+    prepare(c, t, m, parent);
+}
