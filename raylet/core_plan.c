@@ -423,8 +423,8 @@ size_t plan_explain(struct raylet_core *c, const struct class_ *k, const char **
     struct sched_node *nodes = peers_as_nodes(c, &count, &peers);
 
     for (size_t i = 0; i < count && n < room; i++) {
-        char line[512];
-        sched_explain(&nodes[i], &request, &c->resources, line, sizeof line);
+        char line[512] = "  ";
+        sched_explain(&nodes[i], &request, &c->resources, line + 2, sizeof line - 2);
         ret[n++] = core_text(c, line);
     }
     return n;
