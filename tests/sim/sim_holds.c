@@ -118,6 +118,7 @@ static bool may_be(const struct sim_world *w, uint32_t code)
     case CODE_DEADLINE:
     case CODE_CANCELLED:
     case CODE_IMPOSSIBLE:
+    case CODE_NOT_FOUND: /* see check_code */
         return true;
     case CODE_PROGRAM:
         return w->counts.fetch_failures > 0;
@@ -125,7 +126,6 @@ static bool may_be(const struct sim_world *w, uint32_t code)
     case CODE_OWNER_LOST:
     case CODE_UNREACHABLE:
     case CODE_UNKNOWN:
-    case CODE_NOT_FOUND:
         return !w->strict;
     default:
         return false;
@@ -145,7 +145,11 @@ static void check_code(struct sim_node *n, const struct rig_process *p, const st
         sim_breach(w, "%s: process %u hears %s of %s: %s", n->config.name, p->client,
                    code_name((int)code), text, failure->message);
     }
-    if (code == CODE_NOT_FOUND && !sim_is_doubtful(n, &g->cover) && (f == NULL || !f->doubtful)) {
+    bool doubtful = g->cover.job != 0 && sim_job_is_over(w, g->cover.job);
+    if (!w->strict) {
+        doubtful = sim_is_doubtful(n, &g->cover) || (f != NULL && f->doubtful);
+    }
+    if (code == CODE_NOT_FOUND && !doubtful) {
         sim_breach(w, "%s: process %u (%s) holds %s and hears: %s", n->config.name, p->client,
                    p->worker != 0 ? "a worker" : "a driver", text, failure->message);
     }
