@@ -131,6 +131,7 @@ struct raylet_core *raylet_core_new(const struct raylet_config *config)
  */
 static void wind_up(struct raylet_core *c)
 {
+    session_wind_up(c);
     foreign_wind_up(c);
     LIST_FOREACH_SAFE(at, &c->workers)
     {

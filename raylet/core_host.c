@@ -432,11 +432,28 @@ void host_flush(struct raylet_core *c)
     }
 }
 
+/* A job that ends here, because its driver was here, may still be announced by nodes that ran
+ * tasks of it: what they sent of it ends with it. */
+static void end_sponsors(struct raylet_core *c, struct job *job)
+{
+    struct orphaning o = {.c = c, .job = job};
+
+    LIST_FOREACH_SAFE(at, &job->sponsors)
+    {
+        struct sponsor *s = list_entry(at, struct sponsor, job_link);
+        numbers_each(&s->home->guests, orphan, &o);
+        sponsor_free(c, s);
+    }
+}
+
 void host_work(struct raylet_core *c)
 {
     LIST_FOREACH(at, &c->jobs)
     {
         struct job *job = list_entry(at, struct job, link);
+        if (UNLIKELY(job->state == JOB_ENDING)) {
+            end_sponsors(c, job);
+        }
         if (job->broken_unsaid) {
             say_all_broken(c, job);
         }

@@ -117,6 +117,7 @@ static void job_new(struct raylet_core *c, struct client *driver, const struct l
 
 static void job_free(struct raylet_core *c, struct job *job)
 {
+    ASSERT(list_is_empty(&job->sponsors) && job->classes == NULL);
     core_timer_disarm(c, &job->timer);
     list_unlink(&job->link);
     if (job->program != 0) {
@@ -380,7 +381,7 @@ bool job_work(struct raylet_core *c)
             continue;
         }
         if (cancel_some(c, job, WORK_STEP) == WORK_STEP || release_some(c, job, WORK_STEP) ||
-            foreign_job_ends(c, job, WORK_STEP)) {
+            foreign_job_ends(c, job, WORK_STEP) || !list_is_empty(&job->sponsors)) {
             more = true;
             continue;
         }

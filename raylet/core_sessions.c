@@ -4,6 +4,7 @@
 #include "raylet/core_guests.h"
 #include "raylet/core_home.h"
 #include "raylet/core_host.h"
+#include "raylet/core_jobs.h"
 #include "raylet/core_peers.h"
 
 static void down(struct raylet_core *c, struct peer *p, enum peer_side side,
@@ -139,4 +140,22 @@ bool session_work(struct raylet_core *c)
         }
     }
     return c->peers_died;
+}
+
+void session_wind_up(struct raylet_core *c)
+{
+    for (struct peer *p = c->peers; p != NULL; p = p->hh.next) {
+        p->state = PEER_DEAD;
+        p->link = PEER_OFF;
+        p->in_up = false;
+        home_peer_dead(c, p);
+        host_peer_down(c, p);
+    }
+    LIST_FOREACH_SAFE(at, &c->jobs)
+    {
+        struct job *job = list_entry(at, struct job, link);
+        if (job->guest) {
+            job_end(c, job, JOB_DONE);
+        }
+    }
 }

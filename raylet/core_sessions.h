@@ -10,6 +10,8 @@
 
 /* EVENT_PEER_UP, _MESSAGE, _DOWN, _SLOW */
 void session_event(struct raylet_core *c, const struct raylet_event *e);
+/* At the end of the core: what is between nodes ends, as if all of them had died. */
+void session_wind_up(struct raylet_core *c);
 /* Works off nodes that died; true if there is more to do. */
 bool session_work(struct raylet_core *c);
 
