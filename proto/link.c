@@ -633,5 +633,6 @@ void link_count(const struct link *link, struct link_counts *ret)
     transport_zmq_count(link->transport, &below);
     *ret = link->counts;
     ret->refused_keys = below.refused_keys;
+    ret->strange = below.strange;
     ret->ignored_peers = below.ignored;
 }

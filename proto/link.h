@@ -128,7 +128,7 @@ link_next_ns(const struct link *link); /* clock_now_ns when link_tick is wanted;
 void link_tick(struct link *link, uint64_t now_ns);
 
 struct link_counts {
-    uint64_t peers, broken_packets, refused_keys, ignored_peers, resent;
+    uint64_t peers, broken_packets, refused_keys, strange, ignored_peers, resent;
 };
 void link_count(const struct link *link, struct link_counts *ret);
 

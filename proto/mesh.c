@@ -672,5 +672,7 @@ void mesh_count(const struct mesh *mesh, struct mesh_counts *ret)
     ret->out = mesh->out.used;
     ret->in = mesh->in.used;
     ret->refused_keys = port.refused_keys;
+    ret->strange = port.strange;
     ret->ignored = port.ignored_peers;
+    ret->no_packets = port.broken_packets;
 }

@@ -69,7 +69,9 @@ void mesh_tick(struct mesh *mesh, uint64_t now_ns);
 struct mesh_counts {
     uint64_t out, in;       /* lanes: opened by us; theirs that are up */
     uint64_t refused_keys;  /* connections with an unknown key */
-    uint64_t ignored;       /* peers beyond the port's limit */
+    uint64_t strange;       /* connections that were no peer's: the head's questions, and noise */
+    uint64_t ignored;       /* peers beyond the port's limit, and messages that are none */
+    uint64_t no_packets;    /* sessions ended for what is no packet of one */
     uint64_t strangers;     /* sessions whose number is none, or ours */
     uint64_t broken;        /* sessions ended for what is no batch or no message */
     uint64_t replaced;      /* sessions ended by another one of the same number */

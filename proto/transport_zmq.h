@@ -84,8 +84,9 @@ void transport_zmq_tick(struct transport *t, uint64_t now_ns);
 
 struct transport_zmq_counts {
     uint64_t refused_keys; /* by the ZAP handler */
-    uint64_t ignored;      /* messages of peers beyond peers_max, and broken ones */
-    uint64_t connections;  /* client: that came up */
+    uint64_t strange; /* server: connections that ended and were no peer's: without a handshake */
+    uint64_t ignored; /* messages of peers beyond peers_max, and broken ones */
+    uint64_t connections; /* client: that came up */
 };
 void transport_zmq_count(const struct transport *t, struct transport_zmq_counts *ret);
 

@@ -298,11 +298,14 @@ static void process_monitor(struct server *s)
             continue;
         }
         /* The number of a descriptor may be another connection's by now: so it is only asked. */
+        bool known = false;
         for (struct server_peer *p = s->peers; p != NULL; p = p->hh.next) {
             if (p->up && p->fd == (int)value) {
                 doubt(s, p);
+                known = true;
             }
         }
+        s->t.counts.strange += !known;
     }
 }
 
