@@ -3,232 +3,232 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "cli/log_sources.h"
 #include "cli/rows_json.h"
+#include "common/clock.h"
 #include "common/text.h"
 
-enum { PIECE_BYTES = 64 << 10, STREAMS_MAX = 2048, ROWS_ASKED = 1000 };
+enum { PIECE_BYTES = 64 << 10, ASKED_AT_ONCE = 32, LINE_MAX_BYTES = 1 << 20 };
 #define FOLLOW_PAUSE_NS (200 * NS_PER_MS)
-
-/* One file that a worker writes. */
-struct stream {
-    uint64_t worker;
-    char node[64];
-    uint32_t stream;    /* 1 out, 2 err */
-    uint64_t offset;    /* of what comes next */
-    bool closed;        /* nothing will follow */
-    struct buffer text; /* JSON: all of it */
-};
+#define FIND_PAUSE_NS   (500 * NS_PER_MS)
+#define LAST_WORDS_NS   (2 * NS_PER_S) /* for workers to end whose job has */
 
 struct reader {
     const struct logs *logs;
+    struct log_choice choice;
     struct ask ask;
-    struct stream *streams;
-    size_t count;
-    const struct stream *written; /* who wrote last; NULL: nobody yet */
-    bool many;                    /* several workers */
+    struct log_sources sources;
+    const struct log_source *written; /* who wrote last; NULL: nobody yet */
+    struct failure first;             /* of those that could not be read; code 0: none */
+    bool read_any, in_line;           /* in_line: what was written last has no end yet */
 };
 
-static int add_worker(struct reader *r, uint64_t worker, const char *node, struct failure *f)
-{
-    if (r->count + 2 > STREAMS_MAX) {
-        failure_set(f, CODE_TOO_LARGE,
-                    "more than %d workers wrote logs. Choose one with --worker or --task.",
-                    STREAMS_MAX / 2);
-        return EXIT_FAILED;
-    }
-    r->many = r->many || r->count > 0;
-    for (uint32_t stream = 1; stream <= 2; stream++) {
-        if (r->logs->stream == 0 || r->logs->stream == stream) {
-            struct stream *s = &r->streams[r->count++];
-            *s = (struct stream){.worker = worker, .stream = stream};
-            snprintf(s->node, sizeof s->node, "%s", node);
-        }
-    }
-    return EXIT_DONE;
-}
+/* ---- writing ---- */
 
-/* The worker that runs, or ran, a task. */
-static int find_task(struct reader *r, struct failure *f)
-{
-    const struct wish wish = {.thing = r->logs->task, .limit = 1};
-    struct state_query query = query_of(&wish, STATE_TASKS);
-    struct answer answer;
-    answer_init(&answer);
-    int status = ask_rows(&r->ask, &query, 1, &answer, f);
-    sort_tasks(&answer);
-    if (status == EXIT_DONE && answer.failure.code != 0) {
-        *f = answer.failure;
-        status = exit_of_failure(f);
-    } else if (status == EXIT_DONE && answer.task_count == 0) {
-        failure_set(f, CODE_NOT_FOUND, "no task \"%.60s\" is known. 'drt tasks' lists them.",
-                    r->logs->task);
-        status = EXIT_FAILED;
-    } else if (status == EXIT_DONE && answer.tasks[0].worker == 0) {
-        char id[ID_TEXT_SIZE];
-        object_id_format(answer.tasks[0].id, id);
-        failure_set(f, CODE_NOT_FOUND,
-                    "task %s is %s and ran in no worker yet, so it wrote nothing. 'drt explain %s' "
-                    "says why.",
-                    id, answer.tasks[0].state, id);
-        status = EXIT_FAILED;
-    } else if (status == EXIT_DONE) {
-        status = add_worker(r, answer.tasks[0].worker, text_or(answer.tasks[0].node, ""), f);
-    }
-    answer_fini(&answer);
-    return status;
-}
-
-static bool has_worker(const struct reader *r, uint64_t worker, const char *node)
-{
-    for (size_t i = 0; i < r->count; i++) {
-        if (r->streams[i].worker == worker && strcmp(r->streams[i].node, node) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Workers that ran a task of the job and have ended since; raylets remember the last tasks. */
-static int find_ended(struct reader *r, const struct answer *answer, uint64_t job,
-                      struct failure *f)
-{
-    int status = EXIT_DONE;
-    for (size_t i = 0; i < answer->task_count && status == EXIT_DONE; i++) {
-        const struct state_task *t = &answer->tasks[i];
-        const char *node = text_or(t->node, "");
-        if (t->job == job && t->worker != 0 && !has_worker(r, t->worker, node)) {
-            status = add_worker(r, t->worker, node, f);
-        }
-    }
-    return status;
-}
-
-static int by_worker(const void *left, const void *right)
-{
-    const struct stream *a = left, *b = right;
-    int order = strcmp(a->node, b->node);
-    if (order != 0) {
-        return order;
-    }
-    if (a->worker != b->worker) {
-        return a->worker < b->worker ? -1 : 1;
-    }
-    return a->stream < b->stream ? -1 : a->stream > b->stream;
-}
-
-/* All workers of a job, or the one that was named. */
-static int find_workers(struct reader *r, uint64_t job, struct failure *f)
-{
-    struct wish wish = r->logs->show.wish;
-    wish.thing = "";
-    wish.job = job;
-    wish.limit = ROWS_ASKED;
-    const struct state_query queries[2] = {query_of(&wish, STATE_WORKERS),
-                                           query_of(&wish, STATE_TASKS)};
-    struct answer answers[2];
-    answer_init(&answers[0]);
-    answer_init(&answers[1]);
-    int status = ask_rows(&r->ask, queries, 2, answers, f);
-    if (status == EXIT_DONE && answers[0].failure.code != 0) {
-        *f = answers[0].failure;
-        status = exit_of_failure(f);
-    }
-    for (size_t i = 0; i < answers[0].worker_count && status == EXIT_DONE; i++) {
-        const struct state_worker *w = &answers[0].workers[i];
-        bool wanted = r->logs->worker == 0 ? w->job == job : w->number == r->logs->worker;
-        if (wanted) {
-            status = add_worker(r, w->number, text_or(w->node, ""), f);
-        }
-    }
-    if (status == EXIT_DONE && r->logs->worker == 0) {
-        status = find_ended(r, &answers[1], job, f);
-    } else if (status == EXIT_DONE && r->count == 0) {
-        /* It ended; its raylet still has what it wrote. */
-        status = add_worker(r, r->logs->worker, text_or(wish.node, ""), f);
-    }
-    if (status == EXIT_DONE && r->count == 0) {
-        failure_set(f, CODE_NOT_FOUND,
-                    "job %" PRIu64 " has no worker whose log is kept. 'drt jobs' lists the jobs.",
-                    job);
-        status = EXIT_FAILED;
-    }
-    if (r->count > 1) {
-        qsort(r->streams, r->count, sizeof *r->streams, by_worker);
-    }
-    answer_fini(&answers[1]);
-    answer_fini(&answers[0]);
-    return status;
-}
-
-static int find_streams(struct reader *r, struct failure *f)
-{
-    uint64_t job = r->logs->show.wish.job;
-    if (*r->logs->task != '\0') {
-        return find_task(r, f);
-    }
-    if (r->logs->worker == 0 && job == 0) {
-        int status = find_last_job(&r->ask, &job, f);
-        if (status != EXIT_DONE) {
-            return status;
-        }
-    }
-    return find_workers(r, job, f);
-}
-
-static int write_piece(struct reader *r, struct stream *s, const struct answer *piece)
+/* All that was read as it is, with a head line where the writer changes. */
+static int write_raw(struct reader *r, struct log_source *s, struct bytes text)
 {
     struct buffer out = {0};
-    if (piece->log.size == 0) {
-        return EXIT_DONE;
-    }
-    if (r->logs->show.json) {
-        buffer_append(&s->text, piece->log.data, piece->log.size);
-        return EXIT_DONE;
-    }
-    if (r->written != s && (r->many || r->written != NULL || s->stream == 2)) {
+    bool many = r->sources.workers > 1;
+    if (r->written != s && !r->choice.follow && (many || r->written != NULL || s->stream == 2)) {
         buffer_printf(&out, "%s==> worker %" PRIu64 "%s%s, standard %s <==\n",
                       r->written != NULL ? "\n" : "", s->worker, *s->node != '\0' ? " on " : "",
                       s->node, s->stream == 1 ? "output" : "error");
     }
     r->written = s;
-    buffer_append(&out, piece->log.data, piece->log.size);
+    r->in_line = ((const uint8_t *)text.data)[text.size - 1] != '\n';
+    buffer_append(&out, text.data, text.size);
     int status = put_out(&out);
     buffer_fini(&out);
     return status;
 }
 
-/* Everything that is there now. *ret_more: something came. */
-static int read_stream(struct reader *r, struct stream *s, bool *ret_more, struct failure *f)
+/* Whole lines, each with who wrote it; the rest is kept. */
+static int write_lines(struct reader *r, struct log_source *s, bool all)
 {
-    for (;;) {
-        struct state_query query = {.kind = STATE_LOG,
-                                    .id = "",
-                                    .node = s->node,
-                                    .state = "",
-                                    .name = "",
-                                    .worker = s->worker,
-                                    .stream = s->stream,
-                                    .offset = s->offset,
-                                    .max_bytes = PIECE_BYTES};
-        struct answer piece;
-        answer_init(&piece);
-        int status = ask_rows(&r->ask, &query, 1, &piece, f);
-        if (status == EXIT_DONE && piece.failure.code != 0) {
-            *f = piece.failure;
-            status = exit_of_failure(f);
+    struct buffer out = {0};
+    size_t at = 0;
+    if (r->in_line) {
+        buffer_append(&out, "\n", 1);
+        r->in_line = false;
+    }
+    while (at < s->text.size) {
+        const uint8_t *line = s->text.data + at;
+        const uint8_t *end = memchr(line, '\n', s->text.size - at);
+        if (end == NULL && !all && s->text.size - at < LINE_MAX_BYTES) {
+            break;
         }
-        status = status == EXIT_DONE ? write_piece(r, s, &piece) : status;
-        bool came = piece.log.size != 0;
-        s->offset = MAX_OF(s->offset, piece.log_offset + piece.log.size);
-        bool at_end = !came || s->offset >= piece.log_end;
-        s->closed = at_end && piece.log_closed;
-        answer_fini(&piece);
-        *ret_more = *ret_more || came;
-        if (status != EXIT_DONE || at_end) {
-            return status;
-        }
+        size_t size = end != NULL ? (size_t)(end - line) : s->text.size - at;
+        buffer_printf(&out, "(%s worker %" PRIu64 ") ", s->node, s->worker);
+        buffer_append(&out, line, size);
+        buffer_append(&out, "\n", 1);
+        at += MIN_OF(size + 1, s->text.size - at);
+    }
+    if (at != 0) {
+        memmove(s->text.data, s->text.data + at, s->text.size - at);
+        s->text.size -= at;
+    }
+    int status = put_out(&out);
+    buffer_fini(&out);
+    return status;
+}
+
+static int write_piece(struct reader *r, struct log_source *s, const struct answer *piece)
+{
+    struct bytes text = bytes_of(piece->log.data, piece->log.size);
+    if (text.size == 0) {
+        return EXIT_DONE;
+    }
+    if (r->logs->show.json) {
+        buffer_append(&s->text, text.data, text.size);
+        return EXIT_DONE;
+    }
+    if (!r->choice.follow || r->sources.workers <= 1) {
+        return write_raw(r, s, text);
+    }
+    buffer_append(&s->text, text.data, text.size);
+    return write_lines(r, s, false);
+}
+
+/* ---- reading ---- */
+
+/* One that cannot be read says why, once; the others go on. */
+static void give_up(struct reader *r, struct log_source *s, const struct failure *f)
+{
+    bool expected = s->guessed && f->code == CODE_NOT_FOUND;
+    s->closed = true;
+    if (r->first.code == 0) {
+        r->first = *f;
+    }
+    if (!expected && r->sources.workers > 1 && s->stream != 2) {
+        fprintf(stderr, "drt: worker %" PRIu64 " on %s: %s\n", s->worker, s->node, f->message);
     }
 }
+
+static int take_piece(struct reader *r, struct log_source *s, const struct answer *piece,
+                      bool *ret_more)
+{
+    if (piece->failure.code != 0) {
+        give_up(r, s, &piece->failure);
+        return EXIT_DONE;
+    }
+    int status = write_piece(r, s, piece);
+    r->read_any = true;
+    s->guessed = false;
+    s->offset = MAX_OF(s->offset, piece->log_offset + piece->log.size);
+    bool at_end = piece->log.size == 0 || s->offset >= piece->log_end;
+    s->closed = at_end && piece->log_closed;
+    *ret_more = *ret_more || !at_end;
+    return status;
+}
+
+/* A piece of each of some that are not closed. */
+static int read_some(struct reader *r, struct log_source *const *some, size_t count, bool *ret_more,
+                     struct failure *f)
+{
+    struct state_query queries[ASKED_AT_ONCE] = {0};
+    struct answer pieces[ASKED_AT_ONCE];
+    for (size_t i = 0; i < count; i++) {
+        answer_init(&pieces[i]);
+        queries[i] = (struct state_query){.kind = STATE_LOG,
+                                          .id = "",
+                                          .node = some[i]->node,
+                                          .state = "",
+                                          .name = "",
+                                          .worker = some[i]->worker,
+                                          .stream = some[i]->stream,
+                                          .offset = some[i]->offset,
+                                          .max_bytes = PIECE_BYTES};
+    }
+    int status = ask_rows(&r->ask, queries, count, pieces, f);
+    for (size_t i = 0; i < count && status == EXIT_DONE; i++) {
+        status = take_piece(r, some[i], &pieces[i], ret_more);
+    }
+    for (size_t i = count; i > 0; i--) {
+        answer_fini(&pieces[i - 1]);
+    }
+    return status;
+}
+
+/* A worker's file whole before the next one's. */
+static int read_in_turn(struct reader *r, struct failure *f)
+{
+    int status = EXIT_DONE;
+    for (size_t i = 0; i < r->sources.count && status == EXIT_DONE; i++) {
+        struct log_source *s = &r->sources.items[i];
+        bool more;
+        do {
+            more = false;
+            status = read_some(r, &s, 1, &more, f);
+        } while (status == EXIT_DONE && more);
+    }
+    return status;
+}
+
+/* What has come to any of them. *ret_more: there is more now. */
+static int read_round(struct reader *r, bool *ret_more, struct failure *f)
+{
+    struct log_source *some[ASKED_AT_ONCE];
+    size_t count = 0;
+    int status = EXIT_DONE;
+    for (size_t i = 0; i < r->sources.count && status == EXIT_DONE; i++) {
+        if (!r->sources.items[i].closed) {
+            some[count++] = &r->sources.items[i];
+        }
+        if (count != 0 && (count == ASKED_AT_ONCE || i + 1 == r->sources.count)) {
+            status = read_some(r, some, count, ret_more, f);
+            count = 0;
+        }
+    }
+    return status;
+}
+
+static bool all_closed(const struct reader *r)
+{
+    for (size_t i = 0; i < r->sources.count; i++) {
+        if (!r->sources.items[i].closed) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Until the job, task or worker has ended and all that was written is read. */
+static int follow(struct reader *r, struct failure *f)
+{
+    uint64_t over_ns = NS_FOREVER, find_ns = clock_now_ns() + FIND_PAUSE_NS;
+    int status = EXIT_DONE;
+    while (status == EXIT_DONE) {
+        bool more = false;
+        bool was_over = r->sources.over; /* before the reading: what came until then is read */
+        status = read_round(r, &more, f);
+        uint64_t now_ns = clock_now_ns();
+        if (was_over && over_ns == NS_FOREVER) {
+            /* A worker serves further tasks: it need not end with one. */
+            over_ns = *r->choice.task != '\0' ? now_ns : ns_add(now_ns, LAST_WORDS_NS);
+            over_ns = r->choice.worker != 0 ? NS_FOREVER : over_ns;
+        }
+        if (was_over && !more && (all_closed(r) || now_ns >= over_ns)) {
+            break;
+        }
+        if (status == EXIT_DONE && !r->sources.over && now_ns >= find_ns) {
+            status = log_sources_find(&r->sources, &r->ask, &r->choice, f);
+            find_ns = clock_now_ns() + FIND_PAUSE_NS;
+        }
+        if (status == EXIT_DONE && !more) {
+            const struct timespec pause = {.tv_nsec = FOLLOW_PAUSE_NS};
+            clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
+        }
+    }
+    for (size_t i = 0; i < r->sources.count && status == EXIT_DONE && !r->logs->show.json; i++) {
+        if (r->sources.items[i].text.size != 0) {
+            status = write_lines(r, &r->sources.items[i], true);
+        }
+    }
+    return status;
+}
+
+/* ---- as JSON ---- */
 
 /* Logs are bytes, JSON is UTF-8: what is none becomes '?', line by line. */
 static json_t *json_of_log(struct buffer *text)
@@ -260,8 +260,11 @@ static int put_json(struct reader *r)
 {
     struct buffer out = {0};
     json_t *array = json_array();
-    for (size_t i = 0; i < r->count; i++) {
-        struct stream *s = &r->streams[i];
+    for (size_t i = 0; i < r->sources.count; i++) {
+        struct log_source *s = &r->sources.items[i];
+        if (s->guessed) {
+            continue;
+        }
         json_t *one = json_pack(
             "{s:I, s:o, s:s, s:I}", "worker", (json_int_t)s->worker, "node", json_of_text(s->node),
             "stream", s->stream == 1 ? "stdout" : "stderr", "end_bytes", (json_int_t)s->offset);
@@ -275,26 +278,34 @@ static int put_json(struct reader *r)
     return status;
 }
 
+/* ---- the verb ---- */
+
 static int read_all(struct reader *r, struct failure *f)
 {
-    for (;;) {
-        bool more = false, open = false;
-        for (size_t i = 0; i < r->count; i++) {
-            int status =
-                r->streams[i].closed ? EXIT_DONE : read_stream(r, &r->streams[i], &more, f);
-            if (status != EXIT_DONE) {
-                return status;
-            }
-            open = open || !r->streams[i].closed;
-        }
-        if (!r->logs->follow || !open) {
-            return r->logs->show.json ? put_json(r) : EXIT_DONE;
-        }
-        if (!more) {
-            const struct timespec pause = {.tv_nsec = FOLLOW_PAUSE_NS};
-            clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
+    int status = r->choice.follow ? follow(r, f) : read_in_turn(r, f);
+    if (status == EXIT_DONE && !r->read_any && r->first.code != 0) {
+        *f = r->first;
+        return exit_of_failure(f);
+    }
+    return status == EXIT_DONE && r->logs->show.json ? put_json(r) : status;
+}
+
+static int choose(struct reader *r, struct failure *f)
+{
+    const struct wish *wish = &r->logs->show.wish;
+    r->choice = (struct log_choice){.task = r->logs->task,
+                                    .worker = r->logs->worker,
+                                    .job = wish->job,
+                                    .node = text_or(wish->node, ""),
+                                    .stream = r->logs->stream,
+                                    .follow = r->logs->follow};
+    if (*r->choice.task == '\0' && r->choice.worker == 0 && r->choice.job == 0) {
+        int status = find_last_job(&r->ask, &r->choice.job, f);
+        if (status != EXIT_DONE) {
+            return status;
         }
     }
+    return log_sources_find(&r->sources, &r->ask, &r->choice, f);
 }
 
 int show_logs(const struct logs *logs)
@@ -304,13 +315,10 @@ int show_logs(const struct logs *logs)
 
     int status = ask_begin(&logs->show.where, &r.ask, &f);
     if (status == EXIT_DONE) {
-        r.streams = xcalloc(STREAMS_MAX, sizeof *r.streams);
-        status = find_streams(&r, &f);
+        log_sources_init(&r.sources);
+        status = choose(&r, &f);
         status = status == EXIT_DONE ? read_all(&r, &f) : status;
-        for (size_t i = 0; i < r.count; i++) {
-            buffer_fini(&r.streams[i].text);
-        }
-        free(r.streams);
+        log_sources_fini(&r.sources);
     }
     ask_close(&r.ask);
     return status == EXIT_DONE || f.code == 0 ? status : complain(status, &f);

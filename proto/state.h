@@ -18,7 +18,7 @@ enum state_kind {
     STATE_TASKS = 4,
     STATE_CLASSES = 5, /* tasks by function, state and reason: the summary of drt status */
     STATE_EXPLAIN = 6, /* of one task */
-    STATE_WORKERS = 7, /* with where their logs are */
+    STATE_WORKERS = 7, /* with where their logs are; of one job also those that ended */
     STATE_LOG = 8,     /* a piece of one worker's log */
     STATE_STOP =
         9, /* stop the daemon that is asked (tool on the same machine and of the same user only) */

@@ -613,6 +613,32 @@ static void explain(struct raylet_core *c, const struct state_query *q, struct s
 
 /* ---- workers ---- */
 
+/* Those of one job that have ended: their output is kept longer than they are. */
+static uint32_t add_ended_workers(struct raylet_core *c, const struct state_query *q,
+                                  struct state_worker *list, uint32_t room)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 1; i <= c->ended_used && n < room; i++) {
+        const struct ended_worker *w =
+            &c->ended_workers[(c->ended_next + ENDED_WORKERS - i) % ENDED_WORKERS];
+        if (w->job == q->job && (q->worker == 0 || q->worker == w->number) &&
+            wanted(q->state, "dead")) {
+            list[n++] =
+                (struct state_worker){.number = w->number,
+                                      .job = w->job,
+                                      .node = c->node_name,
+                                      .program = "",
+                                      .state = "dead",
+                                      .out_path = text_in_arena(c, "logs/worker-%u.out", w->number),
+                                      .err_path = text_in_arena(c, "logs/worker-%u.err", w->number),
+                                      .started_unix_ms = w->started_unix_ms,
+                                      .tasks_done = w->done};
+        }
+    }
+    return n;
+}
+
 static void workers(struct raylet_core *c, const struct state_query *q, struct state_reply *r)
 {
     static const char *const states[] = {"new",     "starting", "idle", "running",
@@ -637,6 +663,9 @@ static void workers(struct raylet_core *c, const struct state_query *q, struct s
                                   .err_path = text_in_arena(c, "logs/worker-%u.err", w->number),
                                   .started_unix_ms = w->started_unix_ms,
                                   .tasks_done = w->done};
+    }
+    if (q->job != 0) {
+        n += add_ended_workers(c, q, list + n, limit - n);
     }
     r->workers = list;
     r->worker_count = n;

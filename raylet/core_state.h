@@ -542,6 +542,13 @@ struct peer { /* another node */
     UT_hash_handle hh;
 };
 
+struct ended_worker { /* so that its job's logs are found */
+    uint64_t job;
+    uint32_t number;
+    uint64_t started_unix_ms, done;
+};
+#define ENDED_WORKERS 256u /* as many as the shell keeps the output of */
+
 struct raylet_core {
     char *node_name, *cluster, *labels;
     char *user; /* of own_uid; NULL: by its number */
@@ -602,6 +609,8 @@ struct raylet_core {
     uint64_t backing_off;                    /* of those that wait */
     uint64_t dropped_messages, protocol_errors;
     struct history done_history, failed_history;
+    struct ended_worker ended_workers[ENDED_WORKERS]; /* a ring: the last ones */
+    uint32_t ended_next, ended_used;
 
     uint8_t head_state;
     bool leaving, quit_said, fenced;

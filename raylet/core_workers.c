@@ -76,6 +76,10 @@ static bool put_off(struct raylet_core *c, struct job *job)
 
 static void forget(struct raylet_core *c, struct worker *w)
 {
+    c->ended_workers[c->ended_next] =
+        (struct ended_worker){w->job->number, w->number, w->started_unix_ms, w->done};
+    c->ended_next = (c->ended_next + 1) % ENDED_WORKERS;
+    c->ended_used = MIN_OF(c->ended_used + 1, ENDED_WORKERS);
     worker_enter(c, w, WORKER_DEAD);
     core_timer_disarm(c, &w->timer);
     list_unlink(&w->report_link);
