@@ -1,10 +1,11 @@
 /*
  * Which files below a directory contain a text, and in how many lines?
  *
- *     search TEXT [DIRECTORY]
+ *     search [--spread] TEXT [DIRECTORY]
  *
- * This program walks the tree; the files are read by tasks, a batch of files each. A file that
- * cannot be read is no reason to stop: it is told at the end.
+ * This program walks the tree; the files are read by tasks, a batch of files each: on this node
+ * while it has room, or, with --spread, evenly on all nodes, which must then see the same files. A
+ * file that cannot be read is no reason to stop: it is told at the end.
  */
 #include <drt/drt.h>
 
@@ -100,14 +101,16 @@ static struct tree walk(char *directory)
     return tree;
 }
 
-static struct drt_ref submit_batch(const char *text, const struct file *files, size_t count)
+static struct drt_ref submit_batch(const char *text, const struct file *files, size_t count,
+                                   const struct drt_options *where)
 {
-    struct drt_value values[1 + BATCH] = {drt_str(text)};
+    struct drt_value values[1 + BATCH + 1] = {drt_str(text)};
 
     for (size_t i = 0; i < count; i++) {
         values[1 + i] = drt_str(files[i].path);
     }
-    return drt_submit_array(search_files, values, 1 + count);
+    values[1 + count] = drt_with(where); /* options come last */
+    return drt_submit_array(search_files, values, 1 + count + 1);
 }
 
 static size_t batch_size(const struct tree *tree, size_t first)
@@ -115,13 +118,13 @@ static size_t batch_size(const struct tree *tree, size_t first)
     return tree->count - first < BATCH ? tree->count - first : BATCH;
 }
 
-static void search_all(struct tree *tree, const char *text)
+static void search_all(struct tree *tree, const char *text, const struct drt_options *where)
 {
     size_t batches = (tree->count + BATCH - 1) / BATCH;
     struct drt_ref *refs = calloc(batches + 1, sizeof *refs);
 
     for (size_t i = 0; refs != NULL && i < batches; i++) {
-        refs[i] = submit_batch(text, tree->files + i * BATCH, batch_size(tree, i * BATCH));
+        refs[i] = submit_batch(text, tree->files + i * BATCH, batch_size(tree, i * BATCH), where);
     }
     for (size_t i = 0; refs != NULL && i < batches; i++) {
         const struct found *found;
@@ -156,15 +159,22 @@ static int by_lines(const void *a, const void *b)
 
 int main(int argc, char **argv)
 {
+    struct drt_options where = {.strategy = DRT_DEFAULT};
+
     drt_init_or_exit();
+    if (argc > 1 && strcmp(argv[1], "--spread") == 0) {
+        where.strategy = DRT_SPREAD;
+        argc--;
+        argv++;
+    }
     if (argc < 2 || argc > 3 || argv[1][0] == '\0') {
-        fprintf(stderr, "usage: search TEXT [DIRECTORY]\n");
+        fprintf(stderr, "usage: search [--spread] TEXT [DIRECTORY]\n");
         return 2;
     }
     struct tree tree = walk(argc > 2 ? argv[2] : ".");
     int64_t lines = 0, matching = 0, unreadable = 0;
 
-    search_all(&tree, argv[1]);
+    search_all(&tree, argv[1], &where);
     qsort(tree.files, tree.count, sizeof *tree.files, by_lines);
     for (size_t i = 0; i < tree.count; i++) {
         struct found found = tree.files[i].found;

@@ -1,10 +1,11 @@
 /*
  * The most frequent words of many files: a task for each file, then a tree of merges.
  *
- *     wordcount FILE...
+ *     wordcount [--spread] FILE...
  *
  * The merges take references: no list of words passes through this program but the last one. A
- * value is at most 1 MiB, so a list keeps the KEPT most frequent words.
+ * value is at most 1 MiB, so a list keeps the KEPT most frequent words. With --spread the files are
+ * counted evenly on all nodes, which must then see the same files.
  */
 #include <drt/drt.h>
 
@@ -124,9 +125,16 @@ static struct drt_ref merge_all(struct drt_ref *lists, size_t n)
 
 int main(int argc, char **argv)
 {
+    struct drt_options where = {.strategy = DRT_DEFAULT};
+
     drt_init_or_exit();
+    if (argc > 1 && strcmp(argv[1], "--spread") == 0) {
+        where.strategy = DRT_SPREAD;
+        argc--;
+        argv++;
+    }
     if (argc < 2) {
-        fprintf(stderr, "usage: wordcount FILE...\n");
+        fprintf(stderr, "usage: wordcount [--spread] FILE...\n");
         return 2;
     }
     size_t files = (size_t)argc - 1, count;
@@ -135,7 +143,7 @@ int main(int argc, char **argv)
         return 1;
     }
     for (size_t i = 0; i < files; i++) {
-        lists[i] = drt_submit(count_file, drt_str(argv[1 + i]));
+        lists[i] = drt_submit(count_file, drt_str(argv[1 + i]), drt_with(&where));
     }
 
     const struct word *view;
