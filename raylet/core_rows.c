@@ -497,7 +497,9 @@ static size_t add_job_counts(struct raylet_core *c, const struct job *job, struc
     const struct {
         const char *state;
         uint64_t count;
-    } counts[] = {{"running", job->running_count}, {"done", job->done}, {"failed", job->failed}};
+    } counts[] = {{"running", job->running_count - job->away_count}, /* others tell of theirs */
+                  {"done", job->done},
+                  {"failed", job->failed}};
     size_t n = 0;
 
     for (size_t i = 0; i < ARRAY_SIZE(counts); i++) {

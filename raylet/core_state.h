@@ -195,7 +195,8 @@ struct job { /* of a driver here, or of one elsewhere whose tasks run here (gues
     struct pool *pools;                 /* uthash by shape */
     struct list waiting;                /* tasks WAITING or in BACKOFF, by link */
     uint64_t waiting_count, running_count, done,
-        failed; /* tasks; waiting: all that are not placed */
+        failed;          /* tasks; waiting: all that are not placed */
+    uint64_t away_count; /* of running_count: on other nodes */
     uint32_t starting;
     struct core_timer timer; /* JOB_ENDING: kill what still runs */
     uint64_t live_clients;

@@ -52,6 +52,7 @@ void task_enter(struct raylet_core *c, struct task *t, uint8_t state)
     *where += (uint64_t)(int64_t)placed;
     c->backing_off += (uint64_t)(int64_t)backing_off;
     job->running_count += (uint64_t)(int64_t)placed;
+    job->away_count += t->place == AT_LANE ? (uint64_t)(int64_t)placed : 0;
 }
 
 const char *task_state_name(uint8_t state)
