@@ -22,7 +22,11 @@ struct settings {
     double seconds;  /* measure at least so long */
     size_t count;    /* tasks, links, ... of one round */
     double sleep_ms; /* of one task */
-    size_t warm;     /* tasks before anything is measured */
+    double most_ms;  /* naps: each from sleep_ms to this, at random; 0: all alike */
+    int32_t strategy;
+    size_t parts; /* naps: says when each of so many parts is done */
+    uint64_t seed;
+    size_t warm; /* tasks before anything is measured */
     struct board *board;
     const char *job_name;
 };
@@ -31,6 +35,13 @@ struct samples {
     double *us;
     size_t count;
 };
+
+static double now_s(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
 
 DRT_TASK(nothing, call)
 {
@@ -51,6 +62,18 @@ DRT_TASK(sleep_for, call, DRT_F64)
     return drt_return(call, drt_nothing());
 }
 
+/* Where it ran, which attempt it was, and when that began. */
+DRT_TASK(nap, call, DRT_F64)
+{
+    double ms = drt_arg_f64(call, 0);
+    struct timespec span = {(time_t)(ms / 1e3), (long)(ms * 1e6) % 1000000000};
+    char story[160];
+
+    snprintf(story, sizeof story, "%.9f %u %s", now_s(), drt_attempt(call), drt_node_name());
+    nanosleep(&span, NULL);
+    return drt_return(call, drt_str(story));
+}
+
 DRT_TASK(put_many, call, DRT_I64)
 {
     for (int64_t i = 0; i < drt_arg_i64(call, 0); i++) {
@@ -58,13 +81,6 @@ DRT_TASK(put_many, call, DRT_I64)
         drt_release(&ref);
     }
     return drt_return(call, drt_nothing());
-}
-
-static double now_s(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
 static void *room_for(size_t count, size_t size)
@@ -356,6 +372,84 @@ static void op_flood(const struct settings *s)
     free(refs);
 }
 
+/* ---- naps: tasks on several nodes ---- */
+
+enum { NODES_MAX = 64 };
+
+struct tally { /* of results */
+    struct {
+        char name[64];
+        size_t count;
+    } nodes[NODES_MAX];
+    size_t failed;
+    double again_s; /* the last start of another attempt; 0: none */
+};
+
+static void count_nap(struct tally *t, struct drt_ref ref)
+{
+    const char *story;
+    char *name;
+    size_t i = 0;
+
+    if (drt_get_str(ref, &story) != 0) {
+        t->failed++;
+        return;
+    }
+    double start = strtod(story, &name);
+    unsigned long attempt = strtoul(name, &name, 10);
+    t->again_s = attempt > 1 && start > t->again_s ? start : t->again_s;
+    while (i < NODES_MAX - 1 && t->nodes[i].count > 0 && strcmp(t->nodes[i].name, name + 1) != 0) {
+        i++;
+    }
+    snprintf(t->nodes[i].name, sizeof t->nodes[i].name, "%s", name + 1);
+    t->nodes[i].count++;
+}
+
+static void tell_tally(const struct tally *t)
+{
+    char name[80];
+
+    for (size_t i = 0; i < NODES_MAX && t->nodes[i].count > 0; i++) {
+        snprintf(name, sizeof name, "on_%s", t->nodes[i].name);
+        tell(name, (double)t->nodes[i].count);
+    }
+    tell("failed", (double)t->failed);
+    if (t->again_s > 0) {
+        tell("again_at_s", t->again_s);
+    }
+}
+
+static void op_naps(const struct settings *s)
+{
+    struct drt_ref *refs = room_for(s->count, sizeof *refs);
+    struct tally *tally = room_for(1, sizeof *tally);
+    uint64_t random = s->seed * 2654435761u + 1;
+    double sum_ms = 0, begin = now_s();
+
+    for (size_t i = 0; i < s->count; i++) {
+        random = random * 6364136223846793005u + 1442695040888963407u;
+        double unit = (double)(random >> 40) / (1 << 24);
+        double ms = s->sleep_ms + unit * (s->most_ms > s->sleep_ms ? s->most_ms - s->sleep_ms : 0);
+        sum_ms += ms;
+        refs[i] = drt_submit(nap, drt_f64(ms), DRT_WITH(.strategy = s->strategy));
+    }
+    for (size_t part = 1; part <= s->parts; part++) {
+        size_t done;
+        drt_check(drt_wait(refs, s->count, s->count * part / s->parts, drt_forever(), NULL, &done));
+        tell("part", (double)part);
+        fflush(stdout);
+    }
+    tell("total_ms", (now_s() - begin) * 1e3);
+    tell("sum_ms", sum_ms);
+    for (size_t i = 0; i < s->count; i++) {
+        count_nap(tally, refs[i]);
+    }
+    tell_tally(tally);
+    drt_release_all(refs, s->count);
+    free(tally);
+    free(refs);
+}
+
 /* Some tasks, then nothing, with the workers kept, until the bench says so. */
 static void op_idle(const struct settings *s)
 {
@@ -376,7 +470,7 @@ static const struct operation {
     {"sync", op_sync},   {"async", op_async},       {"wait", op_wait},
     {"get", op_get},     {"put", op_put},           {"multi_put", op_multi_put},
     {"chain", op_chain}, {"sleepers", op_sleepers}, {"flood", op_flood},
-    {"idle", op_idle},   {"none", op_none},
+    {"idle", op_idle},   {"none", op_none},         {"naps", op_naps},
 };
 
 static struct board *open_board(const char *path)
@@ -404,6 +498,14 @@ static void set(struct settings *s, const char *argument)
         s->count = (size_t)number;
     } else if (strncmp(argument, "sleep_ms=", 9) == 0) {
         s->sleep_ms = number;
+    } else if (strncmp(argument, "most_ms=", 8) == 0) {
+        s->most_ms = number;
+    } else if (strncmp(argument, "strategy=", 9) == 0) {
+        s->strategy = (int32_t)number;
+    } else if (strncmp(argument, "parts=", 6) == 0) {
+        s->parts = (size_t)number;
+    } else if (strncmp(argument, "seed=", 5) == 0) {
+        s->seed = (uint64_t)number;
     } else if (strncmp(argument, "warm=", 5) == 0) {
         s->warm = (size_t)number;
     } else if (strncmp(argument, "board=", 6) == 0) {
@@ -418,7 +520,8 @@ static void set(struct settings *s, const char *argument)
 
 int main(int argc, char **argv)
 {
-    struct settings settings = {.seconds = 1, .count = BATCH, .sleep_ms = 10, .warm = 2000};
+    struct settings settings = {
+        .seconds = 1, .count = BATCH, .sleep_ms = 10, .warm = 2000, .parts = 1};
 
     for (int i = 2; i < argc; i++) { /* a worker has none */
         set(&settings, argv[i]);
