@@ -6,13 +6,14 @@
 
 #include "proto/transport_zmq_private.h"
 
-#define HIGH_WATER       256   /* messages in ZeroMQ's own queues, each way and each peer */
-#define HEARTBEAT_MS     2000  /* idle connections are asked so often */
-#define HEARTBEAT_OUT_MS 10000 /* and given up after so long: black-outs of 5 s cost nothing */
-#define HANDSHAKE_MS     5000
-#define BACKLOG          1024
-#define SOCKETS_MAX      8192 /* of a context: a client needs one, and two more while it connects */
-#define FRAME_EXTRA      1024 /* what CURVE and framing add */
+#define HIGH_WATER   256   /* messages in ZeroMQ's own queues, each way and each peer */
+#define SILENCE_MS   15000 /* a dead connection is given up after: 5 s of black-out are nothing */
+#define ASK_AFTER_S  5     /* of silence; the kernel asks, again and again */
+#define ASK_AGAIN_S  2
+#define HANDSHAKE_MS 5000
+#define BACKLOG      1024
+#define SOCKETS_MAX  8192 /* of a context: a client needs one, and two more while it connects */
+#define FRAME_EXTRA  1024 /* what CURVE and framing add */
 
 /* ---- context ---- */
 
@@ -122,9 +123,13 @@ int zmq_set_common(void *socket)
         {ZMQ_LINGER, 0},
         {ZMQ_SNDHWM, HIGH_WATER},
         {ZMQ_RCVHWM, HIGH_WATER},
-        {ZMQ_HEARTBEAT_IVL, HEARTBEAT_MS},
-        {ZMQ_HEARTBEAT_TIMEOUT, HEARTBEAT_OUT_MS},
-        {ZMQ_HEARTBEAT_TTL, HEARTBEAT_OUT_MS},
+        /* Not ZeroMQ's heartbeats: when a connection breaks whose reader is full, the next one ends
+         * the process (libzmq 4.3.4, "Assertion failed: !_io_error"). */
+        {ZMQ_TCP_MAXRT, SILENCE_MS},
+        {ZMQ_TCP_KEEPALIVE, 1},
+        {ZMQ_TCP_KEEPALIVE_IDLE, ASK_AFTER_S},
+        {ZMQ_TCP_KEEPALIVE_INTVL, ASK_AGAIN_S},
+        {ZMQ_TCP_KEEPALIVE_CNT, SILENCE_MS / 1000 / ASK_AGAIN_S},
         {ZMQ_HANDSHAKE_IVL, HANDSHAKE_MS},
         {ZMQ_BACKLOG, BACKLOG},
         {ZMQ_IMMEDIATE, 1},

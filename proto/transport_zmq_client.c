@@ -10,13 +10,12 @@
 #include "proto/probe.h"
 #include "proto/transport_zmq_private.h"
 
-#define ROUTING_ID_SIZE 16
-#define CONNECT_MS      2000           /* for TCP */
-#define CONNECT_NS      (7 * NS_PER_S) /* for TCP and the handshake, which ZeroMQ limits to 5 s */
-#define PROBE_NS        (1 * NS_PER_S)
-#define PAUSE_FIRST_NS  (20 * NS_PER_MS)
-#define PAUSE_MAX_NS    (500 * NS_PER_MS)
-#define RETRY_NS        (10 * NS_PER_MS)
+#define CONNECT_MS     2000           /* for TCP */
+#define CONNECT_NS     (7 * NS_PER_S) /* for TCP and the handshake, which ZeroMQ limits to 5 s */
+#define PROBE_NS       (1 * NS_PER_S)
+#define PAUSE_FIRST_NS (20 * NS_PER_MS)
+#define PAUSE_MAX_NS   (500 * NS_PER_MS)
+#define RETRY_NS       (10 * NS_PER_MS)
 #define CLOSED_BEFORE_REFUSED                                                                      \
     2 /* handshakes that the other side breaks off before we believe it means us */
 
@@ -30,7 +29,7 @@ struct client {
     char server_public[KEYS_TEXT_SIZE];
     struct keys_pair key;
     bool bounded_above;
-    uint8_t routing_id[ROUTING_ID_SIZE];
+    uint8_t self[ZMQ_SELF_SIZE];
     struct rng rng;
 
     enum client_state state;
@@ -110,6 +109,9 @@ static void fail(struct client *c, enum transport_zmq_why why)
 
 static int set_up_socket(struct client *c)
 {
+    uint8_t route[ZMQ_ROUTE_SIZE];
+    memcpy(route, c->self, ZMQ_SELF_SIZE);
+    memcpy(route + ZMQ_SELF_SIZE, &c->epoch, sizeof c->epoch);
     int r = zmq_set_common(c->socket);
     r = r == 0 ? zmq_set(c->socket, ZMQ_RECONNECT_IVL, -1) : r; /* that is done here */
     r = r == 0 ? zmq_set(c->socket, ZMQ_CONNECT_TIMEOUT, CONNECT_MS) : r;
@@ -118,7 +120,7 @@ static int set_up_socket(struct client *c)
         r = zmq_set(c->socket, ZMQ_IPV6, 1);
     }
     if (r == 0 &&
-        (zmq_setsockopt(c->socket, ZMQ_ROUTING_ID, c->routing_id, ROUTING_ID_SIZE) != 0 ||
+        (zmq_setsockopt(c->socket, ZMQ_ROUTING_ID, route, sizeof route) != 0 ||
          zmq_setsockopt(c->socket, ZMQ_CURVE_SERVERKEY, c->server_public, KEYS_TEXT_SIZE) != 0 ||
          zmq_setsockopt(c->socket, ZMQ_CURVE_PUBLICKEY, c->key.public_key, KEYS_TEXT_SIZE) != 0 ||
          zmq_setsockopt(c->socket, ZMQ_CURVE_SECRETKEY, c->key.secret_key, KEYS_TEXT_SIZE) != 0)) {
@@ -512,8 +514,8 @@ int transport_zmq_client_new(const struct transport_zmq_client_config *config,
     r = r == 0 && c->address_count == 0 ? -ENOENT : r;
     if (r == 0) {
         /* Nobody can guess it, so nobody can take our place at the server. */
-        randombytes_buf(c->routing_id, sizeof c->routing_id);
-        c->routing_id[0] |= 1; /* zero at the front is ZeroMQ's own */
+        randombytes_buf(c->self, sizeof c->self);
+        c->self[0] |= 1; /* zero at the front is ZeroMQ's own */
         randombytes_buf(&seed, sizeof seed);
         rng_seed(&c->rng, seed);
         c->t.context = zmq_context_take(config->context);

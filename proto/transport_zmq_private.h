@@ -10,6 +10,12 @@
 #define ZMQ_TURN_MAX            256 /* messages in one call, then others have their turn */
 #define TRANSPORT_ZMQ_LINGER_MS 100 /* a goodbye has so long to leave */
 
+/* What a client calls itself to ROUTER: who it is, and which of its connections this is. So no
+ * connection ever takes the name of another: ZeroMQ's own way to hand a name over leaves the former
+ * connection behind without a queue, and it ends the process when something comes there late. */
+#define ZMQ_SELF_SIZE  16
+#define ZMQ_ROUTE_SIZE (ZMQ_SELF_SIZE + sizeof(uint64_t))
+
 struct transport_zmq_context {
     void *zmq;
     unsigned references;

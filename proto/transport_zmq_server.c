@@ -11,7 +11,7 @@
 #define ZAP_DOMAIN     "drt"
 #define ZAP_PARTS      16
 #define ZAP_PART_MAX   256
-#define ID_MAX         32 /* bytes of a routing id; ours have 16 */
+#define ID_MAX         32 /* bytes of a routing id; ours have ZMQ_ROUTE_SIZE */
 #define PORTS_TRIED    100
 #define RETRY_NS       (10 * NS_PER_MS) /* for queues that nothing wakes */
 #define DOUBTS         4                /* questions to a peer whose connection seems to be gone */
@@ -20,9 +20,10 @@
 #define SELF_CHECK_MS  2000
 
 struct server_peer {
-    UT_hash_handle hh; /* by routing id */
-    uint8_t id[ID_MAX];
-    size_t id_size;
+    UT_hash_handle hh;  /* by the first id_size bytes of its route */
+    uint8_t id[ID_MAX]; /* the route: the routing id of its newest connection */
+    size_t id_size, route_size;
+    uint64_t connection; /* the number of that one */
     uint64_t number;
     enum peer_role role;
     int fd; /* of its connection, as ZeroMQ's monitor calls it */
@@ -86,7 +87,30 @@ static bool forget_one_gone(struct server *s)
     return oldest != NULL;
 }
 
-static struct server_peer *peer_new(struct server *s, const void *id, size_t id_size,
+struct route {
+    const void *id;
+    size_t size, self_size; /* of all of it; of what says who it is */
+    uint64_t connection;    /* which of its connections; 0: it does not say */
+};
+
+static struct route route_of(const void *id, size_t size)
+{
+    struct route route = {.id = id, .size = size, .self_size = size};
+    if (size == ZMQ_ROUTE_SIZE) {
+        route.self_size = ZMQ_SELF_SIZE;
+        memcpy(&route.connection, (const uint8_t *)id + ZMQ_SELF_SIZE, sizeof route.connection);
+    }
+    return route;
+}
+
+static void set_route(struct server_peer *p, const struct route *route)
+{
+    memcpy(p->id, route->id, route->size); /* the part that is hashed stays the same */
+    p->route_size = route->size;
+    p->connection = route->connection;
+}
+
+static struct server_peer *peer_new(struct server *s, const struct route *route,
                                     enum peer_role role)
 {
     if (HASH_COUNT(s->peers) >= s->peers_max && !forget_one_gone(s)) {
@@ -96,13 +120,13 @@ static struct server_peer *peer_new(struct server *s, const void *id, size_t id_
         return NULL;
     }
     struct server_peer *p = xcalloc(1, sizeof *p);
-    memcpy(p->id, id, id_size);
-    p->id_size = id_size;
+    set_route(p, route);
+    p->id_size = route->self_size;
     p->role = role;
     p->fd = -1;
     p->number = ++s->last_number;
     zmq_outbox_init(&p->outbox);
-    HASH_ADD(hh, s->peers, id, id_size, p);
+    HASH_ADD(hh, s->peers, id, route->self_size, p);
     numbers_set(&s->by_number, p->number, p);
     return p;
 }
@@ -123,7 +147,7 @@ static void peer_down(struct server *s, struct server_peer *p)
 
 static int give(struct server *s, struct server_peer *p, const void *data, size_t size)
 {
-    if (zmq_send(s->socket, p->id, p->id_size, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0 ||
+    if (zmq_send(s->socket, p->id, p->route_size, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0 ||
         zmq_send(s->socket, data, size, ZMQ_DONTWAIT) < 0) {
         int r = -errno;
         if (r == -EHOSTUNREACH) {
@@ -313,26 +337,31 @@ static void receive_part(struct server *s, const void *id, size_t id_size, zmq_m
 {
     enum peer_role role = role_of_name(zmq_msg_gets(message, "User-Id"));
     bool greeting = zmq_msg_more(message) != 0;
+    struct route route = route_of(id, id_size);
     struct server_peer *p = NULL;
     if (role == 0 || id_size == 0 || id_size > ID_MAX) {
         s->t.counts.ignored++;
         return;
     }
-    HASH_FIND(hh, s->peers, id, id_size, p);
+    HASH_FIND(hh, s->peers, id, route.self_size, p);
     if (p != NULL && p->role != role) {
         /* Another key with the routing id of somebody else. */
         peer_down(s, p);
-        HASH_FIND(hh, s->peers, id, id_size, p);
+        HASH_FIND(hh, s->peers, id, route.self_size, p);
         if (p != NULL) {
             peer_free(s, p);
         }
         p = NULL;
     }
     if (p == NULL) {
-        p = peer_new(s, id, id_size, role);
+        p = peer_new(s, &route, role);
         if (p == NULL) {
             return;
         }
+    } else if (route.connection < p->connection) {
+        return; /* late words of a connection that it gave up */
+    } else {
+        set_route(p, &route);
     }
     uint64_t number = p->number;
     p->fd = zmq_msg_get(message, ZMQ_SRCFD);
@@ -394,7 +423,7 @@ static void work_off(struct server *s, uint64_t now_ns)
         if (p->up && p->doubts > 0 && p->at_ns <= now_ns) {
             p->doubts--;
             p->at_ns = now_ns + DOUBT_PAUSE_NS;
-            if (zmq_send_greeting(s->socket, p->id, p->id_size) == -EHOSTUNREACH) {
+            if (zmq_send_greeting(s->socket, p->id, p->route_size) == -EHOSTUNREACH) {
                 p->lost = true;
             }
         }
@@ -523,7 +552,6 @@ static int set_up_socket(struct server *s, const struct transport_zmq_server_con
     }
     int r = zmq_set_common(s->socket);
     r = r == 0 ? zmq_set(s->socket, ZMQ_ROUTER_MANDATORY, 1) : r;
-    r = r == 0 ? zmq_set(s->socket, ZMQ_ROUTER_HANDOVER, 1) : r;
     r = r == 0 ? zmq_set(s->socket, ZMQ_CURVE_SERVER, 1) : r;
     if (r == 0 &&
         (zmq_setsockopt(s->socket, ZMQ_CURVE_SECRETKEY, config->key.secret_key, KEYS_TEXT_SIZE) !=

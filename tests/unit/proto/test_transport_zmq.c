@@ -185,11 +185,11 @@ static void test_stolen_routing_id(void **state)
 {
     struct world *w = *state;
     start_server(w, 0);
-    void *node = raw_client(w, 0, "the same");
+    void *node = raw_client(w, 0, "the same 16 bytes0000000");
     WAIT_FOR(w, w->messages == 1);
     assert_int_equal(w->last_role, PEER_NODE);
     uint64_t first = w->last_peer;
-    void *reader = raw_client(w, 2, "the same");
+    void *reader = raw_client(w, 2, "the same 16 bytes0000001");
     WAIT_FOR(w, w->messages == 2);
     assert_int_equal(w->downs, 1);
     assert_int_equal(w->last_role, PEER_READER);
@@ -197,6 +197,32 @@ static void test_stolen_routing_id(void **state)
     assert_int_equal(w->server->ops->send(w->server, first, bytes_of("x", 1)), -ENOTCONN);
     zmq_close(node);
     zmq_close(reader);
+}
+
+/* The newest connection of a peer counts; what still comes over a former one is late. */
+static void test_late_words(void **state)
+{
+    struct world *w = *state;
+    char answer;
+    start_server(w, 0);
+    void *former = raw_client(w, 0, "the same 16 byte10000000");
+    WAIT_FOR(w, w->messages == 1);
+    uint64_t peer = w->last_peer;
+    void *newest = raw_client(w, 0, "the same 16 byte20000000");
+    WAIT_FOR(w, w->messages == 2);
+    assert_int_equal(w->last_peer, peer);
+    assert_int_equal(zmq_send(former, "x", 1, 0), 1);
+    assert_int_equal(w->server->ops->send(w->server, peer, bytes_of("y", 1)), 0);
+    while (zmq_recv(newest, &answer, 1, ZMQ_DONTWAIT) != 1) {
+        pump(w);
+    }
+    zmq_close(former);
+    assert_int_equal(zmq_send(newest, "x", 1, 0), 1);
+    WAIT_FOR(w, w->messages == 3);
+    assert_int_equal(w->downs, 0);
+    zmq_close(newest);
+    WAIT_FOR(w, w->downs == 1);
+    assert_int_equal(w->messages, 3);
 }
 
 /* A client that connects again is the same peer: its session goes on. */
@@ -271,9 +297,13 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_self_check),        TEST(test_roles),
-        TEST(test_stolen_routing_id), TEST(test_connects_again_as_the_same),
-        TEST(test_limit_of_peers),    TEST(test_many_peers),
+        TEST(test_self_check),
+        TEST(test_roles),
+        TEST(test_late_words),
+        TEST(test_stolen_routing_id),
+        TEST(test_connects_again_as_the_same),
+        TEST(test_limit_of_peers),
+        TEST(test_many_peers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
