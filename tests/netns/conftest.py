@@ -110,7 +110,7 @@ class Machine:
         return self.programs[-1]
 
     def start_work(self, **words):
-        """Starts programs/work.c, and waits for its first result."""
+        """Starts tests/cluster/programs/work.c, and waits for its first result."""
         argv = [f"{word}={value}" for word, value in words.items()]
         program = self.start(self.cluster.program("work"), *argv)
         program.end_work = lambda limit_s=60: self._work_of(program, limit_s)
@@ -170,9 +170,6 @@ class Cluster:
         return iter(self.machines.values())
 
     def program(self, name):
-        return BUILD / "tests" / "netns" / "programs" / name
-
-    def cluster_program(self, name):
         return BUILD / "tests" / "cluster" / "programs" / name
 
     def up(self, cpus=2):
