@@ -39,6 +39,7 @@ def test_two_programs_and_one_that_is_killed(cluster, held):
     before = [pid for pid, command in find_marked(cluster.mark).items() if "--private" in command]
     assert len(before) == 2
     first.child.kill()
+    first.child.wait()
     until("its raylet ended", lambda: sum(is_alive(pid) for pid in before) == 1)
     second.let_go()
     second.end()
