@@ -1,0 +1,96 @@
+"""Programs over three nodes: the same answers as in sequence, also when a node dies in the middle."""
+
+import os
+import signal
+
+import pytest
+from conftest import until
+
+
+@pytest.fixture
+def three(cluster):
+    cluster.start_head()
+    for i in (1, 2, 3):
+        cluster.join(f"n{i}")
+    until("the first knows the others", lambda: spread_of(cluster, 3) == [1, 1, 1])
+    return cluster
+
+
+def spread_of(cluster, count):
+    found = cluster.ask("distribute", "test", "-s", "spread", "-n", count, "-t", "0ms")
+    return [n["tasks"] for n in found["nodes"]]
+
+
+@pytest.fixture
+def files(cluster):
+    root = cluster.work / "files"
+    root.mkdir()
+    words = [f"{a}{b}{c}" for a in "kmprst" for b in "aeiou" for c in ("ng", "rk", "st")]
+    for i in range(60):
+        (root / f"f{i}.txt").write_text(
+            "\n".join(" ".join(words[(i * j + k * k) % len(words)] for k in range(12))
+                      for j in range(200)) + "\n")
+    return root
+
+
+def test_evenly(three):
+    assert spread_of(three, 300) == [100, 100, 100]
+    found = three.ask("distribute", "test", "-s", "node_specific", "--node", "n3", "-n", 7)
+    assert [n["tasks"] for n in found["nodes"]] == [0, 0, 7]
+    r = three.drt("distribute", "test", "-s", "node_specific", "--node", "n9", "-n", 2, check=1)
+    assert "no node can" in r.stdout and "n9" in r.stdout
+
+
+def test_labels(cluster):
+    cluster.up()
+    cluster.join("n2", "--labels", "disk=ssd,zone=b")
+    wish = ("distribute", "test", "-s", "node_specific", "-n", 4, "--labels")
+    until("n1 knows n2", lambda: [n["tasks"] for n in cluster.ask(*wish, "disk=ssd,zone=b")["nodes"]
+                                  ] == [0, 4])
+    cluster.drt(*wish, "disk=hdd", check=1)
+    assert sum(n["tasks"] for n in cluster.ask(*wish, "disk=hdd", "--soft")["nodes"]) == 4
+
+
+@pytest.mark.parametrize("name", ["search", "wordcount"])
+def test_the_same_everywhere(three, files, name):
+    args = {"search": ["--spread", "king", files],
+            "wordcount": ["--spread", *sorted(files.iterdir())]}[name]
+    plain = three.run(three.example(name), *args, DRT_MODE="sync", check=0).stdout
+    assert three.run(three.example(name), *args, check=0).stdout == plain
+    for other in ("pipeline", "gather", "pi"):
+        assert (three.run(three.example(other), check=0).stdout ==
+                three.run(three.example(other), DRT_MODE="sync", check=0).stdout)
+
+
+def test_one_is_killed(three, files):
+    texts = sorted(files.iterdir()) * 30
+    plain = three.run(three.example("wordcount"), *texts, DRT_MODE="sync", check=0).stdout
+    driver = three.start(three.example("wordcount"), "--spread", *texts)
+
+    def runs_there():
+        rows = three.ask("distribute", "status", "--node", "n3")["nodes"]
+        return rows and rows[0]["running"] > 0
+
+    until("n3 runs some of it", runs_there)
+    os.kill(three.node_pid("n3"), signal.SIGKILL)
+    out, err = driver.communicate(timeout=60)
+    assert out == plain, err
+    until("it is seen to be lost", lambda: [n["state"] for n in three.ask("nodes")
+                                            if n["name"] == "n3"] == ["lost"])
+
+
+def test_references_inside_values(three):
+    r = three.run(three.program("boxes"), "n3", "n2", "n1", "n2", check=0)
+    chain = "(box 4:n2)(box 3:n1)(box 2:n2)(box 1:n3)"
+    assert r.stdout.splitlines() == [f"{n}{chain}" for n in ("n3", "n2", "n1", "n2", "here")] + [
+        f"{2 * i} {2 * i + 1}" for i in (1, 2, 3, 4)]
+
+
+def test_from_without(three, files):
+    home = three.root / "elsewhere"
+    (home / ".drt").mkdir(parents=True)
+    args = [three.example("wordcount"), "--spread", *sorted(files.iterdir())]
+    plain = three.run(*args, DRT_MODE="sync", check=0).stdout
+    r = three.run(*args, check=0, HOME=str(home), DRT_CLUSTER=f"127.0.0.1:{three.port}",
+                  DRT_KEY_FILE=str(three.dir / "join.key"))
+    assert r.stdout == plain
