@@ -88,6 +88,17 @@ uint64_t foreign_count(const struct raylet_core *c)
 
 /* ---- who made it ---- */
 
+bool foreign_waits(const struct raylet_core *c)
+{
+    for (struct peer *p = c->peers; p != NULL; p = p->hh.next) {
+        if (p->foreign != NULL &&
+            (!list_is_empty(&p->foreign->want_queue) || !list_is_empty(&p->foreign->wanted))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static struct client *find_client(struct raylet_core *c, struct object_id id)
 {
     const uint32_t key[2] = {id.client, id.node};

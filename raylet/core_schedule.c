@@ -1,6 +1,7 @@
 #include "raylet/core_schedule.h"
 
 #include "raylet/core_classes.h"
+#include "raylet/core_foreign.h"
 #include "raylet/core_guests.h"
 #include "raylet/core_tasks.h"
 
@@ -550,6 +551,26 @@ static struct class_ *longest_stuck(struct raylet_core *c)
     return oldest;
 }
 
+/* Whether what a body here waits for may come from another node. */
+static bool others_may_move(struct raylet_core *c)
+{
+    if (c->away > 0 || !list_is_empty(&c->busy_lanes) || !list_is_empty(&c->fresh_classes) ||
+        foreign_waits(c)) {
+        return true;
+    }
+    LIST_FOREACH(at, &c->levels)
+    {
+        LIST_FOREACH(at2, &list_entry(at, struct level, link)->turn)
+        {
+            const struct class_ *k = list_entry(at2, struct class_, run_link);
+            if (k->queued > 0 && !k->wish->here) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 /* A body that waits and keeps what this class lacks, where nothing else moves on this node: then
  * they wait for each other. NULL: something moves. */
 static struct worker *who_keeps(struct raylet_core *c, const struct class_ *k)
@@ -557,7 +578,7 @@ static struct worker *who_keeps(struct raylet_core *c, const struct class_ *k)
     const struct resource_set *asked = &k->pool->shape->asked;
     struct worker *keeper = NULL;
 
-    if (c->backing_off > 0) {
+    if (c->backing_off > 0 || others_may_move(c)) {
         return NULL;
     }
     LIST_FOREACH(at, &c->workers)

@@ -3,6 +3,33 @@
 
 /* ---- the borrower ---- */
 
+static void a_body_that_waits_for_another_node_is_in_no_cycle(void **state)
+{
+    struct scene *s = begin_among_nodes();
+    const struct rig_class both_x = {.custom = "x", .custom_x10000 = 20000};
+    uint32_t k = rig_class(&s->rig, s->driver, "keeps", both_x);
+    struct object_id first, second;
+
+    first = rig_submit(&s->rig, s->driver, (struct rig_task){.class_number = k});
+    second = rig_submit(&s->rig, s->driver, (struct rig_task){.class_number = k});
+    rig_get(&s->rig, s->driver, first);
+    rig_get(&s->rig, s->driver, second);
+    borrow_added(s, theirs(5));
+    struct rig_process *w = rig_ready_worker(&s->rig);
+    assert_true(rig_claim(&s->rig, w));
+    rig_get(&s->rig, w, theirs(5));
+    (void)rig_say(&s->rig, w, LOCAL_BLOCKED);
+    rig_pass(&s->rig, 20 * NS_PER_S);
+    assert_null(rig_value(&s->rig, second));
+    says_value(s, theirs(5), 77, NULL, 0);
+    (void)rig_say(&s->rig, w, LOCAL_UNBLOCKED);
+    rig_return(&s->rig, w, 1);
+    assert_int_equal(rig_run_all(&s->rig), 1);
+    assert_int_equal(code_of(&s->rig, first), 0);
+    assert_int_equal(code_of(&s->rig, second), 0);
+    end(s);
+}
+
 static void what_is_held_is_added_wanted_once_and_dropped(void **state)
 {
     struct scene *s = begin_among_nodes();
@@ -614,6 +641,7 @@ static void the_end_of_a_job_frees_what_others_hold_of_it(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_body_that_waits_for_another_node_is_in_no_cycle),
         cmocka_unit_test(what_is_held_is_added_wanted_once_and_dropped),
         cmocka_unit_test(a_cover_sends_nothing_until_it_ends_before_the_need),
         cmocka_unit_test(what_was_only_covered_goes_without_a_word),
