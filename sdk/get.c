@@ -442,6 +442,13 @@ int drt_cancel(struct drt_ref ref, int flags)
         bool may_run =
             (flags & DRT_CANCEL_FORCE) != 0 && runtime_is_linked() && !object_id_is_none(s->id);
         r = object_is_settled(s) && !may_run ? DRT_E_DONE : 0;
+        if (r == 0 && s->foreign != 0 && s->id.node != runtime.link.node) {
+            r = error_set(
+                -EOPNOTSUPP,
+                "the task belongs to a program on node %u: cancel it there, or cancel the "
+                "task that submitted it with DRT_CANCEL_RECURSIVE",
+                (unsigned)s->id.node);
+        }
     }
     if (r == 0) {
         struct request request = {0};
