@@ -60,7 +60,9 @@ static struct cluster_join any_join(struct world *w, const struct cluster_amount
         .amount_count = rng_below(&w->rng, 8) == 0 ? 3 : rng_below(&w->rng, 3),
         .labels = any_name(w),
         .jobs = jobs,
-        .job_count = rng_below(&w->rng, 4)};
+        .job_count = rng_below(&w->rng, 4),
+        .closed = rng_chance(&w->rng, 0.2),
+        .leaving = rng_chance(&w->rng, 0.1)};
 }
 
 static struct state_reply any_reply(struct world *w, const struct state_task *tasks)
@@ -78,7 +80,7 @@ static void any_cluster(struct world *w, uint64_t link)
     static const struct state_task tasks[2];
     struct cluster_amount amounts[] = {{"CPU", 10000, 5000}, {"GPU", 0, -5}, {"", 1, 1}};
     uint64_t jobs[] = {any_number(w), any_number(w), any_number(w)};
-    struct cluster_msg m = {.type = (enum cluster_type)(CLUSTER_JOIN + rng_below(&w->rng, 16))};
+    struct cluster_msg m = {.type = (enum cluster_type)(CLUSTER_JOIN + rng_below(&w->rng, 17))};
     switch (m.type) {
     case CLUSTER_JOIN:
         m.join = any_join(w, amounts, jobs);
@@ -107,7 +109,7 @@ static void any_cluster(struct world *w, uint64_t link)
         m.reply = (struct cluster_reply){.request = any_number(w), .reply = any_reply(w, tasks)};
         break;
     default:
-        break; /* what only the head says, and LEAVE */
+        break; /* what only the head says, DRAIN and LEAVE */
     }
     rig_event(&w->rig, &(struct head_event){.kind = rng_chance(&w->rng, 0.9) ? HEAD_EVENT_MESSAGE
                                                                              : HEAD_EVENT_DATAGRAM,

@@ -5,14 +5,20 @@
 /*
  * A head among nodes that come, go, are cut off and start again, over datagrams that are lost, with
  * a journal that commits late and a head that is killed in between. Whatever the order: what was
- * acknowledged is there, numbers are given once, and nobody whose own lease still runs is declared
- * dead.
+ * acknowledged is there, numbers are given once, nobody whose own lease still runs is declared
+ * dead, and what the nodes were told of each other is what the head knows.
  */
 
 #define NODES 6
 #define JOBS  64 /* keys of one life of a node */
 #define STEPS 1500
 #define SEEDS 20
+#define VIEW  1024 /* numbers */
+
+struct model_row { /* of another node, as it was told */
+    bool known, closed;
+    int64_t free_units;
+};
 
 struct model_node {
     char name[16];
@@ -28,6 +34,9 @@ struct model_node {
     uint32_t keys;       /* used so far */
     uint64_t jobs[JOBS]; /* acknowledged numbers by key */
     bool ended[JOBS];    /* acknowledged */
+    bool is_private, leaving;
+    bool misses; /* something of the view was lost with a cut: until the next whole one */
+    struct model_row view[VIEW];
 };
 
 struct world {
@@ -36,7 +45,7 @@ struct world {
     struct model_node nodes[NODES];
     uint64_t links;
     uint32_t numbers; /* the highest that was given */
-    size_t restarts, losses, joins, acknowledged;
+    size_t restarts, losses, joins, acknowledged, rows, compared;
 };
 
 static bool is_cut(const struct world *w, const struct model_node *n)
@@ -68,6 +77,9 @@ static void process_starts(struct world *w, struct model_node *n)
     n->life++;
     n->number = 0;
     n->answered_ns = n->lease_until_ns = 0;
+    n->is_private = rng_chance(&w->rng, 0.2);
+    n->leaving = false;
+    n->misses = true;
     n->keys = 0;
     memset(n->jobs, 0, sizeof n->jobs);
     memset(n->ended, 0, sizeof n->ended);
@@ -98,7 +110,9 @@ static void connect_node(struct world *w, struct model_node *n)
                                        .amounts = &cpu,
                                        .amount_count = 1,
                                        .jobs = running,
-                                       .job_count = count}};
+                                       .job_count = count,
+                                       .closed = n->is_private,
+                                       .leaving = n->leaving}};
     n->link = ++w->links;
     n->joined = false;
     rig_link_up(&w->rig, n->link);
@@ -107,9 +121,12 @@ static void connect_node(struct world *w, struct model_node *n)
 
 static void renew(struct world *w, struct model_node *n)
 {
-    struct cluster_msg msg = {
-        .type = CLUSTER_RENEW,
-        .renew = {.sent_ns = w->rig.time.boot_ns, .answered_ns = n->answered_ns}};
+    struct cluster_amount cpu = {"CPU", 10000, (int64_t)rng_below(&w->rng, 3) * 5000};
+    struct cluster_msg msg = {.type = CLUSTER_RENEW,
+                              .renew = {.sent_ns = w->rig.time.boot_ns,
+                                        .answered_ns = n->answered_ns,
+                                        .amounts = &cpu,
+                                        .amount_count = 1}};
     n->renew_at_ns = w->rig.time.now_ns + NS_PER_S;
     size_t times = rng_chance(&w->rng, 0.2) ? 0 : 1 + rng_below(&w->rng, 2);
     for (size_t i = 0; i < times; i++) {
@@ -133,6 +150,26 @@ static void job_step(struct world *w, struct model_node *n)
 
 /* ---- what nodes hear ---- */
 
+static void hear_view(struct world *w, struct model_node *n, const struct cluster_view *view)
+{
+    if (view->whole) {
+        memset(n->view, 0, sizeof n->view);
+        n->misses = false;
+    }
+    for (size_t i = 0; i < view->node_count && !n->misses; i++) {
+        const struct cluster_view_node *row = &view->nodes[i];
+        assert_true(row->number < VIEW);
+        struct model_row *mine = &n->view[row->number];
+        /* Texts come with the first row of a node. */
+        assert_true(mine->known || row->state != NODE_ALIVE || *row->name != '\0');
+        assert_true(*row->name == '\0' || *row->public_key != '\0');
+        *mine = (struct model_row){.known = row->state == NODE_ALIVE,
+                                   .closed = row->closed,
+                                   .free_units = row->amounts[0].available_units};
+        w->rows++;
+    }
+}
+
 static void hear(struct world *w, struct model_node *n, const struct cluster_msg *msg)
 {
     switch (msg->type) {
@@ -150,6 +187,9 @@ static void hear(struct world *w, struct model_node *n, const struct cluster_msg
         return;
     case CLUSTER_REFUSED:
         process_ends(n);
+        return;
+    case CLUSTER_VIEW:
+        hear_view(w, n, &msg->view);
         return;
     case CLUSTER_RENEWED:
         if (rng_chance(&w->rng, 0.8) && msg->renewed.sent_ns > n->answered_ns) {
@@ -199,6 +239,8 @@ static void deliver(struct world *w)
         }
         if (is_message && !is_cut(w, n)) {
             hear(w, n, &sent->cluster);
+        } else if (is_message) {
+            n->misses = true;
         } else if (sent->kind == HEAD_EFFECT_DROP) {
             n->link = 0;
         }
@@ -238,6 +280,48 @@ static void check(struct world *w)
             assert_true(n->lease_until_ns < w->rig.time.boot_ns);
             w->losses++;
         }
+    }
+}
+
+/* When nothing has happened for a while, all have heard what the head knows. */
+static void check_views(struct world *w)
+{
+    w->rig.commits = true;
+    rig_commit(&w->rig);
+    for (int i = 0; i < 30; i++) {
+        rig_pass(&w->rig, 100 * NS_PER_MS, 0, 0);
+        deliver(w);
+    }
+    rig_tool(&w->rig, 1);
+    rig_ask(&w->rig, 1, 1, &(struct state_query){.kind = STATE_NODES, .limit = NODES});
+    const struct state_reply *reply = &rig_take_local(&w->rig, 1, LOCAL_REPLY)->reply.reply;
+    for (size_t i = 0; i < NODES; i++) {
+        const struct model_node *n = &w->nodes[i];
+        size_t known = 0, alive = 0;
+        if (n->link == 0 || !n->joined || n->misses) {
+            continue;
+        }
+        w->compared++;
+        for (size_t k = 0; k < reply->node_count; k++) {
+            const struct state_node *row = &reply->nodes[k];
+            const struct model_row *told = &n->view[row->number];
+            bool is_alive = strcmp(row->state, "lost") != 0 && strcmp(row->state, "left") != 0;
+            alive += is_alive;
+            if (!is_alive || row->number == n->number) {
+                continue;
+            }
+            assert_true(told->known);
+            for (size_t j = 0; j < NODES; j++) {
+                const struct model_node *other = &w->nodes[j];
+                bool is_it = other->number == row->number && other->link != 0 && other->joined;
+                assert_true(!is_it || told->closed == (other->is_private || other->leaving));
+            }
+            assert_int_equal(told->free_units, row->amounts[0].available_units);
+        }
+        for (size_t k = 0; k < VIEW; k++) {
+            known += n->view[k].known;
+        }
+        assert_int_equal(known, alive);
     }
 }
 
@@ -283,6 +367,11 @@ static void node_step(struct world *w, struct model_node *n)
     if (n->joined && rng_chance(&w->rng, 0.3)) {
         job_step(w, n);
     }
+    if (n->joined && rng_chance(&w->rng, 0.005)) {
+        struct cluster_msg msg = {.type = CLUSTER_DRAIN};
+        n->leaving = true;
+        rig_cluster(&w->rig, n->link, &msg);
+    }
 }
 
 static void restart_head(struct world *w)
@@ -320,13 +409,14 @@ static void run(uint64_t seed, struct world *w)
             check(w);
         }
     }
+    check_views(w);
     rig_fini(&w->rig);
 }
 
 static void test_random_lives(void **state)
 {
     static struct world w;
-    size_t restarts = 0, losses = 0, joins = 0, acknowledged = 0;
+    size_t restarts = 0, losses = 0, joins = 0, acknowledged = 0, rows = 0, compared = 0;
     for (uint64_t seed = 1; seed <= SEEDS; seed++) {
         print_message("seed %d\n", (int)seed); /* the one that failed is the last */
         run(seed, &w);
@@ -334,9 +424,12 @@ static void test_random_lives(void **state)
         losses += w.losses;
         joins += w.joins;
         acknowledged += w.acknowledged;
+        rows += w.rows;
+        compared += w.compared;
     }
-    print_message("%zu restarts, %zu joins, %zu jobs, lost seen %zu times\n", restarts, joins,
-                  acknowledged, losses);
+    print_message("%zu restarts, %zu joins, %zu jobs, lost seen %zu times, %zu rows\n", restarts,
+                  joins, acknowledged, losses, rows);
+    assert_true(rows > 1000 * SEEDS && compared > SEEDS);
     assert_true(restarts > SEEDS && losses > 0 && joins > 10 * SEEDS && acknowledged > 1000);
 }
 
