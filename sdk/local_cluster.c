@@ -361,6 +361,13 @@ int private_node_start(const char *address, const char *key_file, uint64_t deadl
     if (!text_copy(to, sizeof to, address) || (key != NULL && !text_copy(file, sizeof file, key))) {
         return error_set(-ENAMETOOLONG, "the cluster's address or its key's path is too long");
     }
+    if (key != NULL && access(key, R_OK) != 0) {
+        return error_set(DRT_E_REFUSED,
+                         "cannot join the cluster at %s: its key %s cannot be read (%s). Copy "
+                         "join.key from the directory of its head to this machine, and name it "
+                         "with DRT_KEY_FILE",
+                         address, key, strerror(errno));
+    }
     if (key != NULL) {
         node[ARRAY_SIZE(node) - 3] = "--join-file";
         node[ARRAY_SIZE(node) - 2] = file;

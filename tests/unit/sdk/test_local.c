@@ -201,13 +201,17 @@ static void test_private(void **state)
     assert_int_equal(join(NULL), 0);
     was_started_with("--join-file join.key.");
     local_cluster_stop();
-    setenv("DRT_KEY_FILE", "/keys/join.key", 1);
+    assert_int_equal(files_write_atomic("theirs.key", "x", 1, 0600), 0);
+    assert_int_equal(files_write_atomic("mine.key", "x", 1, 0600), 0);
+    setenv("DRT_KEY_FILE", "./theirs.key", 1);
     assert_int_equal(join(NULL), 0);
-    was_started_with("--join-file /keys/join.key.");
+    was_started_with("--join-file ./theirs.key.");
     local_cluster_stop();
-    assert_int_equal(join("/mine/join.key"), 0);
-    was_started_with("--join-file /mine/join.key.");
+    assert_int_equal(join("mine.key"), 0);
+    was_started_with("--join-file mine.key.");
     local_cluster_stop();
+    assert_int_equal(join("gone.key"), DRT_E_REFUSED);
+    says("its key gone.key cannot be read");
     unsetenv("DRT_KEY_FILE");
     /* What is swept: not one whose raylet lives on. */
     make_dir("private-2147483646/nodes/a");
@@ -226,8 +230,8 @@ static void test_private(void **state)
 static void test_private_refused(void **state)
 {
     write_program("drt-node", "echo 'drt-node: no key for it.' >&2; exit 4");
-    assert_int_equal(join("j.key"), DRT_E_REFUSED);
-    says("cannot join the cluster at 10.0.0.5:7420 with j.key: no key for it. A program takes");
+    assert_int_equal(join("/dev/null"), DRT_E_REFUSED);
+    says("cannot join the cluster at 10.0.0.5:7420 with /dev/null: no key for it. A program takes");
     says("DRT_KEY_FILE");
     write_program("drt-node", "echo 'drt-node: nobody there.' >&2; exit 3");
     assert_int_equal(join(NULL), DRT_E_NOT_FOUND);
