@@ -16,6 +16,7 @@
 #define INNER     2u
 #define SEEDS     300u
 #define MOVES     400u
+#define KIND      99u /* of securing: none that the core knows */
 
 struct letter { /* in a session: a message of the core, or (m NULL) of a transfer */
     struct list link;
@@ -317,7 +318,7 @@ static void send_transfer(struct world *w)
     object_hold(o);
     w->transfers[i] =
         (struct transfer){.stage = SENT, .from = from, .to = to, .thing = thing, .at_home = o};
-    securing_init(&w->transfers[i].securing, 1);
+    securing_init(&w->transfers[i].securing, KIND);
     post(w, from, to, SIDE_OUT)->transfer = i;
 }
 
