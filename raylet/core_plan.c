@@ -314,11 +314,17 @@ static uint64_t due_ns(const struct class_ *k)
                   k->waiting_since_ns + (k->duration_ns == 0 ? UNKNOWN_NS : AWAY_AFTER_NS));
 }
 
+/* Others can be told of it: its program has its name, which is known once it was read here. */
+static bool may_travel(const struct job *job)
+{
+    return job->state == JOB_LIVE && job->program != 0;
+}
+
 static void plan(struct raylet_core *c, struct class_ *k)
 {
     uint64_t due;
 
-    if (k->guest != NULL || k->queued == 0 || k->job->state != JOB_LIVE) {
+    if (k->guest != NULL || k->queued == 0 || !may_travel(k->job)) {
         return;
     }
     due = due_ns(k);
@@ -366,7 +372,8 @@ static void plan_fixed(struct raylet_core *c)
         uint64_t limit = l->got + MIN_OF(l->queued, (uint64_t)ASK_MOST);
         if (l->peer->avoid_until_ns > c->now_ns) {
             class_choose_again(c, l);
-        } else if (l->credits == 0 && limit > l->limit && !lane_ask(c, l, limit)) {
+        } else if (l->credits == 0 && limit > l->limit && may_travel(l->class_->job) &&
+                   !lane_ask(c, l, limit)) {
             arm(c, c->now_ns + AGAIN_NS);
         }
     }
