@@ -43,6 +43,7 @@ static void answer(struct ring_channel *c, const struct local_query *query)
 {
     struct local_msg m = {.type = LOCAL_REPLY, .reply = {.request = query->request}};
     struct state_reply *r = &m.reply.reply;
+    struct state_job over;
     r->last = true;
     switch (query->query.kind) {
     case STATE_TASKS:
@@ -55,7 +56,9 @@ static void answer(struct ring_channel *c, const struct local_query *query)
         r->task_count = 1;
         break;
     case STATE_JOBS:
-        r->jobs = &fixture_jobs[0];
+        over = fixture_jobs[0];
+        over.state = "done"; /* else who follows it waits for more */
+        r->jobs = &over;
         r->job_count = 1;
         break;
     case STATE_WORKERS:
@@ -99,9 +102,13 @@ static void of_a_job_with_who_wrote_it(void **state)
     struct logs newest = {.task = ""};
     assert_int_equal(captured(*state, newest, out), EXIT_DONE);
     assert_string_equal(out, expected);
-    job.follow = true; /* ends when all have ended */
+    job.follow = true; /* ends when all have ended; lines as they come, with who wrote each */
     assert_int_equal(captured(*state, job, out), EXIT_DONE);
-    assert_string_equal(out, expected);
+    assert_string_equal(out, "(box-1 worker 12) twelve 0\n"
+                             "(box-1 worker 13) thirteen\n"
+                             "(box-1 worker 13) bad\xff\n"
+                             "(box-1 worker 12) twelve 1\n"
+                             "(box-1 worker 12) twelve 2\n");
 }
 
 static void of_one_task_or_worker_plainly(void **state)
