@@ -24,7 +24,10 @@ struct lane {
     enum mesh_side side;
     bool up, slow;
     struct buffer batch;
-    struct list dirty; /* in mesh->dirty: something waits for the flush */
+    struct list dirty; /* in mesh->dirty or held: something waits for the flush */
+    uint64_t due;      /* IN: runs without their answer */
+    uint64_t held_ns;  /* until when the batch waits for one; 0: it does not */
+    bool urgent;       /* the batch has more than books */
     struct list backlog;
     size_t backlog_bytes;
     struct batch_assembly assembly;
@@ -53,7 +56,7 @@ struct mesh {
     struct numbers out, in; /* lanes by their peer's number */
     struct numbers in_by_link;
     struct timers timers; /* of OUT lanes */
-    struct list dirty;
+    struct list dirty, held;
     struct buffer scratch;
     struct rng rng;
     size_t up; /* lanes */
@@ -125,7 +128,8 @@ static void clear_traffic(struct lane *l)
     }
     l->mesh->counts.backlog_bytes -= l->backlog_bytes;
     l->backlog_bytes = 0;
-    l->slow = false;
+    l->slow = l->urgent = false;
+    l->due = l->held_ns = 0;
     list_unlink(&l->dirty);
     buffer_fini(&l->batch);
     batch_assembly_fini(&l->assembly);
@@ -217,6 +221,7 @@ static int take_batch(struct lane *l, struct bytes batch, const char **ret_why)
             return r;
         }
         mesh->counts.received++;
+        l->due += l->side == MESH_IN && m->type == PEER_RUN;
         mesh->telling = true;
         mesh->config.events.on_message(mesh->config.events.arg, l->peer, l->side, m);
         mesh->telling = false;
@@ -275,6 +280,8 @@ static bool give(struct lane *l, struct bytes batch)
 static bool give_batch(struct lane *l)
 {
     list_unlink(&l->dirty);
+    l->urgent = false;
+    l->held_ns = 0;
     if (l->batch.size == 0) {
         return true;
     }
@@ -326,6 +333,19 @@ static bool add_parts(struct lane *l, const struct peer_msg *m, size_t size)
     return true;
 }
 
+/* Counts answers, and puts the lane where the flush finds it. */
+static void mark(struct lane *l, enum peer_type type)
+{
+    bool answer = type == PEER_RESULT || type == PEER_BACK;
+    l->due -= answer && l->due > 0;
+    l->urgent |= type != PEER_GRANT && type != PEER_STARTED && type != PEER_ARGS_FREE;
+    if (list_is_empty(&l->dirty) || (l->held_ns != 0 && l->urgent)) {
+        list_unlink(&l->dirty);
+        list_append(&l->mesh->dirty, &l->dirty);
+        l->held_ns = 0;
+    }
+}
+
 void mesh_send(struct mesh *mesh, uint32_t peer, enum mesh_side side, const struct peer_msg *m)
 {
     struct lane *l = numbers_get(table_of(mesh, side), peer);
@@ -348,8 +368,27 @@ void mesh_send(struct mesh *mesh, uint32_t peer, enum mesh_side side, const stru
     if (l->batch.size >= BATCH_FULL && !give_batch(l)) {
         return;
     }
-    if (list_is_empty(&l->dirty)) {
-        list_append(&mesh->dirty, &l->dirty);
+    mark(l, m->type);
+}
+
+static void flush_lane(struct lane *l)
+{
+    if (give_batch(l) && l->side == MESH_OUT) {
+        rearm(l);
+    }
+}
+
+/* The first of them waits longest. */
+static void flush_held(struct mesh *mesh)
+{
+    uint64_t now_ns = list_is_empty(&mesh->held) ? 0 : clock_now_ns();
+    for (struct list *node = list_first(&mesh->held); node != NULL;
+         node = list_first(&mesh->held)) {
+        struct lane *l = list_entry(node, struct lane, dirty);
+        if (l->held_ns > now_ns) {
+            return;
+        }
+        flush_lane(l);
     }
 }
 
@@ -357,10 +396,14 @@ void mesh_flush(struct mesh *mesh)
 {
     for (struct list *node = list_pop(&mesh->dirty); node != NULL; node = list_pop(&mesh->dirty)) {
         struct lane *l = list_entry(node, struct lane, dirty);
-        if (give_batch(l) && l->side == MESH_OUT) {
-            rearm(l);
+        if (l->urgent || l->due == 0 || l->batch.size == 0) {
+            flush_lane(l);
+        } else {
+            l->held_ns = clock_now_ns() + MESH_HOLD_NS;
+            list_append(&mesh->held, &l->dirty);
         }
     }
+    flush_held(mesh);
 }
 
 /* ---- our port: theirs ---- */
@@ -533,7 +576,10 @@ void mesh_close(struct mesh *mesh, uint32_t peer, enum mesh_side side)
 
 uint64_t mesh_next_ns(const struct mesh *mesh)
 {
-    return MIN_OF(link_next_ns(mesh->port), timers_next_ns(&mesh->timers));
+    uint64_t next_ns = MIN_OF(link_next_ns(mesh->port), timers_next_ns(&mesh->timers));
+    return list_is_empty(&mesh->held)
+               ? next_ns
+               : MIN_OF(next_ns, list_entry(mesh->held.next, struct lane, dirty)->held_ns);
 }
 
 static void tick_lane(struct lane *l, uint64_t now_ns)
@@ -558,6 +604,7 @@ void mesh_tick(struct mesh *mesh, uint64_t now_ns)
     if (link_next_ns(mesh->port) <= now_ns) {
         link_tick(mesh->port, now_ns);
     }
+    flush_held(mesh);
     /* What is due now, once: a lane that wants another tick at once gets it in the next call. */
     for (size_t most = mesh->timers.used; most > 0; most--) {
         struct timer *timer = timers_pop(&mesh->timers, now_ns);
@@ -587,6 +634,7 @@ int mesh_new(const struct mesh_config *config, struct mesh **ret, uint16_t *ret_
     numbers_init(&mesh->in_by_link);
     timers_init(&mesh->timers);
     list_init(&mesh->dirty);
+    list_init(&mesh->held);
     mesh->context = transport_zmq_context_new();
     struct link_server_config server = {
         .loop = config->loop,

@@ -2,10 +2,12 @@
  * All sessions of one raylet with others: its message port, which they reach, and a client for each
  * peer that it opened. Sessions are directed (proto/peer.h): MESH_OUT is ours, MESH_IN theirs; each
  * is a link (proto/link.h), and all share ZeroMQ's threads. Messages to one peer are gathered and
- * leave together with mesh_flush. What a session cannot take yet waits here; the owner hears that
- * it is slow. Not the raylet's policy: whom to open, what to say and when to give up is the core's.
- * Nothing blocks but mesh_new (the port's self-check, some milliseconds). Everything on the thread
- * of the loop. Callbacks call nothing here.
+ * leave together with mesh_flush; what only keeps books (slots, who has begun) while an answer to a
+ * RUN is due waits for that one, at most MESH_HOLD_NS, since two messages wake the other side
+ * twice. What a session cannot take yet waits here; the owner hears that it is slow. Not the
+ * raylet's policy: whom to open, what to say and when to give up is the core's. Nothing blocks but
+ * mesh_new (the port's self-check, some milliseconds). Everything on the thread of the loop.
+ * Callbacks call nothing here.
  */
 #ifndef PROTO_MESH_H
 #define PROTO_MESH_H
@@ -14,6 +16,7 @@
 #include "proto/peer.h"
 
 #define MESH_BACKLOG_MAX (256u << 20) /* bytes that wait for one session; beyond, it is ended */
+#define MESH_HOLD_NS     UINT64_C(100000)
 
 struct mesh;
 

@@ -263,6 +263,53 @@ static void test_a_flush_is_a_batch(void **state)
     assert_int_equal(in->messages, 1001);
 }
 
+static void send_run(struct end *e, uint32_t peer)
+{
+    struct peer_msg m = {.type = PEER_RUN,
+                         .run = {.run = 1, .number = 1, .returns = 1, .task = {1, 1, 1}}};
+    mesh_send(e->mesh, peer, MESH_OUT, &m);
+    mesh_flush(e->mesh);
+}
+
+static void send_grant(struct end *e, uint32_t peer)
+{
+    struct peer_msg m = {.type = PEER_GRANT, .slots = {.number = 1, .count = 1}};
+    mesh_send(e->mesh, peer, MESH_IN, &m);
+    mesh_flush(e->mesh);
+}
+
+static void test_books_wait_for_an_answer(void **state)
+{
+    struct world *w = *state;
+    struct end *a = &w->ends[0], *b = &w->ends[1];
+    struct tally *out, *in;
+    start_two(w, &out, &in);
+    send_grant(b, 1); /* no answer is due */
+    assert_int_equal(counts_of(b).batches, 1);
+
+    /* How fast this machine is decides whether a hold ends before its answer: so often enough. */
+    unsigned together = 0;
+    for (unsigned round = 0; round < 50 && together == 0; round++) {
+        uint64_t runs = in->messages + 1, before = counts_of(b).batches;
+        send_run(a, 2);
+        WAIT_FOR(w, in->messages == runs);
+        send_grant(b, 1);
+        struct peer_msg m = {.type = PEER_RESULT, .result = {.run = 1}};
+        mesh_send(b->mesh, 1, MESH_IN, &m);
+        mesh_flush(b->mesh);
+        together += counts_of(b).batches == before + 1;
+    }
+    assert_int_equal(together, 1);
+
+    uint64_t heard = counts_of(b).sent, runs = in->messages + 1;
+    WAIT_FOR(w, out->messages == heard);
+    send_run(a, 2);
+    WAIT_FOR(w, in->messages == runs);
+    send_grant(b, 1);
+    assert_true(mesh_next_ns(b->mesh) <= clock_now_ns() + MESH_HOLD_NS);
+    WAIT_FOR(w, out->messages == heard + 1); /* the answer does not come: not for long */
+}
+
 static void test_a_long_message_goes_in_parts(void **state)
 {
     enum { VALUE = 1u << 20 };
@@ -501,17 +548,12 @@ int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_directed_sessions),
-        TEST(test_a_flush_is_a_batch),
-        TEST(test_a_long_message_goes_in_parts),
-        TEST(test_a_node_that_starts_again),
-        TEST(test_another_number_at_the_address),
-        TEST(test_who_has_no_number_yet),
-        TEST(test_nobody_there),
-        TEST(test_the_newer_of_two),
-        TEST(test_a_slow_reader),
-        TEST(test_too_much_for_a_reader),
-        TEST(test_a_flood_both_ways),
+        TEST(test_directed_sessions),         TEST(test_a_flush_is_a_batch),
+        TEST(test_books_wait_for_an_answer),  TEST(test_a_long_message_goes_in_parts),
+        TEST(test_a_node_that_starts_again),  TEST(test_another_number_at_the_address),
+        TEST(test_who_has_no_number_yet),     TEST(test_nobody_there),
+        TEST(test_the_newer_of_two),          TEST(test_a_slow_reader),
+        TEST(test_too_much_for_a_reader),     TEST(test_a_flood_both_ways),
         TEST(test_many_peers_take_few_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
