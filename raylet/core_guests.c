@@ -278,6 +278,21 @@ void guest_back(struct raylet_core *c, struct task *t, enum peer_back reason)
     }
 }
 
+void guest_uncover(struct raylet_core *c, struct task *t)
+{
+    struct task_extra *x = t->extra;
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < x->ref_count; i++) {
+        if (foreign_needs_more(c, x->refs[i])) {
+            foreign_uncover(c, x->refs[i]);
+        } else {
+            x->refs[kept++] = x->refs[i];
+        }
+    }
+    x->ref_count = kept;
+}
+
 void guest_free(struct raylet_core *c, struct task *t)
 {
     struct task_extra *x = t->extra;

@@ -41,6 +41,9 @@ void guest_failed(struct raylet_core *c, struct task *t, enum peer_result_kind k
 void guest_back(struct raylet_core *c, struct task *t, enum peer_back reason);
 /* The task is freed: its arguments are uncovered, at once or when what is still needed is ADDED. */
 void guest_free(struct raylet_core *c, struct task *t);
+/* Its home is gone, and with it the cover of its references: what else here needs of them is added
+ * at once. */
+void guest_uncover(struct raylet_core *c, struct task *t);
 
 /* A kept result's references may go. */
 void guest_recorded(struct raylet_core *c, struct peer *home, uint64_t run);

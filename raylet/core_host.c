@@ -363,7 +363,7 @@ static void job_ended(struct raylet_core *c, struct peer *p, const struct peer_j
     struct job *job = s->job;
     sponsor_free(c, s);
     if (job->guest && list_is_empty(&job->sponsors)) {
-        job_end(c, job, JOB_DONE);
+        job_let_go(c, job);
     }
 }
 

@@ -12,9 +12,10 @@
 #include <signal.h>
 #include <stdio.h>
 
-#define CLIENTS_MAX 4096u
-#define STOP_NS     (2 * NS_PER_S)
-#define GRACE_NS    (5 * NS_PER_S) /* a guest without a home's session ends after */
+#define CLIENTS_MAX  4096u
+#define STOP_NS      (2 * NS_PER_S)
+#define HELD_LOOK_NS (200 * NS_PER_MS)
+#define GRACE_NS     (5 * NS_PER_S) /* a guest without a home's session ends after */
 
 /* ---- jobs ---- */
 
@@ -314,12 +315,22 @@ void job_unsponsored(struct raylet_core *c, struct job *job)
     }
 }
 
+void job_let_go(struct raylet_core *c, struct job *job)
+{
+    if (foreign_job_is_held(c, job)) { /* silence takes nothing from those who hold its objects */
+        job->unsponsored_ns = c->now_ns > GRACE_NS ? c->now_ns - GRACE_NS : 0;
+        core_timer_arm(c, &job->timer, ns_add(c->now_ns, HELD_LOOK_NS));
+    } else {
+        job_end(c, job, JOB_DONE);
+    }
+}
+
 void job_timer(struct raylet_core *c, struct job *job)
 {
     if (job->state == JOB_LIVE) {
         if (job->guest && list_is_empty(&job->sponsors) &&
             c->now_ns >= job->unsponsored_ns + GRACE_NS) {
-            job_end(c, job, JOB_DONE);
+            job_let_go(c, job);
         }
         return; /* workers may be started again: this step does */
     }

@@ -22,6 +22,8 @@ void client_flush(struct raylet_core *c);
 /* Of a driver elsewhere; LIVE at once. It ends some seconds after its last sponsor went. */
 struct job *job_new_guest(struct raylet_core *c, const struct peer_job *m);
 void job_unsponsored(struct raylet_core *c, struct job *job);
+/* A guest that no home announces any more ends, once no other node holds objects of it here. */
+void job_let_go(struct raylet_core *c, struct job *job);
 void job_program(struct raylet_core *c, const struct raylet_event *e);
 void job_say_all(
     struct raylet_core *c); /* to a head that has just welcomed us: new ones, ended ones */

@@ -217,5 +217,6 @@ void task_orphan_guest(struct raylet_core *c, struct task *t)
     if (t->state == TASK_PLACED) {
         task_cancel_orphans(c, t);
     }
+    guest_uncover(c, t);
     (void)task_stop(c, t, STOP_SOON, false, "its home is gone");
 }

@@ -1,0 +1,336 @@
+/* References that roam with tasks between nodes: what the executor keeps, and what the home. */
+#include "tests/unit/raylet/refs_scene.h"
+
+#include "sched/policy.h"
+
+#define THEIR_JOB 500u
+
+/* ---- we are the executor ---- */
+
+static struct job *guest_job(struct scene *s)
+{
+    LIST_FOREACH(at, &s->rig.core->jobs)
+    {
+        struct job *job = list_entry(at, struct job, link);
+        if (job->number == THEIR_JOB) {
+            return job;
+        }
+    }
+    return NULL;
+}
+
+/* THEM announces a job and a class, and has a slot. */
+static struct scene *begin_as_executor(void)
+{
+    struct scene *s = begin_among_nodes();
+    static const uint8_t hash[PEER_HASH_SIZE] = {2};
+    static const struct local_amount cpu = {"CPU", RESOURCE_UNIT};
+
+    up(s, THEM, SIDE_IN);
+    struct peer_msg *m = rig_peer_message(&s->rig, THEM, SIDE_IN, PEER_JOB);
+    m->job.job = THEIR_JOB;
+    m->job.name = m->job.program_name = m->job.user = m->job.cwd = "";
+    m->job.hash = bytes_of(hash, sizeof hash);
+    m->job.program_size = 1;
+    m = rig_peer_message(&s->rig, THEM, SIDE_IN, PEER_CLASS);
+    m->class_.number = 1;
+    m->class_.job = THEIR_JOB;
+    m->class_.function = "g";
+    m->class_.amounts = &cpu;
+    m->class_.amount_count = 1;
+    m = rig_peer_message(&s->rig, THEM, SIDE_IN, PEER_ASK);
+    m->ask.number = 1;
+    m->ask.limit = 1;
+    rig_settle(&s->rig);
+    assert_non_null(said(s, THEM, SIDE_IN, PEER_GRANT));
+    return s;
+}
+
+/* Their task with this reference; begun. */
+static struct rig_process *run_theirs(struct scene *s, const struct object_id *refs, size_t count)
+{
+    struct peer_msg *m = rig_peer_message(&s->rig, THEM, SIDE_IN, PEER_RUN);
+
+    m->run.run = 1;
+    m->run.number = 1;
+    m->run.attempt = 1;
+    m->run.returns = 1;
+    m->run.task = theirs(900);
+    m->run.name = "";
+    m->run.refs = arena_copy(&s->rig.arena, refs, count * sizeof *refs);
+    m->run.ref_count = count;
+    rig_settle(&s->rig);
+    struct rig_process *w = rig_ready_worker(&s->rig);
+    assert_non_null(w);
+    assert_true(rig_claim(&s->rig, w));
+    return w;
+}
+
+static void says_recorded(struct scene *s)
+{
+    static const uint64_t run = 1;
+    struct peer_msg *m = rig_peer_message(&s->rig, THEM, SIDE_IN, PEER_RECORDED);
+
+    m->runs.runs = &run;
+    m->runs.run_count = 1;
+    rig_settle(&s->rig);
+}
+
+static void an_argument_that_is_not_kept_costs_no_message(void **state)
+{
+    struct scene *s = begin_as_executor();
+    struct object_id ref = others(1);
+    struct rig_process *w = run_theirs(s, &ref, 1);
+
+    assert_non_null(find(s, ref));
+    rig_return(&s->rig, w, 5);
+    rig_settle(&s->rig);
+    const struct peer_msg *m = said(s, THEM, SIDE_IN, PEER_RESULT);
+    assert_non_null(m);
+    assert_true(m->result.args_free);
+    assert_null(find(s, ref));
+    assert_int_equal(s->rig.peer_opens, 0);
+    end(s);
+}
+
+static void an_argument_that_is_kept_is_covered_until_it_is_added(void **state)
+{
+    struct scene *s = begin_as_executor();
+    struct object_id ref = others(1);
+    struct rig_process *w = run_theirs(s, &ref, 1);
+
+    rig_hold(&s->rig, w, ref);
+    rig_return(&s->rig, w, 5);
+    rig_settle(&s->rig);
+    const struct peer_msg *m = said(s, THEM, SIDE_IN, PEER_RESULT);
+    assert_non_null(m);
+    assert_false(m->result.args_free);
+    assert_null(said(s, THEM, SIDE_IN, PEER_ARGS_FREE));
+    up(s, OTHER, SIDE_OUT);
+    assert_ids(said(s, OTHER, SIDE_OUT, PEER_ADD), ref);
+    assert_null(said(s, THEM, SIDE_IN, PEER_ARGS_FREE));
+    says_added(s, ref, true);
+    m = said(s, THEM, SIDE_IN, PEER_ARGS_FREE);
+    assert_non_null(m);
+    assert_int_equal(m->runs.runs[0], 1);
+    assert_non_null(find(s, ref));
+    rig_release(&s->rig, w, ref);
+    rig_settle(&s->rig);
+    assert_ids(said(s, OTHER, SIDE_OUT, PEER_DROP), ref);
+    end(s);
+}
+
+static void what_a_home_covered_is_added_when_it_is_gone(void **state)
+{
+    struct scene *s = begin_as_executor();
+    struct object_id ref = others(1);
+    struct rig_process *w = run_theirs(s, &ref, 1);
+    struct object_id outer = rig_put_holding(&s->rig, w, 7, &ref, 1); /* beyond the cover */
+
+    rig_settle(&s->rig);
+    up(s, OTHER, SIDE_OUT);
+    assert_null(said(s, OTHER, SIDE_OUT, PEER_ADD));
+    down(s, THEM, SIDE_IN); /* the attempt ends with it; its worker lives on for a while */
+    assert_non_null(find(s, outer));
+    assert_ids(said(s, OTHER, SIDE_OUT, PEER_ADD), ref);
+    end(s);
+}
+
+static void what_is_inside_a_result_stays_until_it_is_recorded(void **state)
+{
+    struct scene *s = begin_as_executor();
+    struct rig_process *w = run_theirs(s, NULL, 0);
+    struct object_id made = rig_put(&s->rig, w, 41);
+    struct rig_return r = {.value = 1, .refs = &made, .ref_count = 1};
+
+    rig_return_these(&s->rig, w, &r, 1);
+    rig_release(&s->rig, w, made);
+    rig_settle(&s->rig);
+    const struct peer_msg *m = said(s, THEM, SIDE_IN, PEER_RESULT);
+    assert_non_null(m);
+    assert_true(m->result.wants_recorded);
+    assert_int_equal(m->result.ref_count, 1);
+    assert_non_null(find(s, made));
+    says_recorded(s); /* and they did not add it: they dropped the result */
+    assert_null(find(s, made));
+    end(s);
+}
+
+static void silence_of_every_home_takes_nothing_from_those_who_hold(void **state)
+{
+    struct scene *s = begin_as_executor();
+    struct rig_process *w = run_theirs(s, NULL, 0);
+    struct object_id made = rig_put(&s->rig, w, 41);
+    struct rig_return r = {.value = 1, .refs = &made, .ref_count = 1};
+
+    rig_return_these(&s->rig, w, &r, 1);
+    rig_release(&s->rig, w, made);
+    up(s, OTHER, SIDE_IN);
+    struct peer_msg *m = rig_peer_message(&s->rig, OTHER, SIDE_IN, PEER_ADD);
+    m->add.job = THEIR_JOB;
+    m->add.ids = &made;
+    m->add.id_count = 1;
+    rig_settle(&s->rig);
+    says_recorded(s);
+    down(s, THEM, SIDE_IN);
+    rig_pass(&s->rig, 60 * NS_PER_S);
+    assert_non_null(find(s, made));
+    assert_non_null(guest_job(s));
+    asks(s, OTHER, PEER_DROP, made);
+    rig_pass(&s->rig, 10 * NS_PER_S);
+    assert_null(find(s, made));
+    assert_null(guest_job(s));
+    end(s);
+}
+
+/* ---- we are the home ---- */
+
+/* Our task with this reference inside runs at THEM. */
+static struct object_id run_ours(struct scene *s, const struct object_id *refs, size_t count)
+{
+    rig_view(&s->rig, THEM, "box-2", 2);
+    rig_settle(&s->rig);
+    uint32_t there = rig_class(
+        &s->rig, s->driver, "h",
+        (struct rig_class){.cpus_x10000 = 10000, .strategy = SCHED_NODE_SPECIFIC, .node = "box-2"});
+    struct object_id id =
+        rig_submit(&s->rig, s->driver,
+                   (struct rig_task){.class_number = there, .refs = refs, .ref_count = count});
+
+    rig_get(&s->rig, s->driver, id);
+    rig_settle(&s->rig);
+    up(s, THEM, SIDE_OUT);
+    assert_non_null(said(s, THEM, SIDE_OUT, PEER_ASK));
+    struct peer_msg *m = rig_peer_message(&s->rig, THEM, SIDE_OUT, PEER_GRANT);
+    m->slots.number = said(s, THEM, SIDE_OUT, PEER_CLASS)->class_.number;
+    m->slots.count = 1;
+    rig_settle(&s->rig);
+    const struct peer_msg *run = said(s, THEM, SIDE_OUT, PEER_RUN);
+    assert_non_null(run);
+    assert_int_equal(run->run.run, 1);
+    assert_int_equal(run->run.ref_count, count);
+    return id;
+}
+
+/* Its result: a value with this inside, or (NULL) a plain one. */
+static void says_result(struct scene *s, const struct object_id *inside, bool args_free)
+{
+    struct peer_msg *m = rig_peer_message(&s->rig, THEM, SIDE_OUT, PEER_RESULT);
+    struct peer_return *one = arena_alloc(&s->rig.arena, sizeof *one);
+    static const uint64_t word = 66;
+
+    *one =
+        (struct peer_return){.state = RETURN_VALUE, .size = 8, .ref_count = inside != NULL ? 1 : 0};
+    m->result.run = 1;
+    m->result.returns = one;
+    m->result.return_count = 1;
+    m->result.refs = inside;
+    m->result.ref_count = inside != NULL ? 1 : 0;
+    m->result.wants_recorded = inside != NULL;
+    m->result.args_free = args_free;
+    m->payload = bytes_of(&word, 8);
+    rig_settle(&s->rig);
+}
+
+static void an_argument_stays_until_the_executor_says_that_it_is_free(void **state)
+{
+    struct scene *s = begin_among_nodes();
+    struct object_id ref = rig_put(&s->rig, s->driver, 5);
+    struct object_id id = run_ours(s, &ref, 1);
+
+    release(s, ref);
+    assert_non_null(find(s, ref));
+    says_result(s, NULL, false);
+    assert_int_equal(value_of(&s->rig, id), 66);
+    release(s, id);
+    assert_non_null(find(s, ref));
+    static const uint64_t run = 1;
+    struct peer_msg *m = rig_peer_message(&s->rig, THEM, SIDE_OUT, PEER_ARGS_FREE);
+    m->runs.runs = &run;
+    m->runs.run_count = 1;
+    rig_settle(&s->rig);
+    assert_null(find(s, ref));
+    end(s);
+}
+
+static void a_cover_ends_with_the_session(void **state)
+{
+    struct scene *s = begin_among_nodes();
+    struct object_id ref = rig_put(&s->rig, s->driver, 5);
+    struct object_id id = run_ours(s, &ref, 1);
+
+    says_result(s, NULL, false);
+    release(s, ref);
+    release(s, id);
+    assert_non_null(find(s, ref));
+    down(s, THEM, SIDE_OUT);
+    assert_null(find(s, ref));
+    end(s);
+}
+
+static void a_result_is_recorded_when_what_is_inside_is_added(void **state)
+{
+    struct scene *s = begin_among_nodes();
+    struct object_id id = run_ours(s, NULL, 0), inside = theirs(3);
+
+    says_result(s, &inside, true);
+    assert_ids(said(s, THEM, SIDE_OUT, PEER_ADD), inside);
+    assert_null(said(s, THEM, SIDE_OUT, PEER_RECORDED));
+    says_added(s, inside, true);
+    assert_non_null(said(s, THEM, SIDE_OUT, PEER_RECORDED));
+    assert_int_equal(value_of(&s->rig, id), 66);
+
+    rig_hold_through(&s->rig, s->driver, inside, id);
+    release(s, id);
+    assert_null(said(s, THEM, SIDE_OUT, PEER_DROP));
+    rig_get(&s->rig, s->driver, inside);
+    rig_settle(&s->rig);
+    assert_ids(said(s, THEM, SIDE_OUT, PEER_WANT), inside);
+    says_value(s, inside, 9, NULL, 0);
+    assert_int_equal(value_of(&s->rig, inside), 9);
+    release(s, inside);
+    assert_ids(said(s, THEM, SIDE_OUT, PEER_DROP), inside);
+    end(s);
+}
+
+static void what_was_needed_there_travels_with_what_is_inside(void **state)
+{
+    struct scene *s = begin_among_nodes();
+    struct object_id inner = rig_put(&s->rig, s->driver, 5);
+    struct object_id outer = rig_put_holding(&s->rig, s->driver, 6, &inner, 1);
+
+    rig_view(&s->rig, THEM, "box-2", 2);
+    rig_settle(&s->rig);
+    uint32_t there = rig_class(
+        &s->rig, s->driver, "h",
+        (struct rig_class){.cpus_x10000 = 10000, .strategy = SCHED_NODE_SPECIFIC, .node = "box-2"});
+    rig_submit(&s->rig, s->driver,
+               (struct rig_task){.class_number = there, .needs = &outer, .need_count = 1});
+    rig_settle(&s->rig);
+    up(s, THEM, SIDE_OUT);
+    struct peer_msg *m = rig_peer_message(&s->rig, THEM, SIDE_OUT, PEER_GRANT);
+    m->slots.number = said(s, THEM, SIDE_OUT, PEER_CLASS)->class_.number;
+    m->slots.count = 1;
+    rig_settle(&s->rig);
+    const struct peer_msg *run = said(s, THEM, SIDE_OUT, PEER_RUN);
+    assert_non_null(run);
+    assert_int_equal(run->run.ref_count, 1);
+    assert_true(object_id_equal(run->run.refs[0], inner));
+    end(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_argument_that_is_not_kept_costs_no_message),
+        cmocka_unit_test(an_argument_that_is_kept_is_covered_until_it_is_added),
+        cmocka_unit_test(what_a_home_covered_is_added_when_it_is_gone),
+        cmocka_unit_test(what_is_inside_a_result_stays_until_it_is_recorded),
+        cmocka_unit_test(silence_of_every_home_takes_nothing_from_those_who_hold),
+        cmocka_unit_test(an_argument_stays_until_the_executor_says_that_it_is_free),
+        cmocka_unit_test(a_cover_ends_with_the_session),
+        cmocka_unit_test(a_result_is_recorded_when_what_is_inside_is_added),
+        cmocka_unit_test(what_was_needed_there_travels_with_what_is_inside),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
