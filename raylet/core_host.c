@@ -541,7 +541,8 @@ void host_log(struct raylet_core *c, const struct raylet_event *e)
 {
     struct worker *w = core_worker(c, e->worker);
     struct task *t = w == NULL ? NULL : worker_first(w);
-    const char *function = t == NULL ? "" : task_function(t);
+    const char *last = w == NULL || w->last_function == NULL ? "" : w->last_function;
+    const char *function = t == NULL ? last : task_function(t);
     struct job *job = w == NULL ? NULL : w->job;
 
     if (job == NULL || !job->wants_logs) {

@@ -368,6 +368,9 @@ static void start_worker(struct raylet_core *c, struct class_ *k)
     e->job = job->number;
     e->client = job->driver == NULL ? 0 : job->driver->number;
     e->open = open;
+    if (job->wants_logs) {
+        core_effect(c, EFFECT_LOG_LINES)->worker = w->number;
+    }
 }
 
 enum lease_outcome { LEASE_NEW, LEASE_STARTING, LEASE_STUCK, LEASE_NONE };

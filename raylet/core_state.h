@@ -473,7 +473,8 @@ struct worker {
     struct core_timer timer; /* idle limit; TERM then KILL after a deadline */
     uint8_t *known;          /* bit set of class numbers that it was told */
     size_t known_bits;
-    struct failure *why; /* given to its claimed task at the exit, if set */
+    struct failure *why;       /* given to its claimed task at the exit, if set */
+    const char *last_function; /* of its last result, where its lines are wanted; interned */
 };
 
 struct history_row {

@@ -207,6 +207,9 @@ void worker_result(struct raylet_core *c, struct worker *w, const struct local_r
     }
     (void)worker_take(c, w, claim_index(m->slot));
     w->done++;
+    if (w->job->wants_logs) {
+        w->last_function = task_function(t); /* its lines may come after its result */
+    }
     task_result(c, t, m, payload);
 }
 
