@@ -63,8 +63,29 @@ static bool has_ended(const char *state)
     return true;
 }
 
+/* A task's home hears the number of a worker elsewhere with the result: until then all workers of
+ * the job on that node are meant. */
+static int guess_workers(struct log_sources *s, struct ask *ask, const struct log_choice *choice,
+                         const struct state_task *task, struct failure *f)
+{
+    const struct wish wish = {
+        .job = task->job, .node = task->node, .state = "running", .limit = ROWS_ASKED};
+    struct state_query query = query_of(&wish, STATE_WORKERS);
+    struct answer answer;
+    answer_init(&answer);
+    int status = ask_rows(ask, &query, 1, &answer, f);
+    for (size_t i = 0; i < answer.worker_count && status == EXIT_DONE; i++) {
+        const struct state_worker *w = &answer.workers[i];
+        if (w->job == task->job) {
+            status = add_worker(s, choice, w->number, text_or(w->node, ""), f);
+        }
+    }
+    answer_fini(&answer);
+    return status;
+}
+
 /* The worker that runs, or ran, a task. */
-static int take_task(struct log_sources *s, const struct log_choice *choice,
+static int take_task(struct log_sources *s, struct ask *ask, const struct log_choice *choice,
                      const struct answer *answer, struct failure *f)
 {
     if (answer->task_count == 0) {
@@ -76,6 +97,12 @@ static int take_task(struct log_sources *s, const struct log_choice *choice,
     s->over = has_ended(text_or(task->state, ""));
     if (task->worker != 0) {
         return add_worker(s, choice, task->worker, text_or(task->node, ""), f);
+    }
+    if (strcmp(text_or(task->state, ""), "running") == 0) {
+        int status = guess_workers(s, ask, choice, task, f);
+        if (status != EXIT_DONE) {
+            return status;
+        }
     }
     if (s->count != 0 || (choice->follow && !s->over)) {
         return EXIT_DONE; /* it waits for its first or next attempt */
@@ -102,7 +129,7 @@ static int find_task(struct log_sources *s, struct ask *ask, const struct log_ch
         *f = answer.failure;
         status = exit_of_failure(f);
     } else if (status == EXIT_DONE) {
-        status = take_task(s, choice, &answer, f);
+        status = take_task(s, ask, choice, &answer, f);
     }
     answer_fini(&answer);
     return status;

@@ -188,6 +188,7 @@ static void result(struct raylet_core *c, struct peer *p, const struct peer_msg 
         }
         return;
     }
+    t->slot = (uint32_t)m->result.worker;
     switch (m->result.kind) {
     case PEER_RESULT_VALUES:
         take_values(c, p, t, m);

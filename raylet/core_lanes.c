@@ -175,6 +175,7 @@ void lane_enqueue(struct raylet_core *c, struct lane *l, struct task *t)
         list_append(&c->busy_lanes, &l->busy_link);
     }
     t->place = AT_LANE;
+    t->slot = 0;
     t->lane = l;
 }
 

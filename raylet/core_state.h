@@ -416,7 +416,8 @@ struct task {
     uint32_t charge;
     uint16_t returns;
     uint16_t attempt, max_attempts;
-    uint32_t slot; /* PLACED, ABANDONED: index and generation */
+    uint32_t slot; /* PLACED, ABANDONED: index and generation; in a lane: the worker there, once
+                      its RESULT names it */
     uint8_t state;
     uint8_t flags; /* enum local_submit_flags */
     uint8_t stop;  /* ABANDONED: enum stop_how, if the body has begun */

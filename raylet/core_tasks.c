@@ -215,6 +215,9 @@ static void settle_charge(struct raylet_core *c, struct task *t)
 
 static uint32_t worker_of(const struct task *t)
 {
+    if (t->place == AT_LANE) {
+        return t->slot;
+    }
     return t->place == AT_WORKER && t->worker != NULL ? t->worker->number : 0;
 }
 

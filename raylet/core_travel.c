@@ -41,6 +41,7 @@ void task_send(struct raylet_core *c, struct task *t, struct lane *l)
     struct peer *p = l->peer;
 
     t->place = AT_LANE;
+    t->slot = 0;
     t->lane = l;
     t->run = p->next_run++;
     numbers_set(&p->runs, t->run, t);

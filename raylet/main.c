@@ -273,10 +273,10 @@ static int leave(const struct args *a)
     printf("Node \"%s\" left \"%s\".\n", end.node, place.cluster);
     if (end.left_ns == 0 && end.running + end.waiting != 0) {
         fprintf(stderr,
-                "drt-node: %" PRIu64 " tasks still ran and %" PRIu64
+                "drt-node: %" PRIu64 " task%s still ran and %" PRIu64
                 " waited there. Programs on other nodes start theirs again elsewhere; programs of "
                 "this node have lost theirs.\n",
-                end.running, end.waiting);
+                end.running, end.running == 1 ? "" : "s", end.waiting);
         return EXIT_FAILED;
     }
     return EXIT_DONE;

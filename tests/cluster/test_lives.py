@@ -52,7 +52,7 @@ def test_a_second_leave_hurries(cluster, held):
     first = leave(cluster, "--within", "5m")
     until("the head knows", lambda: state_of(cluster, 1) == "leaving")
     r = cluster.run(cluster.path("drt-node"), "leave", "--within", "0s")
-    assert r.returncode == 1 and "1 tasks still ran" in r.stderr
+    assert r.returncode == 1 and "1 task still ran" in r.stderr
     first.communicate(timeout=20)
     assert first.returncode == 0
     assert "DRT_E_DISCONNECTED" in h.end()

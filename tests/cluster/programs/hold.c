@@ -1,7 +1,8 @@
 /*
  * hold DIR COUNT [RESOURCE AMOUNT]: COUNT tasks, each of which writes its process id to DIR/pid.I
  * and returns when DIR/go.I or DIR/go exists. Prints a line for each result. For tests that do
- * something in the middle of a task. RESOURCE "" is none; "max_attempts=1" as a last word.
+ * something in the middle of a task. RESOURCE "" is none; "max_attempts=1", "spread" or "node=NAME"
+ * as a last word.
  */
 #include <drt/drt.h>
 #include <inttypes.h>
@@ -68,6 +69,11 @@ int main(int argc, char **argv)
     }
     if (strcmp(argv[argc - 1], "max_attempts=1") == 0) {
         options.max_attempts = 1;
+    } else if (strcmp(argv[argc - 1], "spread") == 0) {
+        options.strategy = DRT_SPREAD;
+    } else if (strncmp(argv[argc - 1], "node=", 5) == 0) {
+        options.strategy = DRT_NODE_SPECIFIC;
+        options.node = argv[argc - 1] + 5;
     }
     for (int64_t i = 0; i < count; i++) {
         refs[i] = drt_submit(wait_for_go, drt_str(argv[1]), drt_i64(i), drt_with(&options));
