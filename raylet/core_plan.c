@@ -44,7 +44,7 @@ static uint64_t under_way(const struct lane *l)
 static void look(struct raylet_core *c, struct class_ *k, struct outlook *o)
 {
     struct sched_request request = wish_request(k->wish);
-    uint64_t least = k->assigned;
+    uint64_t least = k->wish->here ? k->assigned : UINT64_MAX;
 
     o->nodes = peers_as_nodes(c, &o->count, &o->peers);
     LIST_FOREACH(at, &k->lanes)
@@ -57,8 +57,11 @@ static void look(struct raylet_core *c, struct class_ *k, struct outlook *o)
         struct peer *p = o->peers[i];
         const struct lane *l = lane_find(k, p);
         o->nodes[i].sent = l == NULL ? 0 : under_way(l);
-        /* one that came later does not have to catch up */
-        o->nodes[i].assigned = l == NULL ? least : l->assigned;
+        /* One without a lane was never chosen. Had it been there from the beginning, it would have
+         * been before the others got their second; one that came later has nothing to catch up. */
+        o->nodes[i].assigned = l != NULL                          ? l->assigned
+                               : least > 1 && least != UINT64_MAX ? least
+                                                                  : 0;
         o->nodes[i].closed =
             o->nodes[i].closed || p->avoid_until_ns > c->now_ns || is_broken(p, k->job);
     }
