@@ -17,6 +17,8 @@
 #define RESEND_MAX_NS   (2 * NS_PER_S)
 #define HELLO_MAX_NS    (1 * NS_PER_S)
 #define STEADY_NS       (5 * NS_PER_S) /* a session that lasted so long was a good one */
+#define INCOMING_KEPT                                                                              \
+    (256u << 10) /* room for a message that is not given back: sessions are many */
 #define FLIGHT_AFTER_LOSS                                                                          \
     (32u << 10) /* bytes under way after a loss; doubles with each acknowledgement */
 
@@ -573,6 +575,9 @@ static void deliver(struct session *s, enum session_event_kind kind, struct byte
     s->counts.received++;
     tell(s, &(struct session_event){
                 .kind = kind, .peer = s->peer, .peer_life = s->theirs.life, .data = message});
+    if (s->incoming.room > INCOMING_KEPT) {
+        buffer_fini(&s->incoming);
+    }
 }
 
 static void receive_data(struct session *s, uint64_t sequence, struct bytes message)
