@@ -191,7 +191,7 @@ struct local_cancel {
 
 struct local_cancelled {
     uint64_t request;
-    uint32_t code; /* 0, CODE_DONE: it was settled before, CODE_NOT_FOUND */
+    uint32_t code; /* 0, CODE_DONE: it was settled before, CODE_NOT_FOUND, CODE_UNREACHABLE */
 };
 
 struct local_run_class {

@@ -162,6 +162,12 @@ static const struct codec_field value_fields[] = {
 };
 static const struct codec value_codec = CODEC_OF("PeerValue", value_fields, struct peer_value);
 
+static const struct codec_field cancel_fields[] = {
+    CODEC_FIELD(CODEC_ID, struct peer_cancel, id),
+    CODEC_FIELD(CODEC_U32, struct peer_cancel, flags),
+};
+static const struct codec cancel_codec = CODEC_OF("PeerCancel", cancel_fields, struct peer_cancel);
+
 static const struct codec *const codecs[] = {
     [PEER_JOB - PEER_JOB] = &job_codec,
     [PEER_JOB_END - PEER_JOB] = &job_end_codec,
@@ -186,6 +192,7 @@ static const struct codec *const codecs[] = {
     [PEER_WANT - PEER_JOB] = &ids_codec,
     [PEER_ADDED - PEER_JOB] = &added_codec,
     [PEER_VALUE - PEER_JOB] = &value_codec,
+    [PEER_CANCEL - PEER_JOB] = &cancel_codec,
 };
 
 const struct codec *peer_codec(unsigned type)

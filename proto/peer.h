@@ -53,6 +53,8 @@ enum peer_type {
     /* owner to borrower */
     PEER_ADDED = 117,
     PEER_VALUE = 118,
+    /* borrower to owner */
+    PEER_CANCEL = 119, /* the task that makes an object; its VALUE tells what became of it */
 };
 
 /* A job whose tasks the sender will ask to run. Once in a session, before its first CLASS. */
@@ -225,6 +227,11 @@ struct peer_value {
     size_t ref_count;
 };
 
+struct peer_cancel {
+    struct object_id id;
+    uint32_t flags; /* enum local_cancel_flags */
+};
+
 struct peer_msg {
     enum peer_type type;
     union {
@@ -247,6 +254,7 @@ struct peer_msg {
         struct peer_ids ids; /* DROP, WANT */
         struct peer_added added;
         struct peer_value value;
+        struct peer_cancel cancel;
     };
     struct bytes payload;
     const struct bytes *more; /* encoding only, as in local_msg: further parts of the payload of a

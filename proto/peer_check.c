@@ -158,6 +158,10 @@ static int check_small(const struct peer_msg *m, const char **ret_why)
         return numbered(m->stop.run != 0 && m->stop.how <= PEER_STOP_KILL, ret_why);
     case PEER_BACK:
         return numbered(m->back.run != 0 && m->back.reason <= PEER_BACK_BROKEN, ret_why);
+    case PEER_CANCEL:
+        return numbered(m->cancel.id.number != 0 &&
+                            m->cancel.flags <= (CANCEL_FORCE | CANCEL_RECURSIVE),
+                        ret_why);
     case PEER_JOB_BROKEN:
         return numbered(m->job_broken.job != 0 && m->job_broken.failure.code != 0, ret_why);
     default:

@@ -433,3 +433,47 @@ void home_end_job(struct raylet_core *c, struct job *job)
         }
     }
 }
+
+/* ---- cancelling ---- */
+
+struct forcing {
+    struct raylet_core *c;
+    struct object_id id;
+    bool found;
+};
+
+static bool force(uint64_t run, void *value, void *arg)
+{
+    struct forcing *f = arg;
+    struct task *t = value;
+
+    if (t->state == TASK_ABANDONED && object_id_equal(t->extra->was, f->id)) {
+        f->found = true;
+        task_kill_sent(f->c, t);
+    }
+    return !f->found;
+}
+
+bool home_force(struct raylet_core *c, struct object_id id)
+{
+    struct forcing f = {.c = c, .id = id};
+
+    for (struct peer *p = c->peers; p != NULL && !f.found; p = p->hh.next) {
+        numbers_each(&p->runs, force, &f);
+    }
+    return f.found;
+}
+
+bool home_cancel(struct raylet_core *c, const struct object *o, uint32_t flags)
+{
+    struct object_id id = core_object_id(c, o);
+    struct peer *p = peer_find(c, id.node);
+
+    if (p == NULL || !peer_use(c, p)) {
+        return false;
+    }
+    struct peer_msg *m = core_send_peer(c, p, SIDE_OUT, PEER_CANCEL);
+    m->cancel.id = id;
+    m->cancel.flags = flags;
+    return true;
+}

@@ -17,6 +17,11 @@ void home_peer_dead(struct raylet_core *c, struct peer *p);
 void home_secured(struct raylet_core *c, struct securing *s);
 
 /* It ends: what runs elsewhere is stopped and forgotten. */
+/* The body of a task that was settled before, if it still runs elsewhere, is killed. False: none.
+ */
+bool home_force(struct raylet_core *c, struct object_id id);
+/* The task that makes an object of another node is cancelled there. False: it cannot be reached. */
+bool home_cancel(struct raylet_core *c, const struct object *o, uint32_t flags);
 void home_end_job(struct raylet_core *c, struct job *job);
 
 #endif

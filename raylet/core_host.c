@@ -3,10 +3,13 @@
 #include "raylet/core_classes.h"
 #include "raylet/core_foreign.h"
 #include "raylet/core_guests.h"
+#include "raylet/core_home.h"
 #include "raylet/core_jobs.h"
+#include "raylet/core_objects.h"
 #include "raylet/core_peers.h"
 #include "raylet/core_schedule.h"
 #include "raylet/core_tasks.h"
+#include "raylet/core_workers.h"
 
 #define LOOK_NS    (10 * NS_PER_MS)
 #define WAIT_NS    (20 * NS_PER_MS) /* a guest that found no worker for so long goes back */
@@ -289,6 +292,26 @@ static void stop(struct raylet_core *c, struct peer *p, const struct peer_stop_r
     }
 }
 
+/* A task of ours, by somebody who holds what it makes. */
+static void cancel(struct raylet_core *c, struct peer *p, const struct peer_cancel *m)
+{
+    struct object *o = object_find(c, m->id);
+
+    for (uint32_t i = 0; o != NULL && o->following && i < WORK_STEP; i++) {
+        o = o->alias; /* what it follows is what runs */
+    }
+    if (o == NULL) {
+        return; /* it was let go meanwhile */
+    }
+    if (o->state == OBJECT_PENDING && o->owner->node == 0 && o->task != NULL) {
+        (void)task_cancel(c, o->task, m->flags, "it was cancelled");
+    } else if (o->state == OBJECT_PENDING && o->owner->node != 0 && o->owner->node != p->number) {
+        (void)home_cancel(c, o, m->flags);
+    } else if (m->flags & CANCEL_FORCE) {
+        (void)(worker_force(c, m->id) || home_force(c, m->id));
+    }
+}
+
 static void job_ended(struct raylet_core *c, struct peer *p, const struct peer_job_end *m);
 
 bool host_message(struct raylet_core *c, struct peer *p, const struct peer_msg *m)
@@ -321,6 +344,9 @@ bool host_message(struct raylet_core *c, struct peer *p, const struct peer_msg *
         return true;
     case PEER_STOP:
         stop(c, p, &m->stop);
+        return true;
+    case PEER_CANCEL:
+        cancel(c, p, &m->cancel);
         return true;
     case PEER_RECORDED:
         for (size_t i = 0; i < m->runs.run_count; i++) {

@@ -115,6 +115,13 @@ static void view_changed(struct raylet_core *c)
             k->plan_at_ns = 0;
         }
     }
+    LIST_FOREACH_SAFE(at, &c->busy_lanes)
+    {
+        struct lane *l = list_entry(at, struct lane, busy_link);
+        if (l->peer->closed) { /* it is leaving: what was for it goes elsewhere */
+            class_choose_again(c, l);
+        }
+    }
 }
 
 void plan_choose(struct raylet_core *c)

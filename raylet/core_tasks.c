@@ -249,7 +249,6 @@ void task_ask_back(struct raylet_core *c, struct task *t)
         m->stop.run = t->run;
         m->stop.how = PEER_STOP_ASK + t->stop;
         m->stop.recursive = (t->flags & TASK_STOP_CHILDREN) != 0;
-        recording_drop(c, t);
         return;
     }
     if (w->client != NULL) { /* else its process is gone, and its exit will say the rest */
@@ -286,6 +285,14 @@ void task_fail(struct raylet_core *c, struct task *t, struct object_error *error
         task_settle_error(c, t, worker_of(t), error);
     } else if (t->state != TASK_PLACED) {
         guest_fail(c, t, error);
+    }
+    if (t->extra != NULL &&
+        t->extra->recording != NULL) { /* it has ended there: no answer follows */
+        struct peer_msg *m = core_send_peer(c, t->lane->peer, SIDE_OUT, PEER_RECORDED);
+        m->runs.runs = arena_copy(&c->arena, &t->run, sizeof t->run);
+        m->runs.run_count = 1;
+        task_free(c, t);
+        return;
     }
     if (t->state != TASK_PLACED) {
         task_free(c, t);

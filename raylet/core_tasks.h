@@ -53,6 +53,9 @@ void task_end_unknown(struct raylet_core *c, struct task *t, const struct failur
 /* A task that was settled before, and whose body nobody waits for any more. */
 void task_forget(struct raylet_core *c, struct task *t);
 
+/* A task that was settled before and was sent: its body is killed. */
+void task_kill_sent(struct raylet_core *c, struct task *t);
+
 /* A guest, WAITING; its references are the caller's to add. Then it becomes ready. */
 struct task *task_new_guest(struct raylet_core *c, struct class_ *k, struct peer *home,
                             const struct peer_run *m, struct bytes payload);

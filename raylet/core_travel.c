@@ -141,6 +141,13 @@ void task_end_unknown(struct raylet_core *c, struct task *t, const struct failur
     task_free(c, t);
 }
 
+void task_kill_sent(struct raylet_core *c, struct task *t)
+{
+    ASSERT(t->state == TASK_ABANDONED && t->place == AT_LANE);
+    t->stop = STOP_KILL;
+    task_ask_back(c, t);
+}
+
 void task_forget(struct raylet_core *c, struct task *t)
 {
     ASSERT(t->state == TASK_ABANDONED);

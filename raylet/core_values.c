@@ -1,6 +1,7 @@
 #include "raylet/core_values.h"
 
 #include "raylet/core_foreign.h"
+#include "raylet/core_home.h"
 #include "raylet/core_objects.h"
 #include "raylet/core_tasks.h"
 #include "raylet/core_workers.h"
@@ -105,11 +106,13 @@ void value_cancel(struct raylet_core *c, struct client *client, const struct loc
              i++) { /* what it follows is what runs */
             o = o->alias;
         }
-        if (o->state == OBJECT_PENDING && !o->following && o->task != NULL) {
+        if (o->state == OBJECT_PENDING && o->owner->node != 0) {
+            code = home_cancel(c, o, m->flags) ? 0 : CODE_UNREACHABLE;
+        } else if (o->state == OBJECT_PENDING && !o->following && o->task != NULL) {
             code = (uint32_t)task_cancel(c, o->task, m->flags, "it was cancelled");
         }
     } else if (m->flags & CANCEL_FORCE) {
-        (void)worker_force(c, m->id);
+        (void)(worker_force(c, m->id) || home_force(c, m->id));
     }
     struct local_msg *answer = core_send(c, client->number, LOCAL_CANCELLED);
     answer->cancelled.request = m->request;

@@ -442,13 +442,6 @@ int drt_cancel(struct drt_ref ref, int flags)
         bool may_run =
             (flags & DRT_CANCEL_FORCE) != 0 && runtime_is_linked() && !object_id_is_none(s->id);
         r = object_is_settled(s) && !may_run ? DRT_E_DONE : 0;
-        if (r == 0 && s->foreign != 0 && s->id.node != runtime.link.node) {
-            r = error_set(
-                -EOPNOTSUPP,
-                "the task belongs to a program on node %u: cancel it there, or cancel the "
-                "task that submitted it with DRT_CANCEL_RECURSIVE",
-                (unsigned)s->id.node);
-        }
     }
     if (r == 0) {
         struct request request = {0};
@@ -464,6 +457,8 @@ int drt_cancel(struct drt_ref ref, int flags)
         error_set(r, "it was settled before it could be cancelled");
     } else if (r == DRT_E_NOT_FOUND) {
         error_set(r, "the raylet does not know this task any more");
+    } else if (r == DRT_E_UNREACHABLE) {
+        error_set(r, "the node that the task was submitted on cannot be reached now: try again");
     }
     return r;
 }

@@ -432,7 +432,7 @@ enum drt_cancel DRT_INT_ {
 };
 /* Settles it as DRT_E_CANCELLED at once; resources return when the body does. 0, or DRT_E_DONE: it
  * was settled before; a body that runs on after a cancel or its deadline is stopped by force even
- * then. -EOPNOTSUPP: a task that a body on another node submitted. */
+ * then. DRT_E_UNREACHABLE: it was submitted on another node, which does not answer now. */
 DRT_API int drt_cancel(struct drt_ref ref, int flags);
 
 /* ---- 7. helpers: they return when all is settled: 0, or the first error; every reference is set

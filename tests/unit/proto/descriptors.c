@@ -60,6 +60,7 @@ static const ProtobufCMessageDescriptor *const descriptors[] = {
     &wire__peer_ids__descriptor,
     &wire__peer_added__descriptor,
     &wire__peer_value__descriptor,
+    &wire__peer_cancel__descriptor,
 };
 
 const ProtobufCMessageDescriptor *descriptor_of(const char *name)

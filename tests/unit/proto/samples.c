@@ -438,6 +438,7 @@ static const struct peer_msg peer_samples[] = {
     {.type = PEER_VALUE,
      .value = {.id = {3, 7, 2231}, .state = VALUE_ERROR},
      .payload = {payload_words, 8}},
+    {.type = PEER_CANCEL, .cancel = {.id = {3, 7, 2231}, .flags = CANCEL_RECURSIVE}},
 };
 
 size_t sample_peer_count(void)
