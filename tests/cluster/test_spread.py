@@ -94,3 +94,12 @@ def test_from_without(three, files):
     r = three.run(*args, check=0, HOME=str(home), DRT_CLUSTER=f"127.0.0.1:{three.port}",
                   DRT_KEY_FILE=str(three.dir / "join.key"))
     assert r.stdout == plain
+
+
+def test_lines_of_tasks_come_to_the_driver(cluster):
+    cluster.up()
+    r = cluster.run(cluster.program("say"), "hello there", check=0, DRT_LOGS="1")
+    assert "(n1 say) out: hello there\n" in r.stderr and "(n1 say) err: hello there\n" in r.stderr
+    assert "hello there" not in r.stdout
+    r = cluster.run(cluster.program("say"), "hello there", check=0)
+    assert r.stderr == ""
