@@ -19,11 +19,13 @@ static const struct codec_field job_fields[] = {
     CODEC_FIELD(CODEC_U64, struct peer_job, program_size),
     CODEC_FIELD(CODEC_U64, struct peer_job, started_unix_ms),
     CODEC_FIELD(CODEC_BOOL, struct peer_job, wants_logs),
+    CODEC_FIELD(CODEC_U32, struct peer_job, home),
 };
 static const struct codec job_codec = CODEC_OF("PeerJob", job_fields, struct peer_job);
 
 static const struct codec_field job_end_fields[] = {
     CODEC_FIELD(CODEC_U64, struct peer_job_end, job),
+    CODEC_FIELD(CODEC_BOOL, struct peer_job_end, over),
 };
 static const struct codec job_end_codec =
     CODEC_OF("PeerJobEnd", job_end_fields, struct peer_job_end);

@@ -67,10 +67,12 @@ struct peer_job {
     uint64_t program_size;
     uint64_t started_unix_ms;
     bool wants_logs; /* LOG messages, please */
+    uint32_t home;   /* the node of its driver */
 };
 
 struct peer_job_end { /* the sender has nothing more of it; what runs is stopped */
     uint64_t job;
+    bool over; /* it has ended at its home: so for everybody, also for others who announced it */
 };
 
 /* A class as the home numbers it; once in a session, before its first ASK. */

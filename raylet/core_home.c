@@ -422,7 +422,9 @@ void home_end_job(struct raylet_core *c, struct job *job)
         struct told_job *told = lane_told(p, job->number);
         if (told != NULL) {
             numbers_each(&p->runs, end_run, &losing);
-            core_send_peer(c, p, SIDE_OUT, PEER_JOB_END)->job_end.job = job->number;
+            struct peer_msg *m = core_send_peer(c, p, SIDE_OUT, PEER_JOB_END);
+            m->job_end.job = job->number;
+            m->job_end.over = !job->guest || job->over;
             lane_forget_told(p, told);
         }
     }

@@ -89,7 +89,8 @@ static void announced(struct raylet_core *c, struct peer *p, const struct peer_j
         return;
     }
     if (job != NULL && job->state != JOB_LIVE && job->state != JOB_ASKED) {
-        if (job->guest) { /* its former life here is not over; a new session will find a new one */
+        if (job->guest &&
+            !job->over) { /* its former life here is not over; a new session will find a new one */
             peer_protocol_error(c, p, SIDE_IN, "a job that is ending here; try again");
         }
         return; /* it has ended: the home will hear of it, too */
@@ -388,8 +389,25 @@ static void job_ended(struct raylet_core *c, struct peer *p, const struct peer_j
     numbers_each(&p->guests, orphan, &o);
     struct job *job = s->job;
     sponsor_free(c, s);
-    if (job->guest && list_is_empty(&job->sponsors)) {
+    if (job->guest && m->over) {
+        job->over = true;
+        job_end(c, job, JOB_DONE);
+    } else if (job->guest && list_is_empty(&job->sponsors)) {
         job_let_go(c, job);
+    }
+}
+
+/* Nodes that ran tasks of a job and passed some on to each other would keep it for each other. */
+void host_home_dead(struct raylet_core *c, uint32_t node)
+{
+    LIST_FOREACH(at, &c->jobs)
+    {
+        struct job *job = list_entry(at, struct job, link);
+        if (job->guest && job->home == node && job->state == JOB_LIVE) {
+            job->over = true;
+            job_end(c, job, JOB_LOST);
+            c->more_work = true;
+        }
     }
 }
 

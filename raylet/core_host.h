@@ -13,6 +13,9 @@ bool host_message(struct raylet_core *c, struct peer *p, const struct peer_msg *
 /* The IN session ended: what that home has here ends. */
 void host_peer_down(struct raylet_core *c, struct peer *p);
 
+/* The head says that this node is dead: so are the jobs of its drivers. */
+void host_home_dead(struct raylet_core *c, uint32_t node);
+
 /* EVENT_PROGRAM_FETCHED */
 void host_program(struct raylet_core *c, const struct raylet_event *e);
 /* EVENT_LOG: to the driver, here or at another node. */

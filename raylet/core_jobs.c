@@ -70,6 +70,7 @@ struct job *job_new_guest(struct raylet_core *c, const struct peer_job *m)
     struct job *job = xcalloc(1, sizeof *job);
 
     job->guest = true;
+    job->home = m->home;
     job->number = m->job;
     job->state = JOB_LIVE;
     job->name = xstrdup(m->name);

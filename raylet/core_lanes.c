@@ -80,6 +80,7 @@ static void tell_job(struct raylet_core *c, struct peer *p, const struct job *jo
     m->job.program_size = job->program_size;
     m->job.started_unix_ms = job->started_unix_ms;
     m->job.wants_logs = job->wants_logs;
+    m->job.home = job->guest ? job->home : c->node;
 }
 
 static void tell_class(struct raylet_core *c, struct lane *l)

@@ -115,6 +115,7 @@ static bool bury(struct raylet_core *c, struct peer *p)
         home_peer_dead(c, p);
         host_peer_down(c, p);
     }
+    host_home_dead(c, p->number);
     return foreign_peer_dead(c, p);
 }
 

@@ -167,6 +167,8 @@ struct job { /* of a driver here, or of one elsewhere whose tasks run here (gues
     uint64_t number; /* 0 until the head gave one */
     uint8_t state;
     bool guest;
+    bool over;     /* guest: it has ended at its home */
+    uint32_t home; /* guest: the node of its driver */
     bool wants_logs;
     bool broken_unsaid; /* guest: its homes are to be told of program_error */
     bool fetching;      /* guest: its program is on its way */

@@ -558,9 +558,55 @@ static void a_body_that_waits_now_and_then_is_no_shorter(void **state)
     end(s);
 }
 
+static void announce_job(struct rig *r, uint32_t peer, uint64_t number, uint32_t home)
+{
+    static uint8_t hash[PEER_HASH_SIZE] = {1};
+    struct peer_msg *m = rig_peer_message(r, peer, SIDE_IN, PEER_JOB);
+
+    m->job.job = number;
+    m->job.home = home;
+    m->job.name = m->job.program_name = m->job.user = m->job.cwd = "";
+    m->job.hash = bytes_of(hash, sizeof hash);
+    m->job.program_size = 1001;
+    rig_settle(r);
+}
+
+/* Two nodes that passed tasks of a job on to each other would keep it for each other. */
+static void a_job_that_is_over_is_over_whoever_announced_it(void **state)
+{
+    struct scene *s = begin();
+    uint32_t before = rig_pins(&s->rig);
+
+    for (uint32_t peer = 17; peer < 20; peer++) {
+        rig_view(&s->rig, peer, "other", 1);
+        rig_peer_up(&s->rig, peer, SIDE_IN);
+    }
+    for (int dies = 0; dies < 2; dies++) {
+        announce_job(&s->rig, 18, 100, 17);
+        announce_job(&s->rig, 19, 100, 17);
+        announce_job(&s->rig, 19, 101, 19);
+        assert_int_equal(rig_pins(&s->rig), before + 2);
+        if (dies == 0) {
+            struct peer_msg *m = rig_peer_message(&s->rig, 18, SIDE_IN, PEER_JOB_END);
+            m->job_end.job = 100;
+            m->job_end.over = true;
+        } else {
+            rig_view_dead(&s->rig, 17);
+        }
+        rig_settle(&s->rig);
+        assert_int_equal(rig_pins(&s->rig), before + 1);
+        struct peer_msg *m = rig_peer_message(&s->rig, 19, SIDE_IN, PEER_JOB_END);
+        m->job_end.job = 101;
+        rig_settle(&s->rig);
+        assert_int_equal(rig_pins(&s->rig), before);
+    }
+    end(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_job_that_is_over_is_over_whoever_announced_it),
         cmocka_unit_test(what_waited_behind_a_blocked_body_keeps_its_order),
         cmocka_unit_test(a_body_that_waits_now_and_then_is_no_shorter),
         cmocka_unit_test(force_stops_a_body_that_did_not_heed_a_cancel),
