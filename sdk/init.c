@@ -20,7 +20,8 @@
 
 #define TIMEOUT_DEFAULT (10 * NS_PER_S)
 #define GOODBYE_LIMIT   (1 * NS_PER_S)
-#define LOGS_QUIET      (50 * NS_PER_MS) /* nothing came for so long: that was all */
+#define LOGS_QUIET                                                                                 \
+    (150 * NS_PER_MS) /* nothing came for so long: that was all; raylets pause 50 ms */
 
 extern char **environ;
 
