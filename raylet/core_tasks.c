@@ -341,6 +341,19 @@ void task_fill_payload(struct task *t, struct bytes payload)
     }
 }
 
+/* References in its arguments, which one message takes to another node. */
+static size_t count_references(struct raylet_core *c, const struct task *t)
+{
+    const struct task_extra *x = t->extra;
+    size_t n = x == NULL ? 0 : x->ref_count, inner;
+
+    for (uint32_t i = 0; x != NULL && i < x->need_count; i++) {
+        (void)object_inner(c, object_root(x->needs[i].object), &inner);
+        n += inner;
+    }
+    return n;
+}
+
 /* All its arguments, which one message takes to a worker. */
 static size_t weigh(struct task *t)
 {
@@ -377,6 +390,13 @@ static struct object_error *never(struct raylet_core *c, struct task *t)
                           "its arguments have %zu bytes together; at most %u pass: let several "
                           "tasks take some of them each",
                           bytes, ARGUMENTS_MAX);
+    }
+    size_t references = count_references(c, t);
+    if (references > PEER_REFS_MAX) {
+        return error_make(c, CODE_TOO_LARGE, task_function(t),
+                          "its arguments hold %zu references together; at most %u pass: let "
+                          "several tasks take some of them each",
+                          references, PEER_REFS_MAX);
     }
     return NULL;
 }

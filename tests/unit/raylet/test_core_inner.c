@@ -229,6 +229,33 @@ static void a_value_is_told_with_what_is_inside(void **state)
 
 /* ---- much ---- */
 
+static void a_task_is_given_only_as_many_references_as_pass(void **state)
+{
+    enum { MANY = 10000 };
+    struct scene *s = begin_among_nodes();
+    struct object_id *inner = xcalloc(MANY, sizeof *inner), outer[2];
+
+    for (int i = 0; i < MANY; i++) {
+        inner[i] = i == 0 ? rig_put(&s->rig, s->driver, 5) : inner[0];
+    }
+    for (int i = 0; i < 2; i++) {
+        outer[i] = rig_put_holding(&s->rig, s->driver, 6, inner, MANY);
+    }
+    struct object_id one =
+        rig_submit(&s->rig, s->driver,
+                   (struct rig_task){.class_number = s->f, .needs = outer, .need_count = 1});
+    struct object_id both =
+        rig_submit(&s->rig, s->driver,
+                   (struct rig_task){.class_number = s->f, .needs = outer, .need_count = 2});
+    rig_get(&s->rig, s->driver, one);
+    rig_get(&s->rig, s->driver, both);
+    assert_int_equal(rig_run_all(&s->rig), 1);
+    assert_int_equal(value_of(&s->rig, one), 6);
+    assert_int_equal(code_of(&s->rig, both), CODE_TOO_LARGE);
+    free(inner);
+    end(s);
+}
+
 struct tally {
     uint32_t adds, ids, drops, firsts, lasts;
 };
@@ -366,6 +393,7 @@ int main(void)
         cmocka_unit_test(what_a_task_took_from_inside_is_added_before_the_container_goes),
         cmocka_unit_test(a_container_whose_owner_dies_covers_no_more),
         cmocka_unit_test(a_value_is_told_with_what_is_inside),
+        cmocka_unit_test(a_task_is_given_only_as_many_references_as_pass),
         cmocka_unit_test(many_references_go_in_bounded_steps),
         cmocka_unit_test(without_silence_holds_a_cut_loses_what_is_held),
         cmocka_unit_test(without_the_list_a_drop_that_was_lost_is_never_said),
