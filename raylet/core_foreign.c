@@ -33,6 +33,7 @@ static struct foreign_peer *foreign_part(struct raylet_core *c, struct peer *p)
     list_init(&fp->queued);
     list_init(&fp->want_queue);
     list_init(&fp->wanted);
+    list_init(&fp->waits);
     list_init(&fp->holders);
     core_timer_init(&fp->silence, TIMER_FOREIGN);
     fp->session = 1;
@@ -267,6 +268,18 @@ bool foreign_needs_more(struct raylet_core *c, const struct object *o)
 
 /* ---- securing ---- */
 
+/* Who waits for something of it does not do so for longer than it may be silent. */
+static void watch_silence(struct raylet_core *c, struct foreign_peer *fp)
+{
+    if (peer_is_up(fp->peer, SIDE_OUT) || timer_is_armed(&fp->silence.timer) ||
+        (c->rules_off & RULE_UNREACHABLE)) {
+        return;
+    }
+    if (!list_is_empty(&fp->want_queue) || !list_is_empty(&fp->waits)) {
+        core_timer_arm(c, &fp->silence, c->now_ns + SILENCE_NS);
+    }
+}
+
 bool foreign_is_gone(struct object *o)
 {
     const struct proxy *x = proxy_of(o);
@@ -292,13 +305,16 @@ void foreign_secure(struct raylet_core *c, struct securing *s, struct object *o)
     w->securing = s;
     list_append(&x->waits, &w->at_proxy);
     list_append(&s->waits, &w->at_securing);
+    list_append(&x->owner->waits, &w->at_owner);
     s->missing++;
+    watch_silence(c, x->owner);
 }
 
 static void wait_free(struct secure_wait *w)
 {
     list_unlink(&w->at_proxy);
     list_unlink(&w->at_securing);
+    list_unlink(&w->at_owner);
     free(w);
 }
 
@@ -322,6 +338,7 @@ static void answered(struct raylet_core *c, struct proxy *x)
         struct securing *s = w->securing;
         wait_free(w);
         if (--s->missing == 0) {
+            list_unlink(&s->link);
             list_append(s->kind == SECURE_CONTAINER ? &c->foreign->kept : &c->secured, &s->link);
         }
     }
@@ -444,17 +461,6 @@ static void lose(struct raylet_core *c, struct proxy *x, bool lost)
 
 /* ---- waits ---- */
 
-static void watch_silence(struct raylet_core *c, struct foreign_peer *fp)
-{
-    if (peer_is_up(fp->peer, SIDE_OUT) || timer_is_armed(&fp->silence.timer) ||
-        (c->rules_off & RULE_UNREACHABLE)) {
-        return;
-    }
-    if (!list_is_empty(&fp->want_queue)) {
-        core_timer_arm(c, &fp->silence, c->now_ns + SILENCE_NS);
-    }
-}
-
 static void foreign_want(struct raylet_core *c, struct object *o)
 {
     struct proxy *x = proxy_of(o);
@@ -468,9 +474,7 @@ static void foreign_want(struct raylet_core *c, struct object *o)
     watch_silence(c, x->owner);
 }
 
-/* Ends what waits for a pending object, which stays as it is: gets are answered, tasks that need it
- * fail, and so on through what follows it. */
-static void end_waits(struct raylet_core *c, struct object *first, struct object_error *e)
+void foreign_end_waits(struct raylet_core *c, struct object *first, struct object_error *e)
 {
     struct object **todo = NULL;
     size_t count = 0, room = 0;
@@ -510,7 +514,7 @@ static void end_wait(struct raylet_core *c, struct proxy *x, struct object_error
     list_unlink(&x->want_link);
     x->wants = false;
     object_hold(&x->object);
-    end_waits(c, &x->object, e);
+    foreign_end_waits(c, &x->object, e);
     object_unhold(c, &x->object);
 }
 
@@ -531,8 +535,18 @@ void foreign_timer(struct raylet_core *c, struct core_timer *timer)
         end_wait(c, list_entry(at, struct proxy, want_link), e);
     }
     error_unref(e);
+    LIST_FOREACH(wait, &fp->waits)
+    {
+        struct securing *s = list_entry(wait, struct secure_wait, at_owner)->securing;
+        if (s->kind != SECURE_CONTAINER) {
+            list_unlink(&s->link);
+            list_append(&c->unsecured, &s->link);
+        }
+    }
     if (!list_is_empty(&fp->want_queue)) {
         core_timer_arm(c, &fp->silence, c->now_ns + 1);
+    } else {
+        watch_silence(c, fp);
     }
 }
 
@@ -932,6 +946,7 @@ void foreign_init(struct raylet_core *c, void (*fail_task)(struct raylet_core *c
     list_init(&f->letting_go);
     list_init(&f->kept);
     list_init(&c->secured);
+    list_init(&c->unsecured);
     f->fail_task = fail_task;
     c->foreign = f;
     c->far = &hooks;

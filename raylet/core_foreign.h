@@ -47,7 +47,7 @@ bool foreign_needs_more(struct raylet_core *c, const struct object *o);
  * the end of the event in which foreign_secure was called. With missing == 0 it need not wait.
  */
 struct securing {
-    struct list link;  /* core->secured */
+    struct list link;  /* core->secured, or core->unsecured */
     struct list waits; /* private */
     uint32_t missing;
     uint32_t kind; /* the waiter's own; not 0 */
@@ -60,6 +60,10 @@ static inline void securing_init(struct securing *s, uint32_t kind)
     s->kind = kind;
 }
 void foreign_secure(struct raylet_core *c, struct securing *s, struct object *o);
+/* While an owner is silent, its waiters are put on core->unsecured every 15 s; they go on waiting,
+ * but who waits for them should not: ends what waits for a pending object, which stays as it is.
+ * Gets are answered, tasks that need it fail, and so on through what follows it. */
+void foreign_end_waits(struct raylet_core *c, struct object *o, struct object_error *e);
 void foreign_secure_forget(struct raylet_core *c, struct securing *s);
 /* Its owner has let it go, or is lost. */
 bool foreign_is_gone(struct object *o);

@@ -26,6 +26,7 @@ struct securing;
 
 struct secure_wait {
     struct list at_proxy, at_securing;
+    struct list at_owner; /* foreign_peer->waits */
     struct securing *securing;
 };
 
@@ -67,6 +68,7 @@ struct foreign_peer {
                                        while there is none */
     struct list queued;             /* to be sent */
     struct list want_queue, wanted; /* by want_link */
+    struct list waits;              /* struct secure_wait, by at_owner */
     uint32_t session;               /* counts the OUT sessions */
     uint32_t adds_sent, adds_answered; /* with ids, in this session */
     uint8_t listing;                   /* enum listing: of what we hold already */

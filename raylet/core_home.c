@@ -163,6 +163,23 @@ void home_secured(struct raylet_core *c, struct securing *s)
     recorded(c, p, run);
 }
 
+void home_unsecured(struct raylet_core *c, struct securing *s)
+{
+    struct task *t = container_of(s, struct recording, securing)->task;
+    struct object_error *e;
+
+    if (t->first == NULL) {
+        return;
+    }
+    e = error_make(c, CODE_UNREACHABLE, task_function(t),
+                   "it ended, but what its result refers to is kept by a node that is silent; that "
+                   "may come back: ask again");
+    for (uint32_t i = 0; i < t->returns; i++) {
+        foreign_end_waits(c, numbers_get(&t->first->owner->objects, t->first->number + i), e);
+    }
+    error_unref(e);
+}
+
 static void result(struct raylet_core *c, struct peer *p, const struct peer_msg *m)
 {
     struct task *t = numbers_get(&p->runs, m->result.run);

@@ -15,6 +15,8 @@ void home_peer_down(struct raylet_core *c, struct peer *p, const struct raylet_e
 void home_peer_dead(struct raylet_core *c, struct peer *p);
 /* What a result refers to is ADDED. */
 void home_secured(struct raylet_core *c, struct securing *s);
+/* Its owner has been silent for long: who waits for the result is told so. */
+void home_unsecured(struct raylet_core *c, struct securing *s);
 
 /* It ends: what runs elsewhere is stopped and forgotten. */
 /* The body of a task that was settled before, if it still runs elsewhere, is killed. False: none.

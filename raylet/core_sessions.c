@@ -106,6 +106,19 @@ static void work_off_secured(struct raylet_core *c)
     }
 }
 
+/* They go on waiting, but nobody for them. */
+static void tell_unsecured(struct raylet_core *c)
+{
+    struct list *at;
+
+    while ((at = list_pop(&c->unsecured)) != NULL) {
+        struct securing *s = list_entry(at, struct securing, link);
+        if (s->kind == SECURING_RESULT) {
+            home_unsecured(c, s);
+        }
+    }
+}
+
 /* False: nothing is left of it. */
 static bool bury(struct raylet_core *c, struct peer *p)
 {
@@ -124,6 +137,7 @@ bool session_work(struct raylet_core *c)
     struct peer *p, *next;
 
     work_off_secured(c);
+    tell_unsecured(c);
     host_work(c);
     if (LIKELY(!c->peers_died)) {
         return false;

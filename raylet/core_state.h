@@ -599,8 +599,9 @@ struct raylet_core {
     bool closed;               /* takes no work of others */
     struct list
         reported; /* workers to look at before placing: results came, or they have nothing to do */
-    struct list touched; /* clients with something to send */
-    struct list secured; /* struct securing: nothing is missing any more */
+    struct list touched;   /* clients with something to send */
+    struct list secured;   /* struct securing: nothing is missing any more */
+    struct list unsecured; /* the same: it waits for a node that has been silent for long */
     struct foreign *foreign;
     const struct far_hooks *far;
     struct core_timer reserve_timer, long_timer;

@@ -293,6 +293,36 @@ static void a_result_is_recorded_when_what_is_inside_is_added(void **state)
     end(s);
 }
 
+static void who_waits_for_a_result_that_cannot_be_recorded_is_told(void **state)
+{
+    struct scene *s = begin_among_nodes();
+    struct object_id id = run_ours(s, NULL, 0), inside = others(3);
+    struct object_id dependent = rig_submit(
+        &s->rig, s->driver, (struct rig_task){.class_number = s->f, .needs = &id, .need_count = 1});
+
+    rig_get(&s->rig, s->driver, dependent);
+    says_result(s, &inside, true); /* its owner cannot be reached from here */
+    rig_pass(&s->rig, 14 * NS_PER_S);
+    assert_null(rig_value(&s->rig, id));
+    rig_pass(&s->rig, 2 * NS_PER_S);
+    assert_int_equal(code_of(&s->rig, id), CODE_UNREACHABLE);
+    assert_int_equal(code_of(&s->rig, dependent), CODE_UNREACHABLE);
+    rig_get(&s->rig, s->driver, id);
+    rig_pass(&s->rig, 16 * NS_PER_S); /* a later wait ends, too */
+    assert_int_equal(rig_value(&s->rig, id)->answers, 2);
+    assert_null(said(s, THEM, SIDE_OUT, PEER_RECORDED));
+
+    rig_get(&s->rig, s->driver, id);
+    up(s, OTHER, SIDE_OUT);
+    assert_ids(said(s, OTHER, SIDE_OUT, PEER_ADD), inside);
+    rig_pass(&s->rig, 60 * NS_PER_S); /* slow is not silent */
+    assert_int_equal(rig_value(&s->rig, id)->answers, 2);
+    says_added(s, inside, true);
+    assert_int_equal(rig_value(&s->rig, id)->value, 66);
+    assert_non_null(said(s, THEM, SIDE_OUT, PEER_RECORDED));
+    end(s);
+}
+
 static void what_was_needed_there_travels_with_what_is_inside(void **state)
 {
     struct scene *s = begin_among_nodes();
@@ -330,6 +360,7 @@ int main(void)
         cmocka_unit_test(an_argument_stays_until_the_executor_says_that_it_is_free),
         cmocka_unit_test(a_cover_ends_with_the_session),
         cmocka_unit_test(a_result_is_recorded_when_what_is_inside_is_added),
+        cmocka_unit_test(who_waits_for_a_result_that_cannot_be_recorded_is_told),
         cmocka_unit_test(what_was_needed_there_travels_with_what_is_inside),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
