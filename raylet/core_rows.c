@@ -472,6 +472,8 @@ static void tasks(struct raylet_core *c, const struct state_query *q, struct sta
     }
 }
 
+#define STATES_COUNTED 4u
+
 /* Of this node, as rows of no function and no job: fresher than what the head last heard. */
 static size_t add_totals(const struct raylet_core *c, struct state_class *list)
 {
@@ -481,6 +483,7 @@ static size_t add_totals(const struct raylet_core *c, struct state_class *list)
     } counts[] = {
         {"waiting", c->waiting}, {"running", c->running}, {"done", c->done}, {"failed", c->failed}};
 
+    _Static_assert(ARRAY_SIZE(counts) == STATES_COUNTED, "room for all of them");
     for (size_t i = 0; i < ARRAY_SIZE(counts); i++) {
         list[i] = (struct state_class){.function = "",
                                        .state = counts[i].state,
@@ -679,7 +682,10 @@ static void stop(struct raylet_core *c, struct client *client, const struct stat
     if (client == NULL || client->role != ROLE_TOOL) {
         failure_set(&r->failure, CODE_REFUSED, "only a tool on this machine may stop a node");
     } else {
+        struct state_class *totals = arena_alloc(&c->arena, STATES_COUNTED * sizeof *totals);
         head_leave(c, q->kind == STATE_LEAVE ? q->within_ns : 0);
+        r->class_count = add_totals(c, totals); /* it may be gone before it is asked again */
+        r->classes = totals;
     }
 }
 

@@ -100,12 +100,11 @@ static void count_tasks(const struct state_reply *reply, struct leave_progress *
 }
 
 /* Until the raylet has ended: its socket does then. */
-static int wait_for_end(struct conversation *c, const struct leave_wish *wish,
+static int wait_for_end(struct conversation *c, const struct leave_wish *wish, uint64_t begun_ns,
                         struct leave_progress *p)
 {
     static const struct state_query tasks = {
         .kind = STATE_CLASSES, .limit = 1, .id = "", .node = "", .state = "", .name = ""};
-    uint64_t begun_ns = clock_now_ns();
     for (;;) {
         struct local_msg answer;
         int r = ask(c, &tasks, &answer);
@@ -139,6 +138,7 @@ static int converse(struct conversation *c, const struct leave_wish *wish,
                                 .state = "",
                                 .name = ""};
     struct local_msg answer;
+    uint64_t begun_ns = clock_now_ns(); /* before the node counts, so that it is over first */
     int r = say(c, &open);
     if (r == 0) {
         r = listen_for(c, &answer);
@@ -154,7 +154,10 @@ static int converse(struct conversation *c, const struct leave_wish *wish,
         *f = answer.reply.reply.failure;
         return f->code;
     }
-    return r == 0 ? wait_for_end(c, wish, progress) : r == -EPIPE ? 0 : r;
+    if (r == 0) {
+        count_tasks(&answer.reply.reply, progress);
+    }
+    return r == 0 ? wait_for_end(c, wish, begun_ns, progress) : r == -EPIPE ? 0 : r;
 }
 
 int leave_cluster(const struct place *place, const struct leave_wish *wish,

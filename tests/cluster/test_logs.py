@@ -106,25 +106,28 @@ def test_a_task_that_ends_before_its_worker(cluster, held):
 def test_a_worker_by_its_number(cluster, held):
     cluster.up()
     cluster.join("n2")
-    cluster.run(cluster.program("say"), "one", DRT_NODE="n1", check=0)
-    cluster.run(cluster.program("say"), "two", DRT_NODE="n2", check=0)
+    for node in ("n1", "n2"):
+        h = held(1, f"node={node}", DRT_NODE=node)
+        h.pid_of(0)
+        h.let_go()
+        h.end()
     until("both have ended", lambda: {j["state"] for j in cluster.ask("jobs")} == {"done"})
     # Each node counts its own workers.
     out = cluster.drt("logs", "--worker", "1").stdout
-    assert "worker 1 on n1" in out and "worker 1 on n2" in out
-    assert "out: one\n" in out and "out: two\n" in out
+    assert "==> worker 1 on n1, standard output <==\ntask 0 waits\n" in out
+    assert "==> worker 1 on n2, standard output <==\ntask 0 waits\n" in out
     out = cluster.drt("logs", "--worker", "1", "--node", "n2").stdout
-    assert "out: two\n" in out and "one" not in out
+    assert out == "task 0 waits\n"
     follower = Follower(cluster, "--worker", "1")
     follower.end()
     assert follower.child.returncode == 0
-    assert "(n1 worker 1) out: one\n" in follower.text
-    assert "(n2 worker 1) err: two\n" in follower.text
+    assert sorted(follower.text.splitlines()) == \
+        ["(n1 worker 1) task 0 waits", "(n2 worker 1) task 0 waits"]
     r = cluster.drt("logs", "--worker", "77", check=1)
     assert "no output of worker 77" in r.stderr
     rows = cluster.ask("logs", "--worker", "1", "--stream", "out")
     assert {row["node"]: row["text"] for row in rows} == \
-        {"n1": "out: one\n", "n2": "out: two\n"}
+        {"n1": "task 0 waits\n", "n2": "task 0 waits\n"}
 
 
 def test_a_job_without_workers_yet(cluster, held):
