@@ -111,7 +111,7 @@ static void added(struct raylet_core *c, struct foreign_peer *fp, const struct p
         /* an answer to a former ADD, which a DROP has followed, says nothing */
         if (x != NULL && x->state == PROXY_ADDING && x->session == fp->session &&
             x->add == fp->adds_answered) {
-            x->state = PROXY_ADDED;
+            proxy_enter(x, PROXY_ADDED);
             proxy_answered(c, x);
         }
     }
@@ -320,7 +320,9 @@ static uint32_t send_add(struct raylet_core *c, struct foreign_peer *fp, uint32_
         list_append(&fp->borrowed, at);
         x->session = fp->session;
         x->add = fp->adds_sent + 1;
-        x->state = x->state == PROXY_QUEUED ? PROXY_ADDING : x->state;
+        if (x->state == PROXY_QUEUED) {
+            proxy_enter(x, PROXY_ADDING);
+        }
     }
     fp->adds_sent += n > 0;
     fp->told = true;

@@ -15,6 +15,21 @@ struct keeping { /* a container that must stay until what is inside is added */
     struct object *container; /* held */
 };
 
+void proxy_enter(struct proxy *x, uint8_t state)
+{
+    static const uint8_t allowed[] = {
+        [0] = 1u << PROXY_COVERED | 1u << PROXY_GONE,
+        [PROXY_COVERED] = 1u << PROXY_QUEUED | 1u << PROXY_GONE,
+        [PROXY_QUEUED] = 1u << PROXY_ADDING | 1u << PROXY_GONE,
+        [PROXY_ADDING] = 1u << PROXY_ADDED | 1u << PROXY_GONE,
+        [PROXY_ADDED] = 1u << PROXY_GONE,
+        [PROXY_GONE] = 0,
+    };
+
+    ASSERT(allowed[x->state] >> state & 1);
+    x->state = state;
+}
+
 struct foreign_peer *foreign_part(struct raylet_core *c, struct peer *p)
 {
     struct foreign_peer *fp = p->foreign;
@@ -133,10 +148,10 @@ static struct proxy *proxy_new(struct raylet_core *c, struct client *owner, stru
     list_init(&x->want_link);
     list_init(&x->waits);
     if (p == NULL) {
-        x->state = PROXY_GONE;
+        proxy_enter(x, PROXY_GONE);
         return x;
     }
-    x->state = PROXY_COVERED;
+    proxy_enter(x, PROXY_COVERED);
     x->owner = foreign_part(c, p);
     p->borrowed++;
     list_append(&c->foreign->fresh, &x->link);
@@ -172,8 +187,7 @@ struct object *foreign_object(struct raylet_core *c, struct job *job, struct obj
 /* Its ADD will be sent at the end of the step. */
 static void proxy_queue(struct raylet_core *c, struct proxy *x)
 {
-    ASSERT(x->state == PROXY_COVERED);
-    x->state = PROXY_QUEUED;
+    proxy_enter(x, PROXY_QUEUED);
     list_unlink(&x->link);
     list_append(&x->owner->queued, &x->link);
     foreign_busy(c, x->owner);
@@ -358,7 +372,7 @@ static void part_from_owner(struct raylet_core *c, struct proxy *x)
     list_unlink(&x->want_link);
     x->owner->peer->borrowed--;
     x->owner = NULL;
-    x->state = PROXY_GONE;
+    proxy_enter(x, PROXY_GONE);
     proxy_answered(c, x);
 }
 

@@ -68,6 +68,7 @@ struct foreign_peer;
 
 struct foreign_peer *foreign_part(struct raylet_core *c, struct peer *p); /* made if need be */
 struct object *proxy_find(struct raylet_core *c, struct object_id id);    /* NULL: none */
+void proxy_enter(struct proxy *x, uint8_t state); /* the one place where that changes */
 bool proxy_is_pending(const struct proxy *x);
 /* Its owner has said ADDED, or will never say more: who waited for that goes on. */
 void proxy_answered(struct raylet_core *c, struct proxy *x);
