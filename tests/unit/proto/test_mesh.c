@@ -463,6 +463,32 @@ static void test_a_slow_reader(void **state)
     assert_int_equal(b->last.size, sizeof value);
 }
 
+static void test_nothing_of_a_former_session(void **state)
+{
+    struct world *w = *state;
+    struct end *a = &w->ends[0];
+    struct tally *out, *in;
+    static uint8_t value[1u << 20];
+    start_two(w, &out, &in);
+    struct peer_msg m = {.type = PEER_RUN,
+                         .run = {.number = 1, .returns = 1, .task = {1, 1, 1}},
+                         .payload = {value, sizeof value}};
+    for (m.run.run = 100; m.run.run < 124; m.run.run++) { /* nobody reads them any more */
+        mesh_send(a->mesh, 2, MESH_OUT, &m);
+        mesh_flush(a->mesh);
+    }
+    assert_int_equal(out->slows, 1);
+    stop(&w->ends[1]);
+    WAIT_FOR(w, !out->up);
+    assert_int_equal(counts_of(a).backlog_bytes, 0);
+    start(w, 1, 2);
+    WAIT_FOR(w, out->up && in->up);
+    say(a, 2, MESH_OUT, 1);
+    WAIT_FOR(w, in->messages != 0);
+    assert_false(in->wrong_order);
+    assert_int_equal(out->fasts, 0); /* a session begins without being slow */
+}
+
 static void test_too_much_for_a_reader(void **state)
 {
     struct world *w = *state;
@@ -548,12 +574,19 @@ int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_directed_sessions),         TEST(test_a_flush_is_a_batch),
-        TEST(test_books_wait_for_an_answer),  TEST(test_a_long_message_goes_in_parts),
-        TEST(test_a_node_that_starts_again),  TEST(test_another_number_at_the_address),
-        TEST(test_who_has_no_number_yet),     TEST(test_nobody_there),
-        TEST(test_the_newer_of_two),          TEST(test_a_slow_reader),
-        TEST(test_too_much_for_a_reader),     TEST(test_a_flood_both_ways),
+        TEST(test_directed_sessions),
+        TEST(test_a_flush_is_a_batch),
+        TEST(test_books_wait_for_an_answer),
+        TEST(test_a_long_message_goes_in_parts),
+        TEST(test_a_node_that_starts_again),
+        TEST(test_another_number_at_the_address),
+        TEST(test_who_has_no_number_yet),
+        TEST(test_nobody_there),
+        TEST(test_the_newer_of_two),
+        TEST(test_a_slow_reader),
+        TEST(test_nothing_of_a_former_session),
+        TEST(test_too_much_for_a_reader),
+        TEST(test_a_flood_both_ways),
         TEST(test_many_peers_take_few_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
