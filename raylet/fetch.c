@@ -55,7 +55,7 @@ struct fetch {
     uint32_t file_last;
 };
 
-enum step { STEP_LOOK, STEP_OPEN, STEP_WRITE, STEP_FINISH, STEP_REMOVE };
+enum step { STEP_LOOK, STEP_HASH, STEP_OPEN, STEP_WRITE, STEP_FINISH, STEP_REMOVE };
 
 /* One order to the thread. */
 struct step_work {
@@ -66,34 +66,32 @@ struct step_work {
     uint8_t *data;            /* STEP_WRITE, owned */
     size_t size;
     int result, fd;
-    bool differs; /* STEP_FINISH: another hash */
+    struct program_mark mark; /* STEP_LOOK */
+    bool differs;             /* STEP_FINISH: another hash */
 };
 
 /* ---- on the thread ---- */
 
-/* What is stored under the hash is read once more; a copy that is damaged goes. */
 static int look(struct step_work *w)
 {
     struct pull *p = w->pull;
-    struct program_mark mark;
+    w->fd = program_store_open(p->file.dir, p->name);
+    if (w->fd < 0) {
+        return w->fd;
+    }
+    int r = program_mark_read(w->fd, &w->mark);
+    return r == 0 && (uint64_t)w->mark.size != p->size ? -EBADMSG : r;
+}
+
+/* What is stored is read once more. */
+static int hash_stored(struct step_work *w)
+{
     uint8_t hash[PROGRAMS_HASH_SIZE];
-    CLEANUP_FD int fd = program_store_open(p->file.dir, p->name);
-    if (fd < 0) {
-        return fd;
-    }
-    int r = program_mark_read(fd, &mark);
-    if (r == 0 && (uint64_t)mark.size != p->size) {
+    int r = program_hash_file(w->fd, hash);
+    if (r == 0 && memcmp(hash, w->pull->hash, sizeof hash) != 0) {
         r = -EBADMSG;
     }
-    r = r == 0 ? program_hash_file(fd, hash) : r;
-    if (r == 0 && memcmp(hash, p->hash, sizeof hash) != 0) {
-        r = -EBADMSG;
-    }
-    if (r == 0) {
-        (void)futimens(fd, NULL); /* the youngest; read-only descriptors of one's own files may */
-        w->fd = fd;
-        fd = -1;
-    }
+    (void)futimens(w->fd, NULL); /* the youngest; read-only descriptors of one's own files may */
     return r;
 }
 
@@ -175,6 +173,9 @@ static void step_run(struct offload_work *work)
     switch (w->step) {
     case STEP_LOOK:
         w->result = look(w);
+        break;
+    case STEP_HASH:
+        w->result = hash_stored(w);
         break;
     case STEP_OPEN:
         w->result = open_temporary(w);
@@ -412,9 +413,18 @@ static void finished(struct pull *p, struct step_work *w)
 
 static void looked(struct pull *p, struct step_work *w)
 {
-    if (w->result == 0) {
+    bool is_known =
+        w->step == STEP_HASH || programs_known(p->fetch->config.programs, &w->mark, p->hash);
+    if (w->result == 0 && is_known) {
         arrived(p, w->fd);
         w->fd = -1;
+        return;
+    }
+    if (w->result == 0) {
+        struct step_work *next = give(p, STEP_HASH);
+        next->fd = w->fd;
+        w->fd = -1;
+        submit(next);
         return;
     }
     if (w->result != -ENOENT) {
@@ -447,7 +457,7 @@ static void step_done(struct offload_work *work)
         if (p->works == 0) {
             pull_free(p);
         }
-    } else if (w->step == STEP_LOOK) {
+    } else if (w->step == STEP_LOOK || w->step == STEP_HASH) {
         looked(p, w);
     } else if (w->step == STEP_FINISH) {
         finished(p, w);

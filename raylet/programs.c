@@ -286,6 +286,13 @@ uint32_t programs_adopt(struct programs *p, int fd, const uint8_t hash[PROGRAMS_
     return enter(p, fd, &mark, hash, true)->handle;
 }
 
+bool programs_known(const struct programs *p, const struct program_mark *mark,
+                    const uint8_t hash[PROGRAMS_HASH_SIZE])
+{
+    const uint8_t *known = hash_of(p, mark);
+    return known != NULL && memcmp(known, hash, PROGRAMS_HASH_SIZE) == 0;
+}
+
 int programs_reopen(struct programs *p, const uint8_t hash[PROGRAMS_HASH_SIZE])
 {
     struct program *found = find_usable(p, hash);

@@ -41,6 +41,10 @@ uint32_t programs_take(struct programs *p, const uint8_t hash[PROGRAMS_HASH_SIZE
  * be read any more. */
 uint32_t programs_adopt(struct programs *p, int fd, const uint8_t hash[PROGRAMS_HASH_SIZE]);
 
+/* Whether a file with this mark was hashed before, and to this. */
+bool programs_known(const struct programs *p, const struct program_mark *mark,
+                    const uint8_t hash[PROGRAMS_HASH_SIZE]);
+
 /* The descriptor to start it from; the programs' own. -1 with the sentence: unknown, or its file
  * was written to since. */
 int programs_open(struct programs *p, uint32_t program, struct failure *ret);

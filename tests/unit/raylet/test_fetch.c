@@ -346,6 +346,25 @@ static void test_a_damaged_copy_is_fetched_again(void **state)
     rig_fini(&r);
 }
 
+/* A raylet that starts again finds what the one before had. */
+static void test_a_copy_of_before(void **state)
+{
+    struct rig r;
+    char path[1024], name[PROGRAMS_HEX_SIZE];
+    rig_init(&r);
+    program_hash_text(r.hash, name);
+    snprintf(path, sizeof path, "%s/%s", r.here, name);
+    assert_int_equal(files_write_atomic(path, r.program, BIG, 0500), 0);
+    order(&r, 7, 1);
+    while (r.answer_count == 0) {
+        turn(&r);
+        assert_int_equal(r.asked_count, 0);
+    }
+    assert_int_not_equal(r.answers[0].program, 0);
+    assert_int_equal(run_program(&r, r.answers[0].program), 42);
+    rig_fini(&r);
+}
+
 static void test_two_jobs_one_fetch(void **state)
 {
     struct rig r;
@@ -709,6 +728,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_program_comes_and_runs),
         cmocka_unit_test(test_a_damaged_copy_is_fetched_again),
+        cmocka_unit_test(test_a_copy_of_before),
         cmocka_unit_test(test_two_jobs_one_fetch),
         cmocka_unit_test(test_the_session_ends_half_way),
         cmocka_unit_test(test_a_second_source_takes_over),
