@@ -709,7 +709,7 @@ static void turn(struct rig *r)
     r->event_count = r->event_room = 0;
     memset(&r->arena, 0, sizeof r->arena);
     raylet_core_step(r->core, r->now_ns, r->now_ns, events, n, &effects);
-    if (r->check) {
+    if (r->check && (n > 0 || effects.count > 0 || ++r->unchecked % 16 == 0)) {
         raylet_core_check(r->core);
     }
     if (n == 0 || survives(r)) {

@@ -102,6 +102,7 @@ struct rig {
     bool dead;
     bool head_up, head_answers; /* answers: false = messages to it are only counted */
     bool check;                 /* raylet_core_check after each step */
+    uint32_t unchecked;         /* steps in which nothing came and nothing was said */
     uint64_t next_job;
     uint32_t next_client;
     uint32_t impossible; /* FEASIBLE answered with no so many times */

@@ -256,16 +256,14 @@ static uint32_t gather(struct sim_node *n, struct rig_process *w, struct sim_bod
 static void release_own(struct sim_node *n, struct rig_process *w, struct sim_body *b)
 {
     for (uint32_t i = 0; i < b->child_count; i++) {
-        sim_tell(n->config.world, b->children[i], "%s: worker %u, that submitted it, releases it",
-                 n->config.name, w->client);
-        rig_release(n->rig, w, b->children[i]);
+        sim_release(n, w, b->children[i]);
     }
     if (b->put.number != 0) {
-        rig_release(n->rig, w, b->put);
+        sim_release(n, w, b->put);
     }
     if (b->held.number != 0 && !is_kept(b, b->held) &&
         rng_chance(dice(n), 0.7)) { /* else it ends with the worker */
-        rig_release(n->rig, w, b->held);
+        sim_release(n, w, b->held);
     }
 }
 
@@ -318,9 +316,7 @@ static void look_at_kept(struct sim_node *n, struct rig_process *w, struct sim_b
             k->asked = true;
             sim_ask(n, w, k->id, k->cover);
         } else if (k->asked && !sim_is_asked(n, w, k->id)) {
-            sim_tell(n->config.world, k->id, "%s: worker %u, that kept it, releases it",
-                     n->config.name, w->client);
-            rig_release(n->rig, w, k->id);
+            sim_release(n, w, k->id);
             *k = b->kept[--b->kept_count];
             i--;
         }
@@ -349,7 +345,9 @@ static void work(struct sim_node *n, struct rig_process *w, struct sim_body *b)
         b->busy = false;
         return;
     }
-    if (b->kept_count > 0) {
+    bool news = b->looked != n->answers;
+    b->looked = n->answers;
+    if (b->kept_count > 0 && (news || kept_next_ns(b) <= n->now_ns)) {
         look_at_kept(n, w, b);
     }
     if (w->current.returns == 0) {
@@ -359,7 +357,7 @@ static void work(struct sim_node *n, struct rig_process *w, struct sim_body *b)
         }
         begin_body(n, w, b);
     }
-    if (b->waits && is_answered(n, w, b)) {
+    if (b->waits && news && is_answered(n, w, b)) {
         (void)rig_say(n->rig, w, LOCAL_UNBLOCKED);
         b->waits = false;
     }

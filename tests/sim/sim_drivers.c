@@ -181,9 +181,7 @@ static void put_one(struct sim_node *n, struct sim_driver *d)
 
 static void release_at(struct sim_node *n, struct sim_driver *d, uint32_t i)
 {
-    sim_tell(n->config.world, d->asked[i].id, "%s: driver %u releases it", n->config.name,
-             d->process->client);
-    rig_release(n->rig, d->process, d->asked[i].id);
+    sim_release(n, d->process, d->asked[i].id);
     counts(n)->releases++;
     d->count--;
     memmove(&d->asked[i], &d->asked[i + 1], (d->count - i) * sizeof d->asked[0]);
@@ -328,7 +326,7 @@ static void drive(struct sim_node *n, struct sim_driver *d)
         return;
     }
     shorten(n, d);
-    d->next_ns = n->now_ns + rng_between(rng, 1, 100) * NS_PER_MS;
+    d->next_ns = n->now_ns + rng_between(rng, 1, 220) * NS_PER_MS;
     if (!n->finishing && d->quota > 0) {
         for (uint64_t i = rng_below(rng, 12); i > 0; i--) {
             act(n, d);

@@ -35,6 +35,17 @@ void sim_ask(struct sim_node *n, struct rig_process *p, struct object_id id, str
     rig_get(n->rig, p, id);
 }
 
+void sim_release(struct sim_node *n, struct rig_process *p, struct object_id id)
+{
+    struct sim_get *g = get_of(n, p->client, id);
+
+    if (g != NULL) {
+        g->released = true;
+    }
+    sim_tell(n->config.world, id, "%s: process %u releases it", n->config.name, p->client);
+    rig_release(n->rig, p, id);
+}
+
 bool sim_is_asked(const struct sim_node *n, const struct rig_process *p, struct object_id id)
 {
     return get_of(n, p->client, id) != NULL;
@@ -149,7 +160,7 @@ static void check_code(struct sim_node *n, const struct rig_process *p, const st
     if (!w->strict) {
         doubtful = sim_is_doubtful(n, &g->cover) || (f != NULL && f->doubtful);
     }
-    if (code == CODE_NOT_FOUND && !doubtful) {
+    if (code == CODE_NOT_FOUND && !doubtful && !g->released) {
         sim_breach(w, "%s: process %u (%s) holds %s and hears: %s", n->config.name, p->client,
                    p->worker != 0 ? "a worker" : "a driver", text, failure->message);
     }
@@ -173,6 +184,7 @@ void sim_heard(void *node, struct rig_process *p, const struct local_value *v, s
     }
     sim_tell(n->config.world, v->id, "%s: process %u hears %s", n->config.name, p->client,
              failure == NULL ? "a value" : code_name(failure->code));
+    n->answers++;
     check_code(n, p, g, failure);
     sim_seen(n->config.world, v->id, failure == NULL ? 0 : (uint32_t)failure->code, bytes);
     n->config.world->counts.foreign_reads += v->id.node != n->rig->node;

@@ -89,6 +89,7 @@ struct sim_get { /* a GET that is not answered */
     uint64_t since_ns;
     uint32_t count;
     struct sim_cover cover;
+    bool released; /* while it waited */
     UT_hash_handle hh;
 };
 
@@ -97,6 +98,8 @@ void sim_ask(struct sim_node *n, struct rig_process *p, struct object_id id,
              struct sim_cover cover);
 /* Whether what covers it may be gone. */
 bool sim_is_doubtful(const struct sim_node *n, const struct sim_cover *cover);
+/* It gives its hold back. */
+void sim_release(struct sim_node *n, struct rig_process *p, struct object_id id);
 /* Whether an answer is still to come. */
 bool sim_is_asked(const struct sim_node *n, const struct rig_process *p, struct object_id id);
 void sim_forget_gets(struct sim_node *n, const struct rig_process *p); /* NULL: of all */
@@ -145,6 +148,7 @@ struct sim_kept { /* a reference that a worker holds beyond the body that was gi
 
 struct sim_body {
     bool busy, waits;
+    uint64_t looked; /* n->answers when it last looked whether its own came */
     uint32_t client; /* of the process that it was begun in */
     uint64_t since_ns, until_ns;
     struct object_id children[CHILDREN];
@@ -178,6 +182,7 @@ struct sim_node {
     struct sim_driver drivers[SIM_DRIVERS];
     struct sim_body bodies[RIG_PROCESSES];
     struct sim_get *gets;
+    uint64_t answers; /* that came */
     uint64_t gets_checked_ns;
     uint64_t jobs[JOBS_MAX];
     uint32_t job_count;
