@@ -70,7 +70,8 @@ struct rig_hooks {
     void (*on_head)(void *arg, const struct cluster_msg *m, bool datagram);
     /* NULL: sessions are counted and what is sent is kept for rig_sent. */
     void (*on_peer_open)(void *arg, uint32_t peer, const char *address, const char *key);
-    void (*on_peer_close)(void *arg, uint32_t peer, enum peer_side side);
+    void (*on_peer_close)(void *arg, uint32_t peer, enum peer_side side,
+                          const struct failure *why); /* NULL: it broke no rule */
     void (*on_peer_send)(void *arg, uint32_t peer, enum peer_side side, const struct peer_msg *m);
     /* NULL: it comes at once (or not: rig.fetch_code). Else answered by rig_fetched. */
     void (*on_fetch)(void *arg, uint32_t peer, uint64_t job, const uint8_t *hash, uint64_t size);

@@ -35,7 +35,7 @@ void rig_peer_effect(struct rig *r, const struct raylet_effect *e)
     case EFFECT_PEER_CLOSE:
         r->peer_closes++;
         if (h->on_peer_close != NULL) {
-            h->on_peer_close(h->arg, e->peer, e->side);
+            h->on_peer_close(h->arg, e->peer, e->side, e->failure);
         }
         break;
     default:

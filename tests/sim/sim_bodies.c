@@ -94,7 +94,6 @@ static void submit_child(struct sim_node *n, struct rig_process *w, struct sim_b
 {
     const struct object_id *ids;
     uint32_t count = w->current.payload & PASSES_REFS ? MIN_OF(given(w, &ids), 2u) : 0;
-    const struct sim_fact *parent = sim_fact(n->config.world, w->current.task);
     struct rig_task t = {.class_number = b->classes + (uint32_t)rng_below(dice(n), 3),
                          .payload = child_payload(n, alias, word, count > 0),
                          .refs = count > 0 ? ids : NULL,
@@ -104,7 +103,6 @@ static void submit_child(struct sim_node *n, struct rig_process *w, struct sim_b
     struct sim_fact *f = sim_fact_new(n->config.world, id, word, true);
 
     f->tries = 4;
-    f->doubtful = w->current.task.node != n->rig->node || parent == NULL || parent->doubtful;
     b->children[b->child_count++] = id;
     counts(n)->tasks++;
     counts(n)->refs_passed += count;

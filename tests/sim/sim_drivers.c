@@ -76,26 +76,23 @@ static uint64_t random_payload(struct rng *rng, bool has_refs, bool may_wait)
     return payload;
 }
 
-/* Sums of what it needs; whether that is known; whether it may be gone. */
-static void add_need(struct sim_node *n, const struct asked *of, uint64_t *expected, bool *known,
-                     bool *doubtful)
+/* Sums of what it needs; whether that is known. */
+static void add_need(struct sim_node *n, const struct asked *of, uint64_t *expected, bool *known)
 {
     const struct sim_fact *f = sim_fact(n->config.world, of->id);
 
     *expected += f == NULL ? 0 : f->expected;
     *known = *known && f != NULL && f->known;
-    *doubtful = *doubtful || of->through != 0 || f == NULL || f->doubtful;
 }
 
 static void note_task(struct sim_node *n, struct object_id id, const struct rig_task *t,
-                      uint64_t expected, bool known, bool doubtful)
+                      uint64_t expected, bool known)
 {
     for (uint32_t i = 0; i < t->returns; i++) {
         struct object_id one = {id.node, id.client, id.number + i};
         struct sim_fact *f = sim_fact_new(n->config.world, one, expected + i, known);
         f->tries = t->flags & SUBMIT_AT_MOST_ONCE ? 1 : t->max_attempts;
         f->once = (t->flags & SUBMIT_AT_MOST_ONCE) != 0;
-        f->doubtful = doubtful;
     }
     counts(n)->tasks++;
     counts(n)->refs_passed += t->ref_count;
@@ -114,18 +111,15 @@ static void submit_one(struct sim_node *n, struct sim_driver *d)
                          .needs = needs,
                          .refs = refs};
     uint64_t expected = 0;
-    bool known = true, doubtful = false, unused = true;
+    bool known = true;
 
     for (int i = 0; i < 2 && d->count > 0 && rng_chance(rng, 0.15); i++) {
         const struct asked *of = any(n, d);
         needs[t.need_count++] = of->id;
-        add_need(n, of, &expected, &known, &doubtful);
+        add_need(n, of, &expected, &known);
     }
     for (int i = 0; i < 2 && d->count > 0 && rng_chance(rng, 0.15); i++) {
-        const struct asked *of = any(n, d);
-        uint64_t none = 0;
-        refs[t.ref_count++] = of->id;
-        add_need(n, of, &none, &unused, &doubtful);
+        refs[t.ref_count++] = any(n, d)->id;
     }
     /* what takes "x" does not wait: the other that has it may wait for it */
     bool may_wait = class_number != d->classes[7] && class_number != d->classes[8];
@@ -150,7 +144,7 @@ static void submit_one(struct sim_node *n, struct sim_driver *d)
                  "%s: driver %u gives it to %s as a %s", n->config.name, d->process->client,
                  object_id_format(id, text), i < t.need_count ? "value" : "reference");
     }
-    note_task(n, id, &t, expected, known, doubtful);
+    note_task(n, id, &t, expected, known);
     ask(n, d, id, 0);
     if (t.returns > 1) {
         ask(n, d, (struct object_id){id.node, id.client, id.number + 2}, 0);

@@ -158,7 +158,7 @@ static void check_code(struct sim_node *n, const struct rig_process *p, const st
     }
     bool doubtful = g->cover.job != 0 && sim_job_is_over(w, g->cover.job);
     if (!w->strict) {
-        doubtful = sim_is_doubtful(n, &g->cover) || (f != NULL && f->doubtful);
+        doubtful = sim_is_doubtful(n, &g->cover);
     }
     if (code == CODE_NOT_FOUND && !doubtful && !g->released) {
         sim_breach(w, "%s: process %u (%s) holds %s and hears: %s", n->config.name, p->client,

@@ -29,7 +29,6 @@ struct sim_fact { /* an object */
     uint32_t tries;             /* first return: most of them that may begin */
     bool known, seen, followed; /* followed: a body returned an alias */
     bool once;                  /* at most */
-    bool doubtful;              /* what it needs may be gone through no fault of the cluster's */
     UT_hash_handle hh;
 };
 
