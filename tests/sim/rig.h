@@ -70,8 +70,7 @@ struct rig_hooks {
     void (*on_head)(void *arg, const struct cluster_msg *m, bool datagram);
     /* NULL: sessions are counted and what is sent is kept for rig_sent. */
     void (*on_peer_open)(void *arg, uint32_t peer, const char *address, const char *key);
-    void (*on_peer_close)(void *arg, uint32_t peer, enum peer_side side,
-                          const struct failure *why); /* NULL: it broke no rule */
+    void (*on_peer_close)(void *arg, uint32_t peer, enum peer_side side);
     void (*on_peer_send)(void *arg, uint32_t peer, enum peer_side side, const struct peer_msg *m);
     /* NULL: it comes at once (or not: rig.fetch_code). Else answered by rig_fetched. */
     void (*on_fetch)(void *arg, uint32_t peer, uint64_t job, const uint8_t *hash, uint64_t size);
@@ -109,7 +108,8 @@ struct rig {
     uint32_t impossible; /* FEASIBLE answered with no so many times */
     uint32_t joins, job_news, job_ends, spawns, kills, quits, program_loads, fences;
     uint32_t peer_opens, peer_closes, fetches, fetch_stops;
-    int fetch_code;                            /* why programs cannot be fetched; 0: they can */
+    char close_reason[128]; /* of the last close: which rule was broken; "": none */
+    int fetch_code;         /* why programs cannot be fetched; 0: they can */
     struct rig_program programs[RIG_PROGRAMS]; /* by handle, from 1 */
     struct rig_sent sent[RIG_SENT_MAX];
     uint32_t sent_count;

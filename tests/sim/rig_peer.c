@@ -1,5 +1,7 @@
 #include "tests/sim/rig_peer.h"
 
+#include <stdio.h>
+
 struct peer_msg *rig_peer_copy(struct arena *arena, const struct peer_msg *m)
 {
     size_t size = peer_size(m);
@@ -34,8 +36,10 @@ void rig_peer_effect(struct rig *r, const struct raylet_effect *e)
         break;
     case EFFECT_PEER_CLOSE:
         r->peer_closes++;
+        snprintf(r->close_reason, sizeof r->close_reason, "%.127s",
+                 e->failure == NULL ? "" : e->failure->message);
         if (h->on_peer_close != NULL) {
-            h->on_peer_close(h->arg, e->peer, e->side, e->failure);
+            h->on_peer_close(h->arg, e->peer, e->side);
         }
         break;
     default:
