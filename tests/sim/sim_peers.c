@@ -513,14 +513,14 @@ static void on_peer_open(void *arg, uint32_t peer, const char *address, const ch
     begin_session(l);
 }
 
-static void on_peer_close(void *arg, uint32_t peer, enum peer_side side, const struct failure *why)
+static void on_peer_close(void *arg, uint32_t peer, enum peer_side side)
 {
     struct sim_node *n = arg;
     struct sim_peer_link *l = find(n, peer, side);
 
-    if (why != NULL && n->config.world->strict) {
+    if (n->rig->close_reason[0] != '\0' && n->config.world->strict) {
         sim_breach(n->config.world, "%s closes the session with node %u: %s", n->config.name, peer,
-                   why->message);
+                   n->rig->close_reason);
     }
     if (l == NULL) {
         return;
