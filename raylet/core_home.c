@@ -418,13 +418,16 @@ static bool end_run(uint64_t run, void *value, void *arg)
     struct task *t = value;
 
     if (t->class_->job == l->job) {
+        bool answered = t->extra != NULL && t->extra->recording != NULL;
         if (t->state != TASK_ABANDONED) {
             struct object_error *e = error_new(l->why);
             t->flags |= TASK_STOP_CHILDREN;
             task_fail(l->c, t, e);
             error_unref(e);
         }
-        task_forget(l->c, t);
+        if (!answered) { /* else nothing more of it is to come, and it is gone */
+            task_forget(l->c, t);
+        }
     }
     return true;
 }

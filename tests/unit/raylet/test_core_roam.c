@@ -323,6 +323,20 @@ static void who_waits_for_a_result_that_cannot_be_recorded_is_told(void **state)
     end(s);
 }
 
+static void a_program_may_end_while_a_result_waits_to_be_recorded(void **state)
+{
+    struct scene *s = begin_among_nodes();
+    struct object_id id = run_ours(s, NULL, 0), inside = theirs(3);
+
+    says_result(s, &inside, true);
+    assert_ids(said(s, THEM, SIDE_OUT, PEER_ADD), inside);
+    rig_driver_end(&s->rig, s->driver, true);
+    rig_settle(&s->rig);
+    assert_non_null(said(s, THEM, SIDE_OUT, PEER_RECORDED));
+    assert_null(find(s, id));
+    end(s);
+}
+
 static void what_was_needed_there_travels_with_what_is_inside(void **state)
 {
     struct scene *s = begin_among_nodes();
@@ -361,6 +375,7 @@ int main(void)
         cmocka_unit_test(a_cover_ends_with_the_session),
         cmocka_unit_test(a_result_is_recorded_when_what_is_inside_is_added),
         cmocka_unit_test(who_waits_for_a_result_that_cannot_be_recorded_is_told),
+        cmocka_unit_test(a_program_may_end_while_a_result_waits_to_be_recorded),
         cmocka_unit_test(what_was_needed_there_travels_with_what_is_inside),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
