@@ -104,7 +104,7 @@ struct peer_slots { /* GRANT: lent; RETURN: unused ones */
 };
 
 struct peer_run {
-    uint64_t run;    /* names this attempt in the session; consecutive from 1 */
+    uint64_t run;    /* names this attempt; consecutive in a session, and never used again */
     uint32_t number; /* of the class */
     uint32_t attempt;
     uint32_t returns;

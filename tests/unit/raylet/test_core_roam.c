@@ -20,9 +20,8 @@ static struct job *guest_job(struct scene *s)
 }
 
 /* THEM announces a job and a class, and has a slot. */
-static struct scene *begin_as_executor(void)
+static void announce(struct scene *s)
 {
-    struct scene *s = begin_among_nodes();
     static const uint8_t hash[PEER_HASH_SIZE] = {2};
     static const struct local_amount cpu = {"CPU", RESOURCE_UNIT};
 
@@ -43,15 +42,23 @@ static struct scene *begin_as_executor(void)
     m->ask.limit = 1;
     rig_settle(&s->rig);
     assert_non_null(said(s, THEM, SIDE_IN, PEER_GRANT));
+}
+
+static struct scene *begin_as_executor(void)
+{
+    struct scene *s = begin_among_nodes();
+
+    announce(s);
     return s;
 }
 
 /* Their task with this reference; begun. */
-static struct rig_process *run_theirs(struct scene *s, const struct object_id *refs, size_t count)
+static struct rig_process *run_theirs_as(struct scene *s, uint64_t run,
+                                         const struct object_id *refs, size_t count)
 {
     struct peer_msg *m = rig_peer_message(&s->rig, THEM, SIDE_IN, PEER_RUN);
 
-    m->run.run = 1;
+    m->run.run = run;
     m->run.number = 1;
     m->run.attempt = 1;
     m->run.returns = 1;
@@ -66,6 +73,11 @@ static struct rig_process *run_theirs(struct scene *s, const struct object_id *r
     return w;
 }
 
+static struct rig_process *run_theirs(struct scene *s, const struct object_id *refs, size_t count)
+{
+    return run_theirs_as(s, 1, refs, count);
+}
+
 static void says_recorded(struct scene *s)
 {
     static const uint64_t run = 1;
@@ -74,6 +86,29 @@ static void says_recorded(struct scene *s)
     m->runs.runs = &run;
     m->runs.run_count = 1;
     rig_settle(&s->rig);
+}
+
+/* The home numbers its attempts through all sessions. */
+static void a_new_session_goes_on_with_any_number(void **state)
+{
+    struct scene *s = begin_as_executor();
+
+    rig_return(&s->rig, run_theirs_as(s, 41, NULL, 0), 5);
+    rig_settle(&s->rig);
+    assert_non_null(said(s, THEM, SIDE_IN, PEER_RESULT));
+    rig_peer_down(&s->rig, THEM, SIDE_IN, false);
+    rig_settle(&s->rig);
+    announce(s);
+    rig_return(&s->rig, run_theirs_as(s, 44, NULL, 0), 5);
+    rig_settle(&s->rig);
+    const struct peer_msg *m = said(s, THEM, SIDE_IN, PEER_RESULT);
+    assert_non_null(m);
+    assert_int_equal(m->result.run, 44);
+    assert_int_equal(s->rig.peer_closes, 0);
+    rig_peer_message(&s->rig, THEM, SIDE_IN, PEER_RUN)->run.run = 46; /* but in a session: */
+    rig_settle(&s->rig);
+    assert_int_equal(s->rig.peer_closes, 1);
+    end(s);
 }
 
 static void an_argument_that_is_not_kept_costs_no_message(void **state)
@@ -366,6 +401,7 @@ static void what_was_needed_there_travels_with_what_is_inside(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_new_session_goes_on_with_any_number),
         cmocka_unit_test(an_argument_that_is_not_kept_costs_no_message),
         cmocka_unit_test(an_argument_that_is_kept_is_covered_until_it_is_added),
         cmocka_unit_test(what_a_home_covered_is_added_when_it_is_gone),
