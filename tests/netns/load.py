@@ -64,6 +64,12 @@ def assert_right(said, longest_ms=None):
         assert longest_ms is None or work["longest_ms"] < longest_ms, (key, work)
 
 
+def assert_everywhere(said):
+    """Each that may use any machine has used all of them."""
+    for key, work in said.items():
+        assert sorted(work["nodes"]) == ["host1", "host2", "host3", "host4"], (key, work)
+
+
 def assert_settled(said, *errors):
     """Every task ended: rightly or with one of these errors."""
     for key, work in said.items():

@@ -4,7 +4,7 @@ import os
 import re
 
 from conftest import until
-from load import (assert_all_is_back, assert_right, assert_settled, begin, begin_local, begin_once,
+from load import (assert_all_is_back, assert_everywhere, assert_right, assert_settled, begin, begin_local, begin_once,
                   begin_roaming, executions, finish, watch)
 
 SECONDS = float(os.environ.get("NETNS_BLACK_OUT_S", "22"))
@@ -43,6 +43,7 @@ def test_black_outs_cost_nothing(cluster):
     said = finish(cluster, {**local, **roaming, **once})
     assert_right({key: said[key] for key in local}, longest_ms=2000)
     assert_right({key: said[key] for key in {**roaming, **once}}, longest_ms=15000)
+    assert_everywhere({key: said[key] for key in {**roaming, **once}})
     assert {attempt for attempts in executions(cluster.root / "once-2").values()
             for attempt in [len(attempts)]} == {1}
     assert [n["number"] for n in cluster.nodes()] == [1, 2, 3, 4]

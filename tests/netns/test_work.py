@@ -1,0 +1,68 @@
+"""Work between four machines while two of them cannot hear each other, or one falls silent."""
+
+import time
+
+from conftest import until
+from load import (assert_all_is_back, assert_right, assert_settled, begin_local, begin_once,
+                  begin_roaming, executions, finish, watch)
+
+SESSION_S = 15
+
+
+def test_two_that_do_not_hear_each_other(cluster):
+    """Both hear the head, so neither is lost: their sessions end, and their work goes elsewhere.
+    A third one is not heard by one of them, but hears it."""
+    cluster.up()
+    working = {**begin_local(cluster), **begin_roaming(cluster), **begin_once(cluster, 3)}
+    cluster.bed.cut_between(2, 3)
+    cluster.bed.cut_one_way(4, 3)
+    seen = watch(cluster, SESSION_S + 3)
+    assert {state for _, row in seen for state in row} == {"alive"}, seen
+    cluster.bed.heal()
+    time_of_heal = time.monotonic()
+    back = {}
+    for a, b in ((2, 3), (3, 2), (4, 3)):
+        back[a, b] = cluster[a].start_work(tasks=4, strategy=f"node:host{b}", bound=20)
+    for key, program in back.items():
+        assert program.end_work(20)["right"] == 4, key
+    assert time.monotonic() - time_of_heal < 15
+    said = finish(cluster, working)
+    assert_right({key: work for key, work in said.items() if key[1] == "local"}, longest_ms=2000)
+    assert_settled(said, "DRT_E_UNKNOWN", "DRT_E_UNREACHABLE", "DRT_E_FAILED/DRT_E_UNREACHABLE")
+    for n in (1, 2, 4):
+        assert_right({n: said[n, "roaming"]})
+    ran = executions(cluster.root / "once-3")
+    assert ran and all(attempts == [1] for attempts in ran.values())
+    assert [n["number"] for n in cluster.nodes()] == [1, 2, 3, 4]
+    assert_all_is_back(cluster)
+
+
+def test_a_machine_falls_silent(cluster):
+    """What began there begins elsewhere once the head says that it is lost, within 10 s."""
+    cluster.up()
+    working = {**begin_local(cluster), **begin_roaming(cluster), **begin_once(cluster, 2)}
+    held = cluster.root / "held"
+    held.mkdir()
+    hold = cluster[2].start(cluster.program("hold"), held, 12)
+    until("all run or wait", lambda: len(list(held.glob("pid.*"))) >= 4)
+    before = set(executions(cluster.root / "log-1"))
+    start = time.monotonic()
+    cluster.bed.cut(4)
+    watch(cluster, 12, lambda states: states[3] == "lost")
+    took = time.monotonic() - start
+    assert 7 < took < 10, took
+    cluster.bed.heal()
+    until("it ends", lambda: not cluster[4].pids("drt-node"), 10)
+    (held / "go").touch()
+    assert hold.end(check=0)[1].count("done in attempt") == 12
+    said = finish(cluster, working)
+    gone = {key: said.pop(key) for key in list(said) if key[0] == 4}
+    assert_settled(gone, "DRT_E_DISCONNECTED")
+    once = {(2, "once"): said.pop((2, "once"))}
+    assert_settled(once, "DRT_E_UNKNOWN")
+    assert_right(said, longest_ms=16000)
+    assert all(len(attempts) == 1 for attempts in executions(cluster.root / "once-2").values())
+    assert set(executions(cluster.root / "log-1")) > before
+    cluster[4].join()
+    assert sorted(n["number"] for n in cluster.nodes() if n["state"] == "alive") == [1, 2, 3, 5]
+    assert_all_is_back(cluster)
