@@ -14,6 +14,7 @@
 #define AWAY_AFTER_NS  NS_PER_MS        /* without room here */
 #define UNKNOWN_NS     (20 * NS_PER_MS) /* the same while nobody knows how long they take */
 #define AGAIN_NS       (5 * NS_PER_MS)  /* between two plans of a class */
+#define LATER_NS       (50 * NS_PER_MS) /* the same when there was nobody to ask for more */
 #define SOON_NS        (50 * NS_PER_US) /* where this node is none of those it may use */
 #define LINGER_NS      NS_PER_MS
 #define CLASSES_A_STEP 256u
@@ -259,14 +260,16 @@ static void nobody(struct raylet_core *c, struct class_ *k)
     class_unuse(c, k);
 }
 
-static void ask_others(struct raylet_core *c, struct class_ *k)
+/* Whether anybody was asked for more than before. */
+static bool ask_others(struct raylet_core *c, struct class_ *k)
 {
     struct outlook o;
+    bool asked = false;
 
     look(c, k, &o);
     if (o.candidate_count == 0) {
         nobody(c, k);
-        return;
+        return false;
     }
     if (k->wish->state == WISH_ASKING) {
         k->wish->state = WISH_OPEN;
@@ -280,7 +283,7 @@ static void ask_others(struct raylet_core *c, struct class_ *k)
             k->users--;
         }
         c->more_work = true;
-        return;
+        return true;
     }
     uint32_t *wanted = arena_alloc(&c->arena, o.candidate_count * sizeof *wanted);
     sched_ask(o.nodes, o.candidates, o.candidate_count, &k->pool->shape->asked,
@@ -289,9 +292,11 @@ static void ask_others(struct raylet_core *c, struct class_ *k)
         struct peer *p = o.peers[o.candidates[i]];
         if (p != NULL && wanted[i] > 0) {
             struct lane *l = lane_use(c, k, p);
-            (void)lane_ask(c, l, l->got + wanted[i]);
+            uint64_t limit = l->got + wanted[i];
+            asked = (limit != l->limit && lane_ask(c, l, limit)) || asked;
         }
     }
+    return asked;
 }
 
 /* Slots that are on their way already. */
@@ -301,7 +306,7 @@ static uint64_t expected(const struct class_ *k)
 
     for (const struct list *at = k->lanes.next; at != &k->lanes; at = at->next) {
         const struct lane *l = list_entry(at, struct lane, class_link);
-        n += l->limit - l->got;
+        n += l->limit > l->got ? l->limit - l->got : 0;
     }
     return n;
 }
@@ -310,8 +315,7 @@ static uint64_t expected(const struct class_ *k)
 static uint64_t due_ns(const struct class_ *k)
 {
     if (!k->wish->here) {
-        uint64_t soon = k->plan_at_ns > AGAIN_NS ? k->plan_at_ns - AGAIN_NS + SOON_NS : 0;
-        return expected(k) >= k->queued ? k->plan_at_ns : soon;
+        return expected(k) >= k->queued ? k->plan_at_ns : MIN_OF(k->plan_at_ns, k->soon_ns);
     }
     if (k->wish->strategy == SCHED_LOAD_BALANCED) {
         return k->plan_at_ns;
@@ -342,10 +346,11 @@ static void plan(struct raylet_core *c, struct class_ *k)
         return;
     }
     if (due <= c->now_ns) {
-        k->plan_at_ns = c->now_ns + AGAIN_NS;
         k->users++;
-        ask_others(c, k);
-        due = k->plan_at_ns;
+        bool asked = ask_others(c, k);
+        k->plan_at_ns = c->now_ns + (asked ? AGAIN_NS : LATER_NS);
+        k->soon_ns = c->now_ns + (asked ? SOON_NS : LATER_NS);
+        due = due_ns(k);
         class_unuse(c, k);
     }
     arm(c, due);
@@ -384,7 +389,7 @@ static void plan_fixed(struct raylet_core *c)
             class_choose_again(c, l);
         } else if (l->credits == 0 && limit > l->limit && may_travel(l->class_->job) &&
                    !lane_ask(c, l, limit)) {
-            arm(c, c->now_ns + AGAIN_NS);
+            arm(c, c->now_ns + LATER_NS);
         }
     }
 }

@@ -269,6 +269,7 @@ struct class_ {
     uint64_t assigned;         /* SPREAD: ever, to this node */
     uint64_t waiting_since_ns; /* the queue was last empty before */
     uint64_t plan_at_ns;       /* the next look at whom to ask */
+    uint64_t soon_ns;          /* the same when slots are missing */
     struct guest_class *guest; /* of another home: its slots; NULL: ours */
     uint32_t wants;            /* guest: slots that the home would take */
     struct list run_link;      /* in its level's turn while the queue is not empty */
