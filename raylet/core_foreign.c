@@ -437,6 +437,9 @@ bool foreign_job_ends(struct raylet_core *c, struct job *job, uint32_t most)
             return true;
         }
     }
+    if (list_is_empty(&job->workers)) {
+        proxies_of_job_end(c, job, most);
+    }
     return contents_work(c) || job->contents != NULL;
 }
 
@@ -490,7 +493,8 @@ static uint32_t check_list(const struct list *list, uint32_t states)
     {
         const struct proxy *x = list_entry(at, struct proxy, link);
         ASSERT((states >> x->state & 1) != 0 && x->covers <= x->object.holds);
-        ASSERT(x->object.holds > 0 && !x->object.held && x->object.far & FAR_PROXY);
+        ASSERT(x->object.holds > 0 || x->object.watchers != NULL);
+        ASSERT(!x->object.held && x->object.far & FAR_PROXY);
         ASSERT(x->state != PROXY_COVERED || x->covers > 0);
         ASSERT(list_is_empty((struct list *)&x->waits) || x->state != PROXY_ADDED);
         n++;

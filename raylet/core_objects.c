@@ -356,14 +356,21 @@ void object_move_watcher(struct watcher *w, struct watcher **to)
     *to = w;
 }
 
-void object_end_gets(struct raylet_core *c, struct object *o, const char *why)
+bool object_has_gets(struct raylet_core *c, const struct object *o)
+{
+    for (const struct watcher *w = o->watchers; w != NULL; w = w->next) {
+        const struct client *client = core_client(c, w->client);
+        ASSERT(w->kind == WATCH_GET);
+        if (client != NULL && client->state == CLIENT_LIVE) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void object_end_gets(struct raylet_core *c, struct object *o)
 {
     while (o->watchers != NULL) {
-        struct client *client = core_client(c, o->watchers->client);
-        ASSERT(o->watchers->kind == WATCH_GET);
-        if (client != NULL && client->state == CLIENT_LIVE) {
-            object_answer_missing(c, client, core_object_id(c, o), why);
-        }
         remove_watcher(c, o->watchers);
     }
 }

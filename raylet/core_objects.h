@@ -45,8 +45,9 @@ void object_unneed(struct raylet_core *c, struct watcher *w);
 void object_watch_for(struct raylet_core *c, struct object *o, uint32_t node, uint32_t session);
 /* To the front of another list of watchers. */
 void object_move_watcher(struct watcher *w, struct watcher **to);
-/* Gets are all that still wait for it: they are answered so. */
-void object_end_gets(struct raylet_core *c, struct object *o, const char *why);
+/* Nothing holds it: whether a process that lives asked for it and waits. */
+bool object_has_gets(struct raylet_core *c, const struct object *o);
+void object_end_gets(struct raylet_core *c, struct object *o); /* of those that are gone */
 
 void object_hold(struct object *o);
 void object_unhold(struct raylet_core *c, struct object *o);  /* may free it */

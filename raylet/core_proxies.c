@@ -209,7 +209,8 @@ static bool needs_more(struct raylet_core *c, const struct object *o, int depth)
     if (x == NULL || x->state == PROXY_ADDED || x->state == PROXY_GONE) {
         return false;
     }
-    if (o->holds > x->covers || depth == 0) { /* too deep to look: asking costs little */
+    if (o->holds + (o->watchers != NULL) > x->covers ||
+        depth == 0) { /* too deep to look: asking costs little */
         return true;
     }
     const struct contents *k = contents_find(c, o);
@@ -381,6 +382,9 @@ bool proxy_let_go(struct raylet_core *c, struct object *o)
     struct contents *k = contents_find(c, o);
     struct proxy *x = proxy_of(o);
 
+    if (x != NULL && object_has_gets(c, o)) {
+        return true; /* who asked hears of it, whatever it released since */
+    }
     if (k != NULL) {
         if (k->covers && keep_container(c, o, k)) {
             return true;
@@ -390,7 +394,7 @@ bool proxy_let_go(struct raylet_core *c, struct object *o)
     if (x == NULL) {
         return false;
     }
-    object_end_gets(c, o, "this object was released while it was waited for");
+    object_end_gets(c, o);
     if (x->owner != NULL) {
         if (x->state == PROXY_ADDING || x->state == PROXY_ADDED) {
             say_drop(c, x);
@@ -398,6 +402,40 @@ bool proxy_let_go(struct raylet_core *c, struct object *o)
         part_from_owner(c, x);
     }
     return false;
+}
+
+struct unheld {
+    struct object **objects;
+    uint32_t count, most;
+};
+
+static bool gather_unheld(uint64_t number, void *value, void *arg)
+{
+    struct unheld *u = arg;
+    struct object *o = value;
+
+    if (o->holds == 0) {
+        u->objects[u->count++] = o;
+    }
+    return u->count < u->most;
+}
+
+void proxies_of_job_end(struct raylet_core *c, const struct job *job, uint32_t most)
+{
+    struct unheld u = {.most = most};
+
+    for (struct client *k = c->foreign->clients; k != NULL && u.count < most; k = k->hh.next) {
+        if (k->job == job) {
+            if (u.objects == NULL) {
+                u.objects = arena_alloc(&c->arena, most * sizeof(struct object *));
+            }
+            numbers_each(&k->objects, gather_unheld, &u);
+        }
+    }
+    for (uint32_t i = 0; i < u.count; i++) {
+        object_hold(u.objects[i]);
+        object_unhold(c, u.objects[i]);
+    }
 }
 
 void proxy_put_back(struct raylet_core *c, struct object *o)

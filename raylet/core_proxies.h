@@ -70,6 +70,8 @@ struct foreign_peer *foreign_part(struct raylet_core *c, struct peer *p); /* mad
 struct object *proxy_find(struct raylet_core *c, struct object_id id);    /* NULL: none */
 void proxy_enter(struct proxy *x, uint8_t state); /* the one place where that changes */
 bool proxy_is_pending(const struct proxy *x);
+/* Of an ending job: those that nothing holds, and that processes which are gone asked for. */
+void proxies_of_job_end(struct raylet_core *c, const struct job *job, uint32_t most);
 /* Its owner has said ADDED, or will never say more: who waited for that goes on. */
 void proxy_answered(struct raylet_core *c, struct proxy *x);
 /* Its owner has it no more: released, or (lost) the owner itself is gone. */

@@ -199,12 +199,50 @@ static void a_value_that_crosses_a_drop_is_ignored(void **state)
     struct object_id inside = others(1);
 
     borrow_added(s, theirs(1));
-    rig_get(&s->rig, s->driver, theirs(1));
+    struct object_id need = theirs(1);
+    struct object_id task =
+        rig_submit(&s->rig, s->driver,
+                   (struct rig_task){.class_number = s->f, .needs = &need, .need_count = 1});
     rig_settle(&s->rig);
+    assert_ids(said(s, THEM, SIDE_OUT, PEER_WANT), theirs(1));
     release(s, theirs(1));
-    assert_int_equal(code_of(&s->rig, theirs(1)), CODE_NOT_FOUND); /* the wait ended with it */
+    assert_null(said(s, THEM, SIDE_OUT, PEER_DROP));
+    rig_cancel(&s->rig, s->driver, task, 0);
+    release(s, task);
+    assert_ids(said(s, THEM, SIDE_OUT, PEER_DROP), theirs(1));
     says_value(s, theirs(1), 7, &inside, 1);
     says_added(s, theirs(1), true);
+    assert_int_equal(objects(s), 0);
+    end(s);
+}
+
+static void who_asked_hears_of_it_whatever_it_released_since(void **state)
+{
+    struct scene *s = begin_among_nodes();
+
+    borrow_added(s, theirs(1));
+    rig_get(&s->rig, s->driver, theirs(1));
+    release(s, theirs(1));
+    assert_ids(said(s, THEM, SIDE_OUT, PEER_WANT), theirs(1));
+    assert_null(said(s, THEM, SIDE_OUT, PEER_DROP));
+    says_value(s, theirs(1), 7, NULL, 0);
+    assert_int_equal(value_of(&s->rig, theirs(1)), 7);
+    assert_ids(said(s, THEM, SIDE_OUT, PEER_DROP), theirs(1));
+    assert_int_equal(objects(s), 0);
+    end(s);
+}
+
+static void a_process_that_asked_and_is_gone_keeps_nothing(void **state)
+{
+    struct scene *s = begin_among_nodes();
+
+    borrow_added(s, theirs(1));
+    rig_get(&s->rig, s->driver, theirs(1));
+    release(s, theirs(1));
+    rig_driver_end(&s->rig, s->driver, true);
+    rig_settle(&s->rig);
+    assert_ids(said(s, THEM, SIDE_OUT, PEER_DROP), theirs(1));
+    assert_int_equal(s->rig.job_ends, 1);
     assert_int_equal(objects(s), 0);
     end(s);
 }
@@ -650,6 +688,8 @@ int main(void)
         cmocka_unit_test(who_needs_no_more_security_is_forgotten),
         cmocka_unit_test(the_answer_to_a_former_add_secures_nothing),
         cmocka_unit_test(a_value_that_crosses_a_drop_is_ignored),
+        cmocka_unit_test(who_asked_hears_of_it_whatever_it_released_since),
+        cmocka_unit_test(a_process_that_asked_and_is_gone_keeps_nothing),
         cmocka_unit_test(gone_ends_the_wait),
         cmocka_unit_test(a_failure_settles_it_as_well),
         cmocka_unit_test(a_new_session_begins_with_all_that_is_held),
