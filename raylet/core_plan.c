@@ -7,6 +7,8 @@
 #include "raylet/core_tasks.h"
 #include "raylet/core_wishes.h"
 
+#include <stdio.h>
+
 #define SENT_BYTES_MAX (8u << 20) /* of tasks under way at one node; more wait here */
 #define ASK_MOST       4096u
 #define NODES_MOST     16u              /* asked at once for one class */
@@ -445,8 +447,18 @@ size_t plan_explain(struct raylet_core *c, const struct class_ *k, const char **
     struct sched_node *nodes = peers_as_nodes(c, &count, &peers);
 
     for (size_t i = 0; i < count && n < room; i++) {
-        char line[512] = "  ";
-        sched_explain(&nodes[i], &request, &c->resources, line + 2, sizeof line - 2);
+        const struct told_job *told = peers[i] == NULL ? NULL : lane_told(peers[i], k->job->number);
+        char line[768] = "  ", took[32];
+        if (told != NULL && told->broken != NULL) {
+            snprintf(line, sizeof line, "  %s   cannot run this program: %s", peers[i]->name,
+                     told->broken->failure.message);
+        } else if (peers[i] != NULL && peers[i]->silent_ns != 0 &&
+                   c->now_ns - peers[i]->silent_ns > NS_PER_S) {
+            snprintf(line, sizeof line, "  %s   cannot be reached from here since %s",
+                     peers[i]->name, text_format_duration(c->now_ns - peers[i]->silent_ns, took));
+        } else {
+            sched_explain(&nodes[i], &request, &c->resources, line + 2, sizeof line - 2);
+        }
         ret[n++] = core_text(c, line);
     }
     return n;
