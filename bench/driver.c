@@ -29,7 +29,11 @@ struct settings {
     size_t warm; /* tasks before anything is measured */
     struct board *board;
     const char *job_name;
+    struct drt_options node;
 };
+
+/* Where the tasks of all operations but `naps` run; NULL: anywhere. */
+static const struct drt_options *where;
 
 struct samples {
     double *us;
@@ -122,10 +126,21 @@ static void tell_samples(struct samples *s)
     tell("samples", (double)s->count);
 }
 
+static struct drt_ref submit_one(void)
+{
+    return where == NULL ? drt_submit(nothing) : drt_submit(nothing, drt_with(where));
+}
+
+static struct drt_ref submit_link(struct drt_value before)
+{
+    return where == NULL ? drt_submit(add_one, before)
+                         : drt_submit(add_one, before, drt_with(where));
+}
+
 static void submit_nothing(struct drt_ref *refs, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        refs[i] = drt_submit(nothing);
+        refs[i] = submit_one();
     }
 }
 
@@ -163,7 +178,7 @@ static void run_one_by_one(const struct settings *s, struct samples *samples)
     struct board *board = s->board;
 
     for (;;) {
-        struct drt_ref ref = drt_submit(nothing);
+        struct drt_ref ref = submit_one();
         drt_check(drt_get_nothing(ref));
         drt_release(&ref);
         double then = end;
@@ -310,11 +325,11 @@ static void op_multi_put(const struct settings *s)
 static void op_chain(const struct settings *s)
 {
     double begin = now_s();
-    struct drt_ref last = drt_submit(add_one, drt_i64(0));
+    struct drt_ref last = submit_link(drt_i64(0));
     int64_t value = 0;
 
     for (size_t i = 1; i < s->count; i++) {
-        last = drt_submit(add_one, drt_give(&last));
+        last = submit_link(drt_give(&last));
     }
     drt_check(drt_get_i64(last, &value));
     double seconds = now_s() - begin;
@@ -510,6 +525,9 @@ static void set(struct settings *s, const char *argument)
         s->warm = (size_t)number;
     } else if (strncmp(argument, "board=", 6) == 0) {
         s->board = open_board(equals + 1);
+    } else if (strncmp(argument, "node=", 5) == 0) {
+        s->node = (struct drt_options){.strategy = DRT_NODE_SPECIFIC, .node = equals + 1};
+        where = &s->node;
     } else if (strncmp(argument, "name=", 5) == 0) {
         s->job_name = equals + 1;
     } else {

@@ -233,12 +233,15 @@ int private_cluster_driver(struct private_cluster *c, const char *const *words, 
     char *argv[16] = {c->driver}, board[320];
     size_t n = 1;
 
-    for (; *words != NULL && n < ARRAY_SIZE(argv) - 2; words++) {
+    for (; *words != NULL && n < ARRAY_SIZE(argv) - 3; words++) {
         argv[n++] = (char *)*words;
     }
     if (with_board) {
         snprintf(board, sizeof board, "board=%s", c->board_path);
         argv[n++] = board;
+    }
+    if (c->word != NULL) {
+        argv[n++] = (char *)c->word;
     }
     int rc = process_start(argv, true, ret);
     if (rc < 0) {

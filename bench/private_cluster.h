@@ -14,7 +14,8 @@ struct private_cluster {
     char head[512], node[512], cli[512], driver[512]; /* paths of the programs */
     struct board *board;
     char board_path[300];
-    char why[512]; /* the last thing that went wrong */
+    const char *word; /* for each driver; NULL: none */
+    char why[512];    /* the last thing that went wrong */
 };
 
 /* Finds the programs: in $DRT_BINDIR, in this build, beside us. 0, -ENOENT (see why). */

@@ -10,10 +10,15 @@
 struct bench {
     struct private_cluster cluster;
     bool is_up;     /* the cluster, with one node of `cpus` */
+    bool has_far;   /* and with a second one, where the tasks of all drivers run */
+    bool wants_far; /* the row that runs does */
     bool tiny;      /* only whether it works */
     double seconds; /* of one measurement */
     unsigned cpus;
 };
+
+/* p50 as a multiple of ZeroMQ's round trip, which was measured right before and after. */
+#define FIGURE_TIMES_ZMQ "times_zmq"
 
 enum row_figure { ROW_PER_SECOND, ROW_P50_US, ROW_EXTRA };
 
@@ -26,12 +31,20 @@ struct row {
     double line;        /* the aim; 0: none. A rate is to be above it, all else below */
     bool slow;          /* only with --slow */
     bool is_bare;       /* needs no cluster */
+    bool far;           /* its tasks run on a second node */
 };
 
-extern const struct row rows_floors[], rows_tasks[], rows_system[]; /* each ends with a NULL name */
+/* Each ends with a NULL name. */
+extern const struct row rows_floors[], rows_tasks[], rows_far[], rows_system[];
 
-/* Brings the cluster up unless it is. */
+/* Brings the cluster that the row wants up unless it is. */
 int bench_up(struct bench *b) MUST_CHECK;
 int bench_down(struct bench *b) MUST_CHECK;
+
+/* What rows of both kinds run. */
+int row_sync(struct bench *b, struct figures *ret) MUST_CHECK;
+int row_async(struct bench *b, struct figures *ret) MUST_CHECK;
+int row_multi_client(struct bench *b, struct figures *ret) MUST_CHECK;
+int row_chain(struct bench *b, struct figures *ret) MUST_CHECK;
 
 #endif

@@ -47,7 +47,7 @@ static int run_beside(struct bench *b, size_t loops, const char *operation, stru
     return rc;
 }
 
-static int row_sync(struct bench *b, struct figures *ret)
+int row_sync(struct bench *b, struct figures *ret)
 {
     return run_for(b, "sync", 1, ret);
 }
@@ -57,7 +57,7 @@ static int row_sync_beside_one(struct bench *b, struct figures *ret)
     return run_beside(b, 1, "sync", ret);
 }
 
-static int row_async(struct bench *b, struct figures *ret)
+int row_async(struct bench *b, struct figures *ret)
 {
     int rc = run_for(b, "async", b->tiny ? 100 : 1000, ret);
     ret->p50_us = ret->p99_us = NAN; /* they are a whole round's */
@@ -102,13 +102,13 @@ static int row_multi_put(struct bench *b, struct figures *ret)
     return run_for(b, "multi_put", 1, ret);
 }
 
-static int row_chain(struct bench *b, struct figures *ret)
+int row_chain(struct bench *b, struct figures *ret)
 {
     return run_for(b, "chain", b->tiny ? 100 : 10000, ret);
 }
 
 /* Four drivers that begin together. */
-static int row_multi_client(struct bench *b, struct figures *ret)
+int row_multi_client(struct bench *b, struct figures *ret)
 {
     char seconds[32], tasks[32];
     const char *words[] = {"async", seconds, tasks, NULL};
