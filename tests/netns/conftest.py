@@ -172,11 +172,12 @@ class Cluster:
     def program(self, name):
         return BUILD / "tests" / "cluster" / "programs" / name
 
-    def up(self, cpus=2):
-        """A head on the first machine, a node on each."""
+    def up(self, cpus=2, resources=()):
+        """A head on the first machine, a node on each; on some of them also 2 of "r"."""
         self.head.start_head()
         for machine in self:
-            machine.join(cpus=cpus)
+            more = ["--resources", '{"r": 2}'] if machine.number in resources else []
+            machine.join(*more, cpus=cpus)
         until("all nodes are seen", lambda: self.states() == ["alive"] * len(self.machines))
         return self
 

@@ -1,5 +1,6 @@
 """Programs at work on the machines of a cluster, and what may become of their tasks."""
 
+import os
 import time
 
 from conftest import until
@@ -97,6 +98,41 @@ def watch(cluster, limit_s, over=lambda states: False):
 
     until("watched", look, limit_s + 10)
     return seen
+
+
+def count_descriptors(cluster):
+    """Of each daemon: {(machine, process): number}."""
+    found = {}
+    for machine in cluster:
+        for pid in machine.pids("drt-"):
+            try:
+                found[machine.number, pid] = len(os.listdir(f"/proc/{pid}/fd"))
+            except FileNotFoundError:
+                pass
+    return found
+
+
+def assert_nothing_is_left(cluster, before, slack, limit_s):
+    """No worker, and no more descriptors than `before`, but for so many."""
+    def rest():
+        now = count_descriptors(cluster)
+        return ({m.name: m.pids("work") for m in cluster if m.pids("work")} or
+                {who: (before.get(who), n) for who, n in now.items()
+                 if n > before.get(who, 0) + slack})
+    deadline = time.monotonic() + limit_s
+    until("looked", lambda: not rest() or time.monotonic() > deadline, limit_s + 5)
+    assert not rest(), cluster.logs()
+
+
+def report(said, seen):
+    """A table for who runs this by hand with pytest -s."""
+    print(f"\n{'program':<12} {'tasks':>8} {'right':>8} {'wrong':>6} {'errors':>7} {'longest':>10}")
+    for (number, kind), work in said.items():
+        print(f"{number} {kind:<10} {work['submitted']:>8} {work['right']:>8} "
+              f"{work['wrong'] + work['changed']:>6} {sum(work['errors'].values()):>7} "
+              f"{work['longest_ms']:>7} ms")
+    lost = sum(row.count("lost") for _, row in seen)
+    print(f"nodes declared lost: {lost}")
 
 
 def assert_all_is_back(cluster, limit_s=10):

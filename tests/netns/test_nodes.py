@@ -4,9 +4,12 @@ import os
 import re
 
 from conftest import until
-from load import (assert_all_is_back, assert_everywhere, assert_right, assert_settled, begin, begin_local, begin_once,
-                  begin_roaming, executions, finish, watch)
+from load import (assert_all_is_back, assert_everywhere, assert_nothing_is_left, assert_right,
+                  assert_settled, begin, begin_local, begin_once, begin_roaming,
+                  count_descriptors, executions, finish, report, watch)
 
+# How often a unit of a roaming program's work is logged: once, but a chain has three tasks.
+RUNS = {"log-1": 1, "log-2": 3, "log-3": 1, "log-4": 1, "once-2": 1}
 SECONDS = float(os.environ.get("NETNS_BLACK_OUT_S", "22"))
 
 
@@ -33,6 +36,7 @@ def test_black_outs_cost_nothing(cluster):
     """5 s of every 15 no machine hears another: no node is lost, no task fails, none runs twice,
     and what stays on its machine notices nothing."""
     cluster.up()
+    before = count_descriptors(cluster)
     local, roaming = begin_local(cluster), begin_roaming(cluster)
     once = begin_once(cluster, 2)
     with cluster.bed.black_outs() as began:
@@ -41,13 +45,19 @@ def test_black_outs_cost_nothing(cluster):
     assert states == {"alive", "suspect"} and len(began) >= 2, seen
     until("all are well", lambda: cluster.states() == ["alive"] * 4, 5)
     said = finish(cluster, {**local, **roaming, **once})
-    assert_right({key: said[key] for key in local}, longest_ms=2000)
+    report(said, seen)
+    assert_right({key: said[key] for key in local}, longest_ms=4000)
     assert_right({key: said[key] for key in {**roaming, **once}}, longest_ms=15000)
     assert_everywhere({key: said[key] for key in {**roaming, **once}})
-    assert {attempt for attempts in executions(cluster.root / "once-2").values()
-            for attempt in [len(attempts)]} == {1}
+    for log in cluster.root.glob("*-[1-4]"):
+        ran = {number: n for number, n in executions(log).items() if len(n) > RUNS[log.name]}
+        assert not ran, (log.name, ran)
     assert [n["number"] for n in cluster.nodes()] == [1, 2, 3, 4]
     assert_all_is_back(cluster)
+    if SECONDS > 60:
+        assert_nothing_is_left(cluster, before, 2, 60)
+    else:
+        assert_nothing_is_left(cluster, before, 30, 10)
 
 
 def test_machines_that_are_cut_off(cluster):
