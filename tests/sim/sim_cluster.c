@@ -12,9 +12,11 @@
 static enum head_probe probe(void *arg, uint32_t number)
 {
     struct sim_cluster *s = arg;
+    const struct head_node_row *row = sim_head_node(s->head, number);
 
     for (int i = 0; i < SIM_NODES; i++) {
-        if (sim_node_number(s->nodes[i]) == number) {
+        if (row != NULL && strcmp(row->name, sim_node_name(s->nodes[i])) == 0 &&
+            sim_node_is_up(s->nodes[i])) { /* something listens at its port */
             bool silent = sim_node_is_cut(s->nodes[i]) || s->black_until_ns != 0;
             return !silent                                   ? HEAD_PROBE_ALIVE
                    : s->rules_off & SIM_RULE_SILENT_IS_ALIVE ? HEAD_PROBE_REFUSED

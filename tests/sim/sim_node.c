@@ -246,6 +246,11 @@ void sim_node_free(struct sim_node *n)
     free(n);
 }
 
+const char *sim_node_name(const struct sim_node *n)
+{
+    return n->config.name;
+}
+
 bool sim_node_is_up(const struct sim_node *n)
 {
     return n->rig != NULL;

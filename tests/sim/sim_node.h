@@ -12,6 +12,7 @@ struct sim_node *sim_node_new(const struct sim_config *config, uint64_t now_ns);
 void sim_node_free(struct sim_node *n);
 void sim_node_kill(struct sim_node *n); /* with all its processes */
 void sim_node_start(struct sim_node *n, uint64_t now_ns);
+const char *sim_node_name(const struct sim_node *n);
 bool sim_node_is_up(const struct sim_node *n);
 uint32_t sim_node_number(const struct sim_node *n); /* 0: not joined in this life */
 /* The ways to and from the head. */
