@@ -98,7 +98,7 @@ static uint32_t free_kinds(const struct raylet_core *c)
 {
     uint32_t kinds = 0;
 
-    for (uint32_t i = 0; i < c->available.count; i++) {
+    for (uint32_t i = 0; i < MIN_OF(c->available.count, (uint32_t)RESOURCES_MAX); i++) {
         kinds |= (uint32_t)(c->available.amounts[i].units > 0) << i;
     }
     return kinds;
