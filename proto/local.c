@@ -1,5 +1,6 @@
 #include "proto/local.h"
 
+#include "proto/encode.h"
 #include "proto/tables.h"
 
 _Static_assert(sizeof(struct object_id) == 16, "two words");
@@ -211,19 +212,18 @@ size_t local_size(const struct local_msg *m)
 {
     struct local_run run;
     const struct codec *codec = local_codec(m->type);
+    struct encode_parts parts = {m->payload, m->more, m->more_count};
+
     ASSERT(codec != NULL);
-    size_t payload = message_parts_size(m->payload, m->more, m->more_count);
-    return message_payload_at(codec_size(codec, body_of(m, &run)), payload) + payload;
+    return encode_size(codec, body_of(m, &run), &parts);
 }
 
 void local_encode(const struct local_msg *m, void *dst)
 {
     struct local_run run;
     const struct codec *codec = local_codec(m->type);
+    struct encode_parts parts = {m->payload, m->more, m->more_count};
+
     ASSERT(codec != NULL);
-    uint8_t *meta = (uint8_t *)dst + MESSAGE_PREFIX_SIZE;
-    size_t meta_size = (size_t)(codec_write(codec, body_of(m, &run), meta) - meta);
-    size_t payload = message_parts_size(m->payload, m->more, m->more_count);
-    message_parts_write(m->payload, m->more, m->more_count,
-                        message_seal(dst, (uint8_t)m->type, meta_size, payload));
+    encode_write(codec, (uint8_t)m->type, body_of(m, &run), &parts, dst);
 }

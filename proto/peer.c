@@ -1,5 +1,6 @@
 #include "proto/peer.h"
 
+#include "proto/encode.h"
 #include "proto/tables.h"
 
 _Static_assert(sizeof(struct peer_return) == 32, "four words");
@@ -220,19 +221,18 @@ size_t peer_size(const struct peer_msg *m)
 {
     struct peer_run run;
     const struct codec *codec = peer_codec(m->type);
+    struct encode_parts parts = {m->payload, m->more, m->more_count};
+
     ASSERT(codec != NULL);
-    size_t payload = message_parts_size(m->payload, m->more, m->more_count);
-    return message_payload_at(codec_size(codec, body_of(m, &run)), payload) + payload;
+    return encode_size(codec, body_of(m, &run), &parts);
 }
 
 void peer_encode(const struct peer_msg *m, void *dst)
 {
     struct peer_run run;
     const struct codec *codec = peer_codec(m->type);
+    struct encode_parts parts = {m->payload, m->more, m->more_count};
+
     ASSERT(codec != NULL);
-    uint8_t *meta = (uint8_t *)dst + MESSAGE_PREFIX_SIZE;
-    size_t meta_size = (size_t)(codec_write(codec, body_of(m, &run), meta) - meta);
-    size_t payload = message_parts_size(m->payload, m->more, m->more_count);
-    message_parts_write(m->payload, m->more, m->more_count,
-                        message_seal(dst, (uint8_t)m->type, meta_size, payload));
+    encode_write(codec, (uint8_t)m->type, body_of(m, &run), &parts, dst);
 }
