@@ -210,17 +210,60 @@ static void drop_classes(struct raylet_core *c, struct peer *p, const struct job
     numbers_each(&p->guest_classes, drop_class, &d);
 }
 
+static void want(struct raylet_core *c, struct guest_class *g)
+{
+    uint64_t wants = g->limit > g->granted ? g->limit - g->granted : 0;
+
+    if (!c->leaving && !c->closed) {
+        class_set_wants(c, g->class_, (uint32_t)MIN_OF(wants, (uint64_t)WANTS_MAX));
+    }
+}
+
 static void asked(struct raylet_core *c, struct peer *p, const struct peer_ask *m)
 {
     struct guest_class *g = find_class(p, m->number);
-    uint64_t wants;
 
-    if (g == NULL || c->leaving || c->closed) {
+    if (g == NULL) {
         return;
     }
     g->limit = m->limit;
-    wants = g->limit > g->granted ? g->limit - g->granted : 0;
-    class_set_wants(c, g->class_, (uint32_t)MIN_OF(wants, (uint64_t)WANTS_MAX));
+    if (!g->silent) {
+        want(c, g);
+    }
+}
+
+static void heard(struct raylet_core *c, struct guest_class *g)
+{
+    if (g->silent) {
+        g->silent = false;
+        want(c, g);
+    }
+}
+
+struct passing_over {
+    struct raylet_core *c;
+    uint64_t unused_ns;
+};
+
+static bool pass_over(uint64_t number, void *value, void *arg)
+{
+    struct passing_over *o = arg;
+    struct guest_class *g = value;
+
+    if (g->outstanding > 0 && o->c->now_ns - g->granted_ns >= o->unused_ns) {
+        g->silent = true;
+        class_set_wants(o->c, g->class_, 0);
+    }
+    return true;
+}
+
+void host_pass_over(struct raylet_core *c, uint64_t unused_ns)
+{
+    struct passing_over o = {c, unused_ns};
+
+    for (struct peer *p = c->peers; p != NULL; p = p->hh.next) {
+        numbers_each(&p->guest_classes, pass_over, &o);
+    }
 }
 
 static void returned(struct raylet_core *c, struct peer *p, const struct peer_slots *m)
@@ -236,6 +279,7 @@ static void returned(struct raylet_core *c, struct peer *p, const struct peer_sl
     }
     g->outstanding -= m->count;
     schedule_unpromise(c, g->class_->pool, m->count);
+    heard(c, g);
 }
 
 /* ---- tasks ---- */
@@ -279,6 +323,7 @@ static void run(struct raylet_core *c, struct peer *p, const struct peer_msg *m)
     t = task_new_guest(c, g->class_, p, &m->run, m->payload);
     add_references(c, t, &m->run);
     task_guest_ready(c, t);
+    heard(c, g);
     if (!timer_is_armed(&c->guests_timer.timer)) {
         core_timer_arm(c, &c->guests_timer, c->now_ns + LOOK_NS);
     }

@@ -3,6 +3,7 @@
 #include "raylet/core_classes.h"
 #include "raylet/core_foreign.h"
 #include "raylet/core_guests.h"
+#include "raylet/core_host.h"
 #include "raylet/core_tasks.h"
 
 #define LONG_NS          (5 * NS_PER_MS) /* a longer body holds up those prefilled behind it */
@@ -414,6 +415,7 @@ static void promise(struct raylet_core *c, struct worker *w, struct class_ *k)
     w->promised_ns = c->now_ns;
     g->granted++;
     g->outstanding++;
+    g->granted_ns = c->now_ns;
     g->grant_now++;
     if (list_is_empty(&g->granted_link)) {
         list_append(&g->home->granted, &g->granted_link);
@@ -619,16 +621,23 @@ static void break_cycle(struct raylet_core *c, struct class_ *k, struct worker *
     error_unref(e);
 }
 
-/* Slots that were lent and not used for long keep nobody waiting. */
+/* Slots that were lent and not used for long keep nobody waiting, and their homes get no others
+ * meanwhile. */
 static void revoke_promises(struct raylet_core *c)
 {
+    bool any = false;
+
     LIST_FOREACH(at, &c->workers)
     {
         struct worker *w = list_entry(at, struct worker, link);
         if (w->promised > 0 && c->now_ns - w->promised_ns >= PROMISE_NS) {
             w->promised = 0;
             worker_report(c, w);
+            any = true;
         }
+    }
+    if (any) {
+        host_pass_over(c, PROMISE_NS);
     }
 }
 

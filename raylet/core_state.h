@@ -329,6 +329,8 @@ struct guest_class { /* a class of another home */
     struct class_ *class_;
     uint64_t limit, granted;
     uint32_t outstanding;     /* granted, and neither used nor returned */
+    uint64_t granted_ns;      /* the last of them */
+    bool silent;              /* they were not used for long: no more until the home is heard */
     uint32_t grant_now;       /* to be told at the end of the step */
     struct list granted_link; /* home->granted */
 };

@@ -20,7 +20,7 @@ static struct job *guest_job(struct scene *s)
 }
 
 /* THEM announces a job and a class, and has a slot. */
-static void announce(struct scene *s)
+static void announce(struct scene *s, uint64_t limit)
 {
     static const uint8_t hash[PEER_HASH_SIZE] = {2};
     static const struct local_amount cpu = {"CPU", RESOURCE_UNIT};
@@ -39,16 +39,16 @@ static void announce(struct scene *s)
     m->class_.amount_count = 1;
     m = rig_peer_message(&s->rig, THEM, SIDE_IN, PEER_ASK);
     m->ask.number = 1;
-    m->ask.limit = 1;
+    m->ask.limit = limit;
     rig_settle(&s->rig);
-    assert_non_null(said(s, THEM, SIDE_IN, PEER_GRANT));
 }
 
 static struct scene *begin_as_executor(void)
 {
     struct scene *s = begin_among_nodes();
 
-    announce(s);
+    announce(s, 1);
+    assert_non_null(said(s, THEM, SIDE_IN, PEER_GRANT));
     return s;
 }
 
@@ -98,7 +98,7 @@ static void a_new_session_goes_on_with_any_number(void **state)
     assert_non_null(said(s, THEM, SIDE_IN, PEER_RESULT));
     rig_peer_down(&s->rig, THEM, SIDE_IN, false);
     rig_settle(&s->rig);
-    announce(s);
+    announce(s, 1);
     rig_return(&s->rig, run_theirs_as(s, 44, NULL, 0), 5);
     rig_settle(&s->rig);
     const struct peer_msg *m = said(s, THEM, SIDE_IN, PEER_RESULT);
@@ -108,6 +108,29 @@ static void a_new_session_goes_on_with_any_number(void **state)
     rig_peer_message(&s->rig, THEM, SIDE_IN, PEER_RUN)->run.run = 46; /* but in a session: */
     rig_settle(&s->rig);
     assert_int_equal(s->rig.peer_closes, 1);
+    end(s);
+}
+
+/* It may be cut off, and what it could use is kept from others no longer than once. */
+static void a_home_that_uses_no_slot_gets_no_other(void **state)
+{
+    struct scene *s = begin_among_nodes();
+
+    announce(s, 100);
+    assert_int_equal(said(s, THEM, SIDE_IN, PEER_GRANT)->slots.count, 2);
+    struct object_id ours[3] = {submit(s, 1), submit(s, 2), submit(s, 3)};
+    rig_pass(&s->rig, 900 * NS_PER_MS);
+    assert_null(rig_ready_worker(&s->rig));
+    rig_pass(&s->rig, 2500 * NS_PER_MS);
+    assert_int_equal(rig_run_all(&s->rig), 3);
+    assert_null(said(s, THEM, SIDE_IN, PEER_GRANT));
+    rig_return(&s->rig, run_theirs(s, NULL, 0), 5); /* there it is again */
+    rig_settle(&s->rig);
+    assert_non_null(said(s, THEM, SIDE_IN, PEER_RESULT));
+    assert_non_null(said(s, THEM, SIDE_IN, PEER_GRANT));
+    for (int i = 0; i < 3; i++) {
+        rig_release(&s->rig, s->driver, ours[i]);
+    }
     end(s);
 }
 
@@ -401,6 +424,7 @@ static void what_was_needed_there_travels_with_what_is_inside(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_home_that_uses_no_slot_gets_no_other),
         cmocka_unit_test(a_new_session_goes_on_with_any_number),
         cmocka_unit_test(an_argument_that_is_not_kept_costs_no_message),
         cmocka_unit_test(an_argument_that_is_kept_is_covered_until_it_is_added),
