@@ -3,7 +3,7 @@
 import time
 
 from conftest import until
-from load import (assert_all_is_back, assert_right, assert_settled, begin_local, begin_once,
+from load import (assert_all_is_back, assert_right, assert_settled, begin, begin_local, begin_once,
                   begin_roaming, executions, finish, watch)
 
 SESSION_S = 15
@@ -11,9 +11,11 @@ SESSION_S = 15
 
 def test_two_that_do_not_hear_each_other(cluster):
     """Both hear the head, so neither is lost: their sessions end, and their work goes elsewhere.
-    A third one is not heard by one of them, but hears it."""
+    A third one is not heard by one of them, but hears it. Much that waits for one of them from
+    afar does not keep it from its own work."""
     cluster.up()
     working = {**begin_local(cluster), **begin_roaming(cluster), **begin_once(cluster, 3)}
+    working[2, "backlog"] = begin(cluster, 2, strategy="node:host3", window=300, bound=60)
     cluster.bed.cut_between(2, 3)
     cluster.bed.cut_one_way(4, 3)
     seen = watch(cluster, SESSION_S + 3)
@@ -27,7 +29,9 @@ def test_two_that_do_not_hear_each_other(cluster):
         assert program.end_work(20)["right"] == 4, key
     assert time.monotonic() - time_of_heal < 15
     said = finish(cluster, working)
-    assert_right({key: work for key, work in said.items() if key[1] == "local"}, longest_ms=2000)
+    assert_right({key: work for key, work in said.items() if key[1] == "local"}, longest_ms=4000)
+    assert said[3, "local"]["right"] > 200, said[3, "local"]
+    assert_right({"backlog": said[2, "backlog"]})
     assert_settled(said, "DRT_E_UNKNOWN", "DRT_E_UNREACHABLE", "DRT_E_FAILED/DRT_E_UNREACHABLE")
     for n in (1, 2, 4):
         assert_right({n: said[n, "roaming"]})
