@@ -17,6 +17,9 @@ static void to_head(void *arg, const struct cluster_msg *m, bool datagram)
     struct buffer b = {0};
     int rc;
 
+    if (m->type == CLUSTER_LEAVE) {
+        sim_life_leaves(n->config.world, n->rig->node);
+    }
     cluster_encode(m, buffer_extend(&b, cluster_size(m)));
     rc = datagram ? session_datagram(n->session, n->now_ns, bytes_of(b.data, b.size))
                   : session_send(n->session, n->now_ns, bytes_of(b.data, b.size));

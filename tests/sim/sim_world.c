@@ -227,11 +227,20 @@ void sim_life_ends(struct sim_world *w, uint32_t number)
     }
 }
 
+void sim_life_leaves(struct sim_world *w, uint32_t number)
+{
+    struct sim_life *l = life_of(w, number);
+
+    if (l != NULL) {
+        l->left = true;
+    }
+}
+
 bool sim_is_over(struct sim_world *w, uint32_t number)
 {
     const struct sim_life *l = life_of(w, number);
 
-    return l == NULL || l->to_ns != UINT64_MAX;
+    return l == NULL || l->left || l->to_ns != UINT64_MAX;
 }
 
 bool sim_job_is_over(struct sim_world *w, uint64_t job)

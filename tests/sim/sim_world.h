@@ -38,6 +38,7 @@ struct sim_job { /* that is over */
 };
 
 struct sim_life { /* of a raylet, by its number */
+    bool left;    /* it has told the head that it leaves */
     uint32_t number;
     int node;
     uint64_t from_ns, to_ns; /* to: UINT64_MAX while it lives */
@@ -90,7 +91,8 @@ void sim_seen(struct sim_world *w, struct object_id id, uint32_t code, struct by
 
 void sim_life_begins(struct sim_world *w, uint32_t number, int node);
 void sim_life_ends(struct sim_world *w, uint32_t number);
-bool sim_is_over(struct sim_world *w, uint32_t number); /* also of numbers never given */
+void sim_life_leaves(struct sim_world *w, uint32_t number); /* in order: its objects go with it */
+bool sim_is_over(struct sim_world *w, uint32_t number);     /* also of numbers never given */
 void sim_job_ends(struct sim_world *w, uint64_t job);
 bool sim_job_is_over(struct sim_world *w, uint64_t job);
 
