@@ -240,32 +240,6 @@ static void heard(struct raylet_core *c, struct guest_class *g)
     }
 }
 
-struct passing_over {
-    struct raylet_core *c;
-    uint64_t unused_ns;
-};
-
-static bool pass_over(uint64_t number, void *value, void *arg)
-{
-    struct passing_over *o = arg;
-    struct guest_class *g = value;
-
-    if (g->outstanding > 0 && o->c->now_ns - g->granted_ns >= o->unused_ns) {
-        g->silent = true;
-        class_set_wants(o->c, g->class_, 0);
-    }
-    return true;
-}
-
-void host_pass_over(struct raylet_core *c, uint64_t unused_ns)
-{
-    struct passing_over o = {c, unused_ns};
-
-    for (struct peer *p = c->peers; p != NULL; p = p->hh.next) {
-        numbers_each(&p->guest_classes, pass_over, &o);
-    }
-}
-
 static void returned(struct raylet_core *c, struct peer *p, const struct peer_slots *m)
 {
     struct guest_class *g = find_class(p, m->number);

@@ -13,10 +13,6 @@ bool host_message(struct raylet_core *c, struct peer *p, const struct peer_msg *
 /* The IN session ended: what that home has here ends. */
 void host_peer_down(struct raylet_core *c, struct peer *p);
 
-/* Homes that did not use a slot for so long get none until they use it or give it back: they may
- * not even hear of it. */
-void host_pass_over(struct raylet_core *c, uint64_t unused_ns);
-
 /* The head says that this node is dead: so are the jobs of its drivers. */
 void host_home_dead(struct raylet_core *c, uint32_t node);
 

@@ -3,7 +3,6 @@
 #include "raylet/core_classes.h"
 #include "raylet/core_foreign.h"
 #include "raylet/core_guests.h"
-#include "raylet/core_host.h"
 #include "raylet/core_tasks.h"
 
 #define LONG_NS          (5 * NS_PER_MS) /* a longer body holds up those prefilled behind it */
@@ -621,8 +620,21 @@ static void break_cycle(struct raylet_core *c, struct class_ *k, struct worker *
     error_unref(e);
 }
 
-/* Slots that were lent and not used for long keep nobody waiting, and their homes get no others
- * meanwhile. */
+/* A home that did not use a slot for long gets none until it uses it or gives it back: it may not
+ * even hear of it. */
+static bool pass_over(uint64_t number, void *value, void *arg)
+{
+    struct raylet_core *c = arg;
+    struct guest_class *g = value;
+
+    if (g->outstanding > 0 && c->now_ns - g->granted_ns >= PROMISE_NS) {
+        g->silent = true;
+        class_set_wants(c, g->class_, 0);
+    }
+    return true;
+}
+
+/* Slots that were lent and not used for long keep nobody waiting. */
 static void revoke_promises(struct raylet_core *c)
 {
     bool any = false;
@@ -636,8 +648,8 @@ static void revoke_promises(struct raylet_core *c)
             any = true;
         }
     }
-    if (any) {
-        host_pass_over(c, PROMISE_NS);
+    for (struct peer *p = any ? c->peers : NULL; p != NULL; p = p->hh.next) {
+        numbers_each(&p->guest_classes, pass_over, c);
     }
 }
 
