@@ -66,10 +66,12 @@ static void keep_refs(struct sim_node *n, struct rig_process *w, struct sim_body
         sim_tell(n->config.world, ids[i], "%s: worker %u keeps it", n->config.name, w->client);
         rig_hold(n->rig, w, ids[i]);
         counts(n)->kept++;
-        b->kept[b->kept_count++] =
-            (struct sim_kept){.id = ids[i],
-                              .cover = cover_of(w, b),
-                              .until_ns = n->now_ns + rng_between(dice(n), 1, 8000) * NS_PER_MS};
+        b->kept[b->kept_count++] = (struct sim_kept){
+            .id = ids[i],
+            .cover = cover_of(w, b),
+            .until_ns =
+                n->now_ns +
+                rng_between(dice(n), 1, rng_chance(dice(n), 0.2) ? 30000 : 3000) * NS_PER_MS};
     }
 }
 
@@ -162,7 +164,12 @@ static void begin_body(struct sim_node *n, struct rig_process *w, struct sim_bod
     uint64_t payload = w->current.payload;
     uint64_t took = rng_below(dice(n), 3000) * NS_PER_US;
 
-    sim_begins(n->config.world, w->current.task, w->current.attempt);
+    if (w->current.task.node != n->rig->node && !sim_peers_is_home(n, w->current.task.node)) {
+        char text[ID_TEXT_SIZE];
+        sim_breach(n->config.world, "%s: %s begins without a session with its home", n->config.name,
+                   object_id_format(w->current.task, text));
+    }
+    sim_begins(n->config.world, w->current.task, w->current.attempt, n->rig->node);
     counts(n)->foreign_bodies += w->current.task.node != n->rig->node;
     took = payload & TAKES_LONG ? rng_between(dice(n), 100, 3000) * NS_PER_MS : took;
     b->busy = true;
@@ -259,8 +266,7 @@ static void release_own(struct sim_node *n, struct rig_process *w, struct sim_bo
     if (b->put.number != 0) {
         sim_release(n, w, b->put);
     }
-    if (b->held.number != 0 && !is_kept(b, b->held) &&
-        rng_chance(dice(n), 0.7)) { /* else it ends with the worker */
+    if (b->held.number != 0 && !is_kept(b, b->held)) {
         sim_release(n, w, b->held);
     }
 }
@@ -393,6 +399,14 @@ uint64_t sim_bodies_next_ns(const struct sim_node *n)
     return next;
 }
 
+/* Nobody but the body that dies knows of what it submitted. */
+static void orphan_children(struct sim_node *n, const struct sim_body *b)
+{
+    for (uint32_t i = 0; b->busy && i < b->child_count; i++) {
+        sim_fact(n->config.world, b->children[i])->orphan_ns = n->now_ns;
+    }
+}
+
 void sim_node_crash_worker(struct sim_node *n)
 {
     if (n->rig == NULL || n->rig->process_count == 0) {
@@ -404,6 +418,7 @@ void sim_node_crash_worker(struct sim_node *n)
         struct rig_process *w = &n->rig->processes[at];
         if (w->used && w->alive && w->worker != 0) {
             counts(n)->crashes++;
+            orphan_children(n, &n->bodies[at]);
             n->bodies[at].busy = false;
             n->bodies[at].kept_count = 0;
             n->poked = true;

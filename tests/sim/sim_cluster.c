@@ -336,6 +336,23 @@ void sim_cluster_fini(struct sim_cluster *s)
     sim_world_fini(&s->world);
 }
 
+bool sim_cluster_is_drained(struct sim_cluster *s)
+{
+    bool all = sim_head_is_up(s->head);
+
+    for (int i = 0; i < SIM_NODES && all; i++) {
+        all = sim_node_is_drained(s->nodes[i]);
+    }
+    return all;
+}
+
+void sim_cluster_dismiss(struct sim_cluster *s)
+{
+    for (int i = 0; i < SIM_NODES; i++) {
+        sim_node_dismiss(s->nodes[i]);
+    }
+}
+
 bool sim_cluster_is_at_rest(struct sim_cluster *s)
 {
     bool all = sim_head_is_up(s->head);

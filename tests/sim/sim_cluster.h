@@ -56,6 +56,9 @@ void sim_cluster_init(struct sim_cluster *s, const struct sim_options *options);
 void sim_cluster_fini(struct sim_cluster *s);
 /* To the next thing that is due, but not beyond `limit_ns`. */
 void sim_cluster_step(struct sim_cluster *s, uint64_t limit_ns);
+/* Nobody holds anything and nothing is kept; then drivers may go. */
+bool sim_cluster_is_drained(struct sim_cluster *s);
+void sim_cluster_dismiss(struct sim_cluster *s);
 /* Nothing is left anywhere. */
 bool sim_cluster_is_at_rest(struct sim_cluster *s);
 /* The network works, drivers end when they have their answers. */

@@ -47,6 +47,18 @@ static void ask(struct sim_node *n, struct sim_driver *d, struct object_id id, u
     sim_ask(n, d->process, id, (struct sim_cover){.through = through});
 }
 
+/* Some of those that it holds and has not asked for yet. */
+static void ask_late(struct sim_node *n, struct sim_driver *d, double chance)
+{
+    for (uint32_t i = 0; i < d->count; i++) {
+        struct asked *a = &d->asked[i];
+        if (a->late && rng_chance(dice(n), chance)) {
+            a->late = false;
+            sim_ask(n, d->process, a->id, (struct sim_cover){.through = a->through});
+        }
+    }
+}
+
 static const struct asked *any(const struct sim_node *n, const struct sim_driver *d)
 {
     return &d->asked[rng_below(dice(n), d->count)];
@@ -132,7 +144,7 @@ static void submit_one(struct sim_node *n, struct sim_driver *d)
         known = f != NULL && f->known;
     }
     t.flags |= rng_chance(rng, 0.5) ? SUBMIT_RETRY_ON_ERROR : 0;
-    if (rng_chance(rng, 0.05)) {
+    if (rng_chance(rng, 0.12)) {
         t.flags |= SUBMIT_AT_MOST_ONCE;
         t.payload |= RUNS_ONCE;
     }
@@ -224,7 +236,11 @@ void sim_driver_hears(struct sim_node *n, struct sim_driver *d, struct object_id
         sim_tell(n->config.world, refs[i], "%s: driver %u holds it through another", n->config.name,
                  d->process->client);
         rig_hold_through(n->rig, d->process, refs[i], id);
-        ask(n, d, refs[i], id.node);
+        if (rng_chance(dice(n), 0.5)) {
+            ask(n, d, refs[i], id.node);
+        } else {
+            d->asked[d->count++] = (struct asked){.id = refs[i], .through = id.node, .late = true};
+        }
     }
 }
 
@@ -320,11 +336,17 @@ static void drive(struct sim_node *n, struct sim_driver *d)
         return;
     }
     shorten(n, d);
+    ask_late(n, d, n->finishing || d->quota == 0 ? 1.0 : 0.02);
     d->next_ns = n->now_ns + rng_between(rng, 1, 220) * NS_PER_MS;
     if (!n->finishing && d->quota > 0) {
         for (uint64_t i = rng_below(rng, 12); i > 0; i--) {
             act(n, d);
         }
+    } else if (n->finishing && !n->dismissed && !d->hasty && unsettled(d) == 0) {
+        while (d->count > 0) {
+            release_at(n, d, 0);
+        }
+        d->drained = true;
     } else if (d->hasty || unsettled(d) == 0) {
         counts(n)->goodbyes++;
         counts(n)->early_goodbyes += unsettled(d) > 0;

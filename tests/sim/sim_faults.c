@@ -5,7 +5,8 @@
 #define CALM_UNTIL   (20 * NS_PER_S)
 #define FAULTS_UNTIL (60 * NS_PER_S)
 #define TASKS_LEAST  5000
-#define REST_WITHIN  (150 * NS_PER_S) /* after healing */
+#define DRAIN_WITHIN (120 * NS_PER_S) /* after healing: all is answered, released and freed */
+#define REST_WITHIN  (30 * NS_PER_S)  /* after the drivers went: nothing is left */
 
 enum fault_kind {
     FAULT_HEAD,
@@ -72,7 +73,7 @@ static void do_fault(struct sim_cluster *s, enum fault_kind kind)
         break;
     case FAULT_PEER_CUT:
     case FAULT_LONG_PEER_CUT:
-        do_cut(s, kind == FAULT_PEER_CUT ? 5000 : 25000, true);
+        do_cut(s, kind == FAULT_PEER_CUT ? 5000 : 45000, true);
         break;
     case FAULT_DISK:
         sim_slow_disk(s, rng_between(&s->rng, 50, 3000) * NS_PER_MS,
@@ -119,18 +120,27 @@ static void fault(struct sim_cluster *s, uint64_t *count)
     }
 }
 
+static void until(struct sim_cluster *s, bool (*is_so)(struct sim_cluster *s), uint64_t within_ns,
+                  const char *what)
+{
+    uint64_t until_ns = s->now_ns + within_ns;
+
+    while (!is_so(s)) {
+        if (s->now_ns >= until_ns) {
+            sim_cluster_report(s);
+            sim_breach(&s->world, "%s within %.0f s", what, (double)within_ns / 1e9);
+        }
+        sim_cluster_step(s, until_ns);
+    }
+}
+
 static void rest(struct sim_cluster *s)
 {
-    uint64_t until = s->now_ns + REST_WITHIN;
-
     sim_cluster_heal(s);
-    while (!sim_cluster_is_at_rest(s)) {
-        if (s->now_ns >= until) {
-            sim_cluster_report(s);
-            sim_breach(&s->world, "not at rest %.0f s after healing", (double)REST_WITHIN / 1e9);
-        }
-        sim_cluster_step(s, until);
-    }
+    until(s, sim_cluster_is_drained, DRAIN_WITHIN,
+          "healed, and not all is answered and freed while the drivers are there");
+    sim_cluster_dismiss(s);
+    until(s, sim_cluster_is_at_rest, REST_WITHIN, "the drivers went, and something is left");
     sim_cluster_check_jobs(s);
 }
 

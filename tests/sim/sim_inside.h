@@ -38,6 +38,14 @@
 
 /* ---- sessions with other nodes ---- */
 
+struct sim_sent_run { /* of a task to another node */
+    uint64_t run;
+    struct object_id task;
+    uint32_t attempt;
+    bool started; /* as we were told */
+    UT_hash_handle hh;
+};
+
 struct sim_peer_link {
     struct sim_node *node;
     bool used, out, up, slow, refused;
@@ -49,8 +57,9 @@ struct sim_peer_link {
     struct transport *client;
     struct session *session; /* NULL: it was somebody else */
     uint64_t said, heard;    /* batches */
-    struct buffer batch;     /* of this step */
-    struct buffer *waiting;  /* batches for which there was no room */
+    struct sim_sent_run *runs;
+    struct buffer batch;    /* of this step */
+    struct buffer *waiting; /* batches for which there was no room */
     uint32_t waiting_count;
 };
 
@@ -65,6 +74,8 @@ void sim_peers_stop(struct sim_node *n);
 void sim_peers_hook(struct rig_hooks *hooks);
 void sim_peers_tick(struct sim_node *n);
 void sim_peers_flush(struct sim_node *n); /* what this step said */
+/* Whether that node has a session with us, as the home of what runs here. */
+bool sim_peers_is_home(struct sim_node *n, uint32_t number);
 uint64_t sim_peers_next_ns(const struct sim_node *n);
 void sim_peers_cut(struct sim_node *n);                                /* as n->cut_* say now */
 uint64_t sim_peers_down_ns(const struct sim_node *n, uint32_t number); /* 0: never */
@@ -112,6 +123,7 @@ void sim_heard(void *node, struct rig_process *p, const struct local_value *v, s
 
 struct asked {
     struct object_id id;
+    bool late;        /* its value is asked for some time later */
     uint32_t through; /* came out of a value of this node; 0: made here */
     bool settled;
 };
@@ -126,6 +138,7 @@ struct sim_driver {
     uint32_t count;
     uint32_t quota; /* tasks it still submits */
     bool hasty;     /* leaves before all is answered */
+    bool drained;   /* has all its answers and holds nothing any more */
     uint64_t next_ns;
     bool welcomed;
 };
@@ -188,7 +201,7 @@ struct sim_node {
     uint32_t job_count;
     bool cut_to, cut_from; /* the head */
     bool cut_to_peer[SIM_NODES_MAX], cut_from_peer[SIM_NODES_MAX];
-    bool finishing;
+    bool finishing, dismissed;
     bool poked; /* something came: it wants its turn */
     uint64_t next_ns;
 };

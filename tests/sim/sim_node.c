@@ -329,9 +329,37 @@ static uint64_t left(const struct sim_node *n)
            rig_pins(n->rig);
 }
 
+bool sim_node_is_drained(struct sim_node *n)
+{
+    struct raylet_counts c;
+
+    if (n->rig == NULL || !n->finishing || n->gets != NULL) {
+        return false;
+    }
+    for (int i = 0; i < SIM_DRIVERS; i++) {
+        if (n->drivers[i].process != NULL && !n->drivers[i].drained) {
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < n->rig->process_count; i++) {
+        if (n->rig->processes[i].used && n->bodies[i].client == n->rig->processes[i].client &&
+            (n->bodies[i].busy || n->bodies[i].kept_count > 0)) {
+            return false;
+        }
+    }
+    raylet_core_count(n->rig->core, &c);
+    return c.tasks + c.objects == 0;
+}
+
+void sim_node_dismiss(struct sim_node *n)
+{
+    n->dismissed = true;
+    n->poked = true;
+}
+
 bool sim_node_is_finished(const struct sim_node *n)
 {
-    if (n->rig == NULL || !n->finishing) {
+    if (n->rig == NULL || !n->dismissed) {
         return false;
     }
     for (int i = 0; i < SIM_DRIVERS; i++) {

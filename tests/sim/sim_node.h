@@ -28,8 +28,11 @@ void sim_node_crash_worker(struct sim_node *n);
 /* It is told to leave within some seconds; it quits, and is started again. */
 void sim_node_leave(struct sim_node *n); /* one that runs, if any */
 void sim_node_crash_driver(struct sim_node *n);
-/* From now on drivers submit nothing new, and say goodbye when all they asked for is answered. */
+/* From now on drivers submit nothing new, and give back all that they hold when it is answered. */
 void sim_node_finish(struct sim_node *n);
+/* Nobody holds or waits for anything any more, and the raylet knows of nothing. */
+bool sim_node_is_drained(struct sim_node *n);
+void sim_node_dismiss(struct sim_node *n); /* they say goodbye */
 bool sim_node_is_finished(const struct sim_node *n);
 /* What is left, as a sentence, for a run that does not come to rest. */
 void sim_node_report(struct sim_node *n);

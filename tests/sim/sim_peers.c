@@ -43,12 +43,73 @@ static void forget_unsent(struct sim_peer_link *l)
     l->slow = false;
 }
 
+/* ---- runs, as their home knows them ---- */
+
+static struct sim_sent_run *run_of(struct sim_peer_link *l, uint64_t run)
+{
+    struct sim_sent_run *r;
+
+    HASH_FIND(hh, l->runs, &run, sizeof run, r);
+    return r;
+}
+
+static void run_sent(struct sim_peer_link *l, const struct peer_run *m)
+{
+    struct sim_sent_run *r = xcalloc(1, sizeof *r);
+
+    sim_sends(l->node->config.world, m->task, m->attempt);
+    r->run = m->run;
+    r->task = m->task;
+    r->attempt = m->attempt;
+    HASH_ADD(hh, l->runs, run, sizeof r->run, r);
+}
+
+static void run_over(struct sim_peer_link *l, uint64_t run)
+{
+    struct sim_sent_run *r = run_of(l, run);
+
+    if (r != NULL) {
+        HASH_DEL(l->runs, r);
+        free(r);
+    }
+}
+
+static void runs_lost(struct sim_peer_link *l, bool charged)
+{
+    struct sim_sent_run *r, *next;
+
+    HASH_ITER(hh, l->runs, r, next)
+    {
+        if (r->started && charged) {
+            sim_charged(l->node->config.world, r->task, r->attempt);
+        }
+        HASH_DEL(l->runs, r);
+        free(r);
+    }
+}
+
+static void note_answer(struct sim_peer_link *l, const struct peer_msg *m)
+{
+    if (m->type == PEER_RESULT) {
+        run_over(l, m->result.run);
+    } else if (m->type == PEER_BACK) {
+        run_over(l, m->back.run);
+    }
+    for (size_t i = 0; m->type == PEER_STARTED && i < m->runs.run_count; i++) {
+        struct sim_sent_run *r = run_of(l, m->runs.runs[i]);
+        if (r != NULL) {
+            r->started = true;
+        }
+    }
+}
+
 static void tell_down(struct sim_peer_link *l, bool refused, bool key_refused)
 {
     struct sim_node *n = l->node;
 
     n->poked = true;
     forget_unsent(l);
+    runs_lost(l, true);
     if (l->up) {
         counts(n)->session_ends++;
         if (l->out && !refused && n->config.world->strict) {
@@ -224,6 +285,9 @@ static void on_peer_send(void *arg, uint32_t peer, enum peer_side side, const st
         return; /* it went down: the core hears of it */
     }
     counts(n)->peer_messages++;
+    if (m->type == PEER_RUN) {
+        run_sent(l, &m->run);
+    }
     if (n->config.world->tells) {
         tell_message(n, peer, side, m);
     }
@@ -269,6 +333,9 @@ static void batch_comes(struct sim_peer_link *l, struct bytes data)
         if (peer_decode(bytes_of(bytes + at, size), &n->rig->arena, m, &why) != 0) {
             sim_breach(n->config.world, "%s: node %u sends what cannot be read: %s", n->config.name,
                        l->peer, why);
+        }
+        if (l->out) {
+            note_answer(l, m);
         }
         rig_peer_says(n->rig, l->peer, side_of(l), m);
     }
@@ -382,6 +449,7 @@ static struct sim_peer_link *link_new(struct sim_node *n)
 
 static void link_free(struct sim_peer_link *l)
 {
+    runs_lost(l, false);
     forget_unsent(l);
     buffer_fini(&l->batch);
     session_free(l->session);
@@ -537,6 +605,7 @@ static void on_peer_close(void *arg, uint32_t peer, enum peer_side side)
     l->retired = l->out;
     l->renewed = !l->out;
     forget_unsent(l);
+    runs_lost(l, false);
     /* what came of it in this step and was not yet told */
     for (uint32_t i = 0; i < n->rig->event_count; i++) {
         struct raylet_event *e = &n->rig->events[i];
@@ -602,6 +671,11 @@ void sim_peers_tick(struct sim_node *n)
             session_tick(l->session, n->now_ns);
         }
     }
+}
+
+bool sim_peers_is_home(struct sim_node *n, uint32_t number)
+{
+    return find(n, number, SIDE_IN) != NULL;
 }
 
 uint64_t sim_peers_next_ns(const struct sim_node *n)

@@ -95,7 +95,27 @@ struct sim_fact *sim_fact_new(struct sim_world *w, struct object_id id, uint64_t
     return f;
 }
 
-void sim_begins(struct sim_world *w, struct object_id task, uint32_t attempt)
+void sim_charged(struct sim_world *w, struct object_id task, uint32_t attempt)
+{
+    struct sim_fact *f = sim_fact(w, task);
+
+    if (f != NULL) {
+        f->charged = MAX_OF(f->charged, attempt);
+    }
+}
+
+void sim_sends(struct sim_world *w, struct object_id task, uint32_t attempt)
+{
+    const struct sim_fact *f = sim_fact(w, task);
+    char text[ID_TEXT_SIZE];
+
+    if (f != NULL && attempt <= f->charged) {
+        sim_breach(w, "attempt %u of %s had begun and was lost, and is made again", attempt,
+                   object_id_format(task, text));
+    }
+}
+
+void sim_begins(struct sim_world *w, struct object_id task, uint32_t attempt, uint32_t node)
 {
     struct sim_fact *f = sim_fact(w, task);
     char text[ID_TEXT_SIZE];
@@ -113,6 +133,13 @@ void sim_begins(struct sim_world *w, struct object_id task, uint32_t attempt)
     if (attempt == 0 || attempt > f->tries) {
         sim_breach(w, "%s begins with attempt %u of %u", object_id_format(task, text), attempt,
                    f->tries);
+    }
+    if (node == task.node) {
+        sim_sends(w, task, attempt);
+    }
+    if (f->orphan_ns != 0 && f->orphan_ns < w->now_ns && node == task.node) {
+        sim_breach(w, "%s begins, whose parent's attempt died, and nobody else knows of it",
+                   object_id_format(task, text));
     }
     if (f->begun > f->tries + SIM_FREE_TRIES) {
         sim_breach(w, "%s begins for the %u. time, with %u attempts", object_id_format(task, text),

@@ -24,9 +24,11 @@ struct sim_fact { /* an object */
     uint64_t seen_hash;                  /* of the bytes of its value */
     uint64_t returned[SIM_RETURNED_MAX]; /* hashes of what bodies returned, or of what was put */
     uint32_t returned_count;
-    uint32_t code;              /* seen: 0, or the error at its owner */
-    uint32_t begun;             /* first return: bodies */
-    uint32_t tries;             /* first return: most of them that may begin */
+    uint32_t code;    /* seen: 0, or the error at its owner */
+    uint32_t begun;   /* first return: bodies */
+    uint32_t tries;   /* first return: most of them that may begin */
+    uint32_t charged; /* first return: the last attempt that its home knew to have begun and lost */
+    uint64_t orphan_ns;         /* who submitted it died, and nobody else knows of it; 0: not */
     bool known, seen, followed; /* followed: a body returned an alias */
     bool once;                  /* at most */
     UT_hash_handle hh;
@@ -83,8 +85,11 @@ uint64_t sim_hash(struct bytes b);
 struct sim_fact *sim_fact_new(struct sim_world *w, struct object_id id, uint64_t expected,
                               bool known);
 struct sim_fact *sim_fact(struct sim_world *w, struct object_id id); /* NULL: none */
-/* A body of the task with this first return begins. */
-void sim_begins(struct sim_world *w, struct object_id task, uint32_t attempt);
+/* A body of the task with this first return begins at this node. */
+void sim_begins(struct sim_world *w, struct object_id task, uint32_t attempt, uint32_t node);
+/* Its home knew that this attempt had begun, and lost it; and sends one to another node. */
+void sim_charged(struct sim_world *w, struct object_id task, uint32_t attempt);
+void sim_sends(struct sim_world *w, struct object_id task, uint32_t attempt);
 void sim_returned(struct sim_world *w, struct object_id id, uint64_t hash);
 /* What a process was told of an object: its value or, with a code, its error. */
 void sim_seen(struct sim_world *w, struct object_id id, uint32_t code, struct bytes value);
