@@ -305,7 +305,7 @@ void peers_view(struct raylet_core *c, const struct cluster_view *m)
 
     if (m->whole) {
         for (p = c->peers; p != NULL; p = p->hh.next) {
-            p->unseen = p->state == PEER_ALIVE;
+            p->unseen = p->state != PEER_DEAD;
         }
     }
     for (size_t i = 0; i < m->node_count; i++) {
@@ -316,10 +316,12 @@ void peers_view(struct raylet_core *c, const struct cluster_view *m)
     }
     HASH_ITER(hh, c->peers, p, next)
     {
-        if (p->unseen) {
-            p->unseen = false;
+        /* One that spoke to us before the head told of it, and is older than some that it told of,
+         * came and went while we did not hear the head. */
+        if (p->unseen && (p->state == PEER_ALIVE || p->number < c->newest_node)) {
             die(c, p);
         }
+        p->unseen = false;
     }
 }
 

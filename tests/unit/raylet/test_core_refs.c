@@ -676,10 +676,38 @@ static void the_end_of_a_job_frees_what_others_hold_of_it(void **state)
     end(s);
 }
 
+static void who_came_and_went_while_the_head_was_silent_holds_nothing(void **state)
+{
+    struct scene *s = begin_among_nodes();
+    struct object_id id = rig_put(&s->rig, s->driver, 5);
+    const uint32_t guest = OTHER + 1, newest = OTHER + 2;
+    struct cluster_view_node rows[2] = {{.number = THEM, .state = NODE_ALIVE},
+                                        {.number = newest, .state = NODE_ALIVE}};
+    struct cluster_msg whole = {.type = CLUSTER_VIEW,
+                                .view = {.whole = true, .nodes = rows, .node_count = 1}};
+
+    for (int i = 0; i < 2; i++) {
+        rows[i].name = rows[i].labels = rows[i].public_key = "";
+        rows[i].address = "127.0.0.1:7422";
+    }
+    up(s, guest, SIDE_IN);
+    asks(s, guest, PEER_ADD, id);
+    release(s, id);
+    rig_head_says(&s->rig, &whole);
+    rig_settle(&s->rig);
+    assert_non_null(find(s, id)); /* the head may not have heard of it yet */
+    whole.view.node_count = 2;
+    rig_head_says(&s->rig, &whole);
+    rig_settle(&s->rig);
+    assert_null(find(s, id));
+    end(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_body_that_waits_for_another_node_is_in_no_cycle),
+        cmocka_unit_test(who_came_and_went_while_the_head_was_silent_holds_nothing),
         cmocka_unit_test(what_is_held_is_added_wanted_once_and_dropped),
         cmocka_unit_test(a_cover_sends_nothing_until_it_ends_before_the_need),
         cmocka_unit_test(what_was_only_covered_goes_without_a_word),
