@@ -100,30 +100,42 @@ enum raylet_event_kind {
                   want them */
 };
 
+/* One cache line: millions come in a second. What shares memory belongs to different kinds. */
 struct raylet_event {
     enum raylet_event_kind kind;
     uint32_t client;
     uint32_t worker;
-    uint32_t slot;
-    uint32_t program;
+    union {
+        uint32_t slot;
+        uint32_t program;
+        uint32_t stream;
+    };
     bool ok, refused, key_refused;
-    int wait_status;
     int32_t pid;
-    uint32_t uid;
-    uint64_t limit_ns;
     uint32_t peer; /* its node number */
-    enum peer_side side;
-    uint32_t stream;
-    uint64_t job;
-    const uint8_t *hash; /* EVENT_PROGRAM: PEER_HASH_SIZE bytes; NULL with a failure */
-    uint64_t size;       /* EVENT_PROGRAM: of its file, bytes */
-    struct bytes data;
-    uint64_t claimed[2];            /* bit set of slots */
-    const struct failure *failure;  /* NULL: none */
-    const struct local_msg *local;  /* EVENT_CLIENT_MESSAGE */
-    const struct cluster_msg *head; /* EVENT_HEAD_MESSAGE */
-    const struct peer_msg *peer_msg;
+    union {
+        enum peer_side side;
+        int wait_status;
+        uint32_t uid;
+    };
+    union {
+        uint64_t claimed[2]; /* bit set of slots */
+        struct bytes data;
+        struct {                 /* EVENT_PROGRAM */
+            const uint8_t *hash; /* PEER_HASH_SIZE bytes; NULL with a failure */
+            uint64_t size;       /* of its file, bytes */
+        };
+        uint64_t job;
+        uint64_t limit_ns;
+    };
+    const struct failure *failure; /* NULL: none */
+    union {
+        const struct local_msg *local;  /* EVENT_CLIENT_MESSAGE */
+        const struct cluster_msg *head; /* EVENT_HEAD_MESSAGE */
+        const struct peer_msg *peer_msg;
+    };
 };
+_Static_assert(sizeof(struct raylet_event) <= 64, "they are zeroed, written and read");
 
 enum raylet_effect_kind {
     EFFECT_SEND = 1, /* `client`, `local`: for RUN its claim word is set to OFFERED first */
@@ -153,27 +165,38 @@ enum raylet_effect_kind {
     EFFECT_LOG_LINES,     /* `worker`: from now on its lines come as EVENT_LOG */
 };
 
+/* As struct raylet_event. */
 struct raylet_effect {
     enum raylet_effect_kind kind;
     uint32_t client;
     uint32_t worker;
-    uint32_t slot;
-    uint32_t program;
-    int signal;
-    uint64_t job;
+    union {
+        uint32_t slot;
+        uint32_t program;
+        int signal;
+    };
     uint32_t peer;
     enum peer_side side;
-    const char *address, *key; /* "10.0.0.6:7421"; Z85 */
-    const uint8_t *hash;       /* PEER_HASH_SIZE bytes */
-    const struct peer_msg *peer_msg;
-    uint64_t bytes;
-    uint64_t head_request; /* EFFECT_READ_LOG: the request; `client` is 0 and `head` the QUERY if
-                              the head asks */
-    const struct local_open *open;
-    const struct failure *failure;
-    const struct local_msg *local;
-    const struct cluster_msg *head;
+    uint64_t job;
+    union {
+        const char *address; /* "10.0.0.6:7421" */
+        const uint8_t *hash; /* PEER_HASH_SIZE bytes */
+    };
+    union {
+        const char *key; /* Z85 */
+        uint64_t bytes;
+        uint64_t head_request; /* EFFECT_READ_LOG: the request; `client` is 0 and `head` the QUERY
+                                  if the head asks */
+    };
+    union {
+        const struct local_msg *local;
+        const struct cluster_msg *head;
+        const struct peer_msg *peer_msg;
+        const struct local_open *open;
+        const struct failure *failure;
+    };
 };
+_Static_assert(sizeof(struct raylet_effect) <= 64, "they are zeroed, written and read");
 
 struct raylet_effects {
     struct raylet_effect *items; /* the core's; valid until its next step */

@@ -720,10 +720,13 @@ void rows_query(struct raylet_core *c, struct client *client, uint64_t request,
         break;
     case STATE_LOG: {
         struct raylet_effect *e = core_effect(c, EFFECT_READ_LOG);
-        e->client = client == NULL ? 0 : client->number;
-        e->head_request = request;
-        e->local = local;
-        e->head = head;
+        if (client != NULL) {
+            e->client = client->number;
+            e->local = local;
+        } else {
+            e->head_request = request;
+            e->head = head;
+        }
         return;
     }
     case STATE_STOP:

@@ -313,11 +313,9 @@ static void spawn(struct shell *s, const struct raylet_effect *e)
 
 static void answer_log_query(struct shell *s, const struct raylet_effect *e)
 {
-    const struct state_query *query = e->local != NULL  ? &e->local->query.query
-                                      : e->head != NULL ? &e->head->query.query
-                                                        : NULL;
+    const struct state_query *query =
+        e->client != 0 ? &e->local->query.query : &e->head->query.query;
     struct state_reply reply;
-    ASSERT(query != NULL);
     buffer_clear(&s->scratch);
     log_query_answer(s->logs, query, &s->scratch, &reply);
     if (e->client != 0) {
