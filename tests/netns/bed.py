@@ -302,6 +302,26 @@ class Bed:
 
     # ---- probes ----
 
+    def who_reaches(self, pairs, limit_s=0.4):
+        """Those of the pairs whose datagrams arrive; all try at once, and twice."""
+        with contextlib.ExitStack() as stack:
+            ends, found = {}, set()
+            for a, b in pairs:
+                sender, receiver = (stack.enter_context(self.spaces[n].socket(socket.SOCK_DGRAM))
+                                    for n in (a, b))
+                receiver.bind((self.address(b), 0))
+                ends[receiver] = (sender, (a, b))
+            for _ in range(2):
+                for receiver, (sender, pair) in ends.items():
+                    with contextlib.suppress(OSError):
+                        sender.sendto(b"?", receiver.getsockname())
+                deadline = time.monotonic() + limit_s
+                while len(found) < len(ends) and time.monotonic() < deadline:
+                    for receiver in select.select(list(ends), [], [], 0.02)[0]:
+                        receiver.recv(64)
+                        found.add(ends[receiver][1])
+            return found
+
     def reaches(self, a, b, limit_s=0.3, tries=3):
         """Whether a datagram from a arrives at b. Says nothing about the way back."""
         with self.spaces[a].socket(socket.SOCK_DGRAM) as sender, \

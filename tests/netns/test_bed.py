@@ -15,8 +15,8 @@ PAIRS = [(a, b) for a in range(1, 5) for b in range(1, 5) if a != b]
 
 
 def reached(bed):
-    """Who hears whom. The tries are few where nothing is to be heard."""
-    return {(a, b) for a, b in PAIRS if bed.reaches(a, b, limit_s=0.1, tries=2)}
+    """Who hears whom."""
+    return bed.who_reaches(PAIRS)
 
 
 def test_machines_are_apart(bed):
@@ -93,12 +93,12 @@ def test_a_thin_cable(bed):
     def measure(a, b):
         near, far = bed.connect(a, b)
         with near, far:
-            return bed.carry(near, far, 250_000)
+            return bed.carry(near, far, 150_000)
 
     handle = bed.slow(3, rate="1mbit")
     assert measure(1, 2) < 1
     for a, b in ((1, 3), (3, 1)):
-        assert 1 < measure(a, b) < 6  # two seconds of a megabit
+        assert 0.6 < measure(a, b) < 5  # a megabit and a bit more
     bed.heal(handle)
     assert measure(1, 3) < 1
 
@@ -141,7 +141,7 @@ def test_a_connection_over_a_lossy_cable(bed):
 def test_power_off(bed):
     bed.spaces[3].power_off()
     rest = {(a, b) for a, b in PAIRS if 3 not in (a, b)}
-    assert {(a, b) for a, b in rest if bed.reaches(a, b)} == rest
+    assert bed.who_reaches(rest) == rest
 
 
 def test_nothing_is_left_of_tests_that_were_killed():

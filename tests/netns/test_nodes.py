@@ -117,7 +117,7 @@ def test_bad_cables(cluster):
     for machine in cluster:
         machine.join()
     working = {**begin_local(cluster), **begin_roaming(cluster, shape="plain")}
-    seen = watch(cluster, 8)
+    seen = watch(cluster, 6)
     assert {state for _, row in seen for state in row} <= {"alive", "suspect"}, seen
     said = finish(cluster, working)
     assert_right(said)
