@@ -10,6 +10,7 @@
 
 #define WATCH_DEFAULT_NS (2 * NS_PER_S)
 #define WATCH_LEAST_NS   (100 * NS_PER_MS)
+#define ROWS_USUAL       100 /* also where several daemons answer */
 #define TEST_TASKS       100
 #define TEST_TASK_NS     (10 * NS_PER_MS)
 
@@ -23,6 +24,18 @@ static const struct args_value *find_option(const struct args *a, const char *na
         }
     }
     return NULL;
+}
+
+/* 0: this verb shows all. */
+static uint32_t most_rows(const struct args *a)
+{
+    for (const struct args_option *o = a->verb->options; o->name != NULL; o++) {
+        if (strcmp(o->name, "limit") == 0) {
+            const struct args_value *value = args_get(a, "limit");
+            return value->given ? (uint32_t)value->number : ROWS_USUAL;
+        }
+    }
+    return 0;
 }
 
 static const char *text_option(const struct args *a, const char *name)
@@ -83,7 +96,7 @@ static int check_state(const struct args *a, struct failure *f)
 
 static int read_show(const struct args *a, struct show *ret, struct failure *f)
 {
-    const struct args_value *watch = find_option(a, "watch"), *limit = find_option(a, "limit");
+    const struct args_value *watch = find_option(a, "watch");
     const char *job = text_option(a, "job");
     *ret = (struct show){
         .where = {.dir = text_option(a, "dir"),
@@ -93,7 +106,7 @@ static int read_show(const struct args *a, struct show *ret, struct failure *f)
                  .state = text_option(a, "state"),
                  .node = text_option(a, "node"),
                  .name = text_option(a, "name"),
-                 .limit = limit != NULL ? (uint32_t)limit->number : 0},
+                 .limit = most_rows(a)},
         .json = find_option(a, "json") != NULL,
         .watch = watch != NULL,
     };

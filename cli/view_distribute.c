@@ -140,10 +140,13 @@ static struct counts counts_of(const struct wish *w, const struct answer *answer
     return said ? counts : (struct counts){n->running, n->waiting};
 }
 
-static bool is_shown(const struct wish *w, const struct state_node *n)
+/* As in 'drt status', and programs' own nodes. */
+static bool is_shown(const struct wish *w, const struct answer *a, const struct state_node *n,
+                     uint64_t now_unix_ms)
 {
     const char *node = text_or(w->node, "");
-    return strcmp(n->state, "left") != 0 && (*node == '\0' || strcmp(node, n->name) == 0);
+    return (strcmp(n->state, "private") == 0 || node_is_worth_a_line(a, n, now_unix_ms)) &&
+           (*node == '\0' || strcmp(node, n->name) == 0);
 }
 
 static void put_nodes(const struct wish *w, const struct answer *answers, const struct screen *s,
@@ -164,7 +167,7 @@ static void put_nodes(const struct wish *w, const struct answer *answers, const 
     for (size_t i = 0; i < a->node_count; i++) {
         const struct state_node *n = &a->nodes[i];
         char text[32], bar[32];
-        if (!is_shown(w, n)) {
+        if (!is_shown(w, a, n, s->now_unix_ms)) {
             continue;
         }
         table_row(t);
@@ -282,11 +285,10 @@ static json_t *distribute_json(const struct wish *w, const struct answer *answer
 {
     const struct answer *a = &answers[CLUSTER];
     json_t *nodes = json_array();
-    (void)now_unix_ms;
     for (size_t i = 0; i < a->node_count; i++) {
         const struct state_node *n = &a->nodes[i];
         struct counts c = counts_of(w, answers, n);
-        if (is_shown(w, n)) {
+        if (is_shown(w, a, n, now_unix_ms)) {
             int r = json_array_append_new(
                 nodes, json_pack("{s:o, s:o, s:I, s:I}", "name", json_of_text(n->name), "state",
                                  json_of_text(n->state), "running", (json_int_t)c.running,

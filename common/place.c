@@ -213,6 +213,7 @@ struct node_search {
     const char *wanted; /* NULL: any */
     uint64_t number;    /* of the best one; UINT64_MAX: it tells none */
     char best[NAME_LIMIT];
+    uint32_t count;
     struct buffer seen; /* the live ones */
 };
 
@@ -241,6 +242,7 @@ static void consider_node(const char *name, void *arg)
         return;
     }
     buffer_printf(&search->seen, "%s%s", search->seen.size != 0 ? ", " : "", name);
+    search->count++;
     uint64_t number = read_number(search->place, name);
     bool asked = search->wanted != NULL && strcmp(search->wanted, name) == 0;
     bool better = search->best[0] == '\0' || number < search->number;
@@ -257,13 +259,19 @@ static int search_nodes(struct node_search *search)
     return r == 0 ? each_name(nodes, consider_node, search) : r;
 }
 
-int place_find_node(const struct place *p, const char *name, char ret_name[64], struct failure *f)
+static int find_node(const struct place *p, const char *name, bool only, char ret_name[64],
+                     struct failure *f)
 {
     struct node_search search = {.place = p, .number = UINT64_MAX};
     search.wanted = name != NULL ? name : variable("DRT_NODE");
     int r = search_nodes(&search);
     (void)r; /* no directory: no node */
-    if (search.best[0] != '\0') {
+    if (only && search.wanted == NULL && search.count > 1) {
+        r = failure_set(f, CODE_EXISTS,
+                        "several nodes of cluster \"%s\" run on this machine (%.200s). Name one of "
+                        "these with --name.",
+                        p->cluster, buffer_text(&search.seen));
+    } else if (search.best[0] != '\0') {
         memcpy(ret_name, search.best, sizeof search.best);
         r = 0;
     } else if (search.wanted != NULL) {
@@ -283,6 +291,17 @@ int place_find_node(const struct place *p, const char *name, char ret_name[64], 
     }
     buffer_fini(&search.seen);
     return r;
+}
+
+int place_find_node(const struct place *p, const char *name, char ret_name[64], struct failure *f)
+{
+    return find_node(p, name, false, ret_name, f);
+}
+
+int place_find_only_node(const struct place *p, const char *name, char ret_name[64],
+                         struct failure *f)
+{
+    return find_node(p, name, true, ret_name, f);
 }
 
 static bool is_live(const struct place *p)

@@ -42,6 +42,10 @@ int place_node_path(const struct place *p, const char *node, const char *relativ
  * CODE_NOT_FOUND. */
 int place_find_node(const struct place *p, const char *name, char ret_name[64],
                     struct failure *f) MUST_CHECK;
+/* The same for what cannot be undone: where neither names it, the only one. Several: CODE_EXISTS.
+ */
+int place_find_only_node(const struct place *p, const char *name, char ret_name[64],
+                         struct failure *f) MUST_CHECK;
 
 /* A UNIX socket's address, also for paths that are too long for one: then through /proc/self/fd,
  * and *ret_dir_fd must stay open until the bind or connect is done (else -1). -errno */

@@ -276,6 +276,9 @@ static bool ask_others(struct raylet_core *c, struct class_ *k)
     if (k->wish->state == WISH_ASKING) {
         k->wish->state = WISH_OPEN;
     }
+    if (k->wish->soft && !k->wish->here && o.candidates[0] == 0) {
+        wish_take_here(c, k->wish);
+    }
     if (class_chooses(k) && k->wish->strategy == SCHED_SPREAD && !k->wish->here) {
         while (k->queued > 0) { /* nodes came, or can be reached again */
             struct task *t = list_entry(list_first(&k->queue), struct task, link);

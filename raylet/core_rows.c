@@ -607,9 +607,11 @@ static void explain(struct raylet_core *c, const struct state_query *q, struct s
                                        strategy(c, k->wish), k->priority);
             lines[n++] = text_in_arena(c, "  Now: %s.", row.reason);
             n += plan_explain(c, k, lines + n, LINES_MAX - n - 2);
-            lines[n++] = text_in_arena(
-                c, "  %llu tasks of its class wait with it, %llu tasks run on this node.",
-                (unsigned long long)k->queued, (unsigned long long)c->running);
+            uint64_t others = k->queued - (k->queued > 0 && o->task->place == AT_QUEUE);
+            lines[n++] =
+                text_in_arena(c, "  Of its class %llu more wait%s; on this node %llu task%s.",
+                              (unsigned long long)others, others == 1 ? "s" : "",
+                              (unsigned long long)c->running, c->running == 1 ? " runs" : "s run");
         }
     }
     r->lines = lines;

@@ -1,5 +1,7 @@
 #include "raylet/core_wishes.h"
 
+#include "raylet/core_peers.h"
+
 #include <stdio.h>
 
 struct shape *shape_use(struct raylet_core *c, const struct resource_set *asked)
@@ -37,16 +39,24 @@ struct sched_request wish_request(const struct wish *w)
 
 bool wish_fits_here(struct raylet_core *c, const struct wish *w)
 {
-    struct sched_node self = {.number = c->node,
-                              .name = c->node_name,
-                              .address = c->join.address,
-                              .labels = c->labels,
-                              .total = &c->total,
-                              .available = &c->available,
-                              .self = true};
     struct sched_request request = wish_request(w);
+    struct peer **peers;
+    size_t count;
+    struct sched_node *nodes = peers_as_nodes(c, &count, &peers);
 
-    return sched_judge(&self, &request) == SCHED_FITS;
+    if (!w->soft) {
+        return sched_judge(&nodes[0], &request) == SCHED_FITS;
+    }
+    uint32_t *candidates = arena_alloc(&c->arena, count * sizeof *candidates);
+    return sched_candidates(nodes, count, &request, candidates) > 0 && candidates[0] == 0;
+}
+
+void wish_take_here(struct raylet_core *c, struct wish *w)
+{
+    ASSERT(w->soft && !w->here);
+    w->here = true;
+    c->wishes_elsewhere--;
+    c->more_work = true;
 }
 
 struct wish *wish_use(struct raylet_core *c, struct shape *shape, uint32_t strategy, bool soft,

@@ -3,6 +3,7 @@
 #include <poll.h>
 
 #include "common/clock.h"
+#include "common/files.h"
 #include "proto/local.h"
 #include "proto/ring.h"
 
@@ -160,6 +161,21 @@ static int converse(struct conversation *c, const struct leave_wish *wish,
     return r == 0 ? wait_for_end(c, wish, begun_ns, progress) : r == -EPIPE ? 0 : r;
 }
 
+/* Its socket ends before its process does; then its name is free, and it is not found. */
+static int wait_until_free(const struct place *place, const char *node, uint64_t deadline_ns)
+{
+    const struct timespec pause = {.tv_nsec = 2 * NS_PER_MS};
+    char lock[PLACE_PATH_MAX];
+    int r = place_node_path(place, node, "lock", lock);
+    while (r == 0 && files_is_locked(lock)) {
+        if (clock_now_ns() >= deadline_ns) {
+            return -ETIMEDOUT;
+        }
+        clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
+    }
+    return r;
+}
+
 int leave_cluster(const struct place *place, const struct leave_wish *wish,
                   struct leave_progress *ret, struct failure *f)
 {
@@ -167,7 +183,7 @@ int leave_cluster(const struct place *place, const struct leave_wish *wish,
     struct leave_progress p = {0};
     struct conversation c = {
         .socket = -1, .deadline_ns = ns_add(clock_now_ns(), ns_add(wish->within_ns, END_NS))};
-    int r = place_find_node(place, wish->name, p.node, f);
+    int r = place_find_only_node(place, wish->name, p.node, f);
     if (r != 0) {
         return r;
     }
@@ -177,6 +193,9 @@ int leave_cluster(const struct place *place, const struct leave_wish *wish,
     }
     if (r == 0) {
         r = converse(&c, wish, &p, f);
+    }
+    if (r == 0) {
+        r = wait_until_free(place, p.node, c.deadline_ns);
     }
     ring_fini(&c.channel);
     arena_fini(&c.arena);

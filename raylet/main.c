@@ -268,7 +268,8 @@ static int leave(const struct args *a)
         fputs("\r\033[K", stderr);
     }
     if (r != 0) {
-        return complain(&f);
+        int status = complain(&f);
+        return f.code == CODE_EXISTS ? EXIT_USAGE : status; /* which one is not said */
     }
     printf("Node \"%s\" left \"%s\".\n", end.node, place.cluster);
     if (end.left_ns == 0 && end.running + end.waiting != 0) {

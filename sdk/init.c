@@ -239,10 +239,10 @@ static int read_mode(const struct drt_config *config, int *ret)
 
 static int start_local(const struct drt_config *config, uint64_t deadline_ns)
 {
-    const char *dir;
-    int r = local_cluster_start(config->num_cpus, deadline_ns, &dir);
+    struct target target = {0};
+    int r = local_cluster_start(config->num_cpus, deadline_ns, &target.dir, &target.node);
     if (r == 0) {
-        r = connect_node(&(struct target){.dir = dir}, config, deadline_ns);
+        r = connect_node(&target, config, deadline_ns);
         if (r != 0) {
             local_cluster_stop();
         }
@@ -271,6 +271,19 @@ static int start_private(const struct drt_config *config, const char *address, u
     return r;
 }
 
+/* By the environment: then no other cluster will do. */
+static bool is_named(void)
+{
+    static const char *const names[] = {"DRT_CLUSTER", "DRT_DIR", "DRT_NODE"};
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        const char *text = getenv(names[i]);
+        if (text != NULL && text[0] != '\0') {
+            return true;
+        }
+    }
+    return false;
+}
+
 static int start(const struct drt_config *config, int *mode)
 {
     uint64_t span =
@@ -295,8 +308,7 @@ static int start(const struct drt_config *config, int *mode)
         return start_private(config, address, deadline_ns);
     }
     int r = connect_node(&target, config, deadline_ns);
-    bool named = cluster != NULL || getenv("DRT_CLUSTER") != NULL || getenv("DRT_DIR") != NULL;
-    if (r == DRT_E_NOT_FOUND && *mode == DRT_MODE_AUTO && !named) {
+    if (r == DRT_E_NOT_FOUND && *mode == DRT_MODE_AUTO && cluster == NULL && !is_named()) {
         *mode = DRT_MODE_LOCAL;
         return start_local(config, deadline_ns);
     }

@@ -26,7 +26,7 @@ enum { HEAD = 0, NODE = 1, DAEMONS = 2 };
 static struct {
     pid_t owner; /* who started it; a child of it must not end it */
     char dir[PLACE_PATH_MAX];
-    char node[256];      /* a private raylet's name */
+    char node[256];      /* the raylet's name */
     int pipes[DAEMONS];  /* our ends: a daemon ends with its own */
     pid_t pids[DAEMONS]; /* 0: not running */
     int output[DAEMONS]; /* their standard output: one line when they are ready */
@@ -291,7 +291,8 @@ static int begin(const char *prefix)
     return r;
 }
 
-int local_cluster_start(double num_cpus, uint64_t deadline_ns, const char **ret_dir)
+int local_cluster_start(double num_cpus, uint64_t deadline_ns, const char **ret_dir,
+                        const char **ret_node)
 {
     char cpus[32];
     char *head[] = {"drt-head", "start",         "--foreground", "--dir",
@@ -318,6 +319,7 @@ int local_cluster_start(double num_cpus, uint64_t deadline_ns, const char **ret_
         return r;
     }
     *ret_dir = local.dir;
+    *ret_node = find_node(local.dir, local.node) ? local.node : NULL;
     return 0;
 }
 

@@ -67,6 +67,20 @@ def test_one_that_came_back_is_not_called_lost(cluster):
     assert [n["state"] for n in cluster.ask("nodes")] == ["alive", "lost"]
 
 
+def test_a_node_is_not_guessed(cluster):
+    cluster.up()
+    cluster.join("n2")
+    node = cluster.path("drt-node")
+    left = cluster.run(node, "leave", check=2)
+    assert "(n1, n2). Name one of these with --name." in left.stderr
+    say = cluster.program("say")
+    other = cluster.run(say, "hello", DRT_NODE="n3", check=1)  # nor another cluster begun
+    assert 'no node "n3"' in other.stderr and "running: n1, n2" in other.stderr
+    cluster.run(say, "hello", DRT_NODE="n3", DRT_MODE="local", check=0)
+    assert cluster.run(node, "leave", DRT_NODE="n2", check=0).stdout == 'Node "n2" left "default".\n'
+    cluster.run(node, "leave", check=0)
+
+
 def test_many_join_at_once_and_leave(cluster):
     cluster.start_head()
     names = [f"n{i}" for i in range(12)]

@@ -233,7 +233,11 @@ static void test_finds_the_lowest_node(void **state)
     assert_string_equal(name, "b");
     assert_int_equal(place_find_node(&p, "a", name, &why), 0);
     assert_string_equal(name, "a");
+    assert_int_equal(place_find_only_node(&p, NULL, name, &why), CODE_EXISTS);
+    assert_non_null(strstr(why.message, "a, b, d"));
+    assert_int_equal(place_find_only_node(&p, "a", name, &why), 0);
     setenv("DRT_NODE", "d", 1);
+    assert_int_equal(place_find_only_node(&p, NULL, name, &why), 0);
     assert_int_equal(place_find_node(&p, NULL, name, &why), 0);
     assert_string_equal(name, "d");
     assert_int_equal(place_find_node(&p, "c", name, &why), CODE_NOT_FOUND);

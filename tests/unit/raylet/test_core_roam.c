@@ -290,6 +290,36 @@ static void says_result(struct scene *s, const struct object_id *inside, bool ar
     rig_settle(&s->rig);
 }
 
+/* Also while there is room here; and what runs where they are gone is better than nothing. */
+static void a_soft_wish_is_granted_while_it_can_be(void **state)
+{
+    struct scene *s = begin_among_nodes();
+
+    rig_view(&s->rig, THEM, "box-2", 2);
+    rig_settle(&s->rig);
+    uint32_t there = rig_class(
+        &s->rig, s->driver, "h",
+        (struct rig_class){
+            .cpus_x10000 = 10000, .strategy = SCHED_NODE_SPECIFIC, .node = "box-2", .soft = true});
+    struct object_id id =
+        rig_submit(&s->rig, s->driver, (struct rig_task){.class_number = there, .payload = 5});
+    rig_get(&s->rig, s->driver, id);
+    rig_settle(&s->rig);
+    up(s, THEM, SIDE_OUT);
+    assert_non_null(said(s, THEM, SIDE_OUT, PEER_ASK));
+    rig_pass(&s->rig, NS_PER_S);
+    assert_null(rig_ready_worker(&s->rig));
+    rig_view_dead(&s->rig, THEM);
+    rig_pass(&s->rig, NS_PER_S);
+    struct rig_process *w = rig_ready_worker(&s->rig);
+    assert_non_null(w);
+    assert_true(rig_claim(&s->rig, w));
+    rig_return(&s->rig, w, 5);
+    rig_settle(&s->rig);
+    assert_int_equal(value_of(&s->rig, id), 5);
+    end(s);
+}
+
 static void an_argument_stays_until_the_executor_says_that_it_is_free(void **state)
 {
     struct scene *s = begin_among_nodes();
@@ -432,6 +462,7 @@ int main(void)
         cmocka_unit_test(what_is_inside_a_result_stays_until_it_is_recorded),
         cmocka_unit_test(silence_of_every_home_takes_nothing_from_those_who_hold),
         cmocka_unit_test(an_argument_stays_until_the_executor_says_that_it_is_free),
+        cmocka_unit_test(a_soft_wish_is_granted_while_it_can_be),
         cmocka_unit_test(a_cover_ends_with_the_session),
         cmocka_unit_test(a_result_is_recorded_when_what_is_inside_is_added),
         cmocka_unit_test(who_waits_for_a_result_that_cannot_be_recorded_is_told),

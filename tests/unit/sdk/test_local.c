@@ -53,8 +53,8 @@ static bool mine_exists(void)
 
 static int start(uint64_t limit_ns)
 {
-    const char *dir;
-    return local_cluster_start(0, clock_now_ns() + limit_ns, &dir);
+    const char *dir, *node;
+    return local_cluster_start(0, clock_now_ns() + limit_ns, &dir, &node);
 }
 
 static int setup(void **state)
@@ -104,13 +104,14 @@ static void test_start_and_stop(void **state)
 {
     char log[300];
     struct buffer text = {0};
-    const char *dir;
+    const char *dir, *node;
     path_of("../log", log);
     setenv("TEST_LOG", log, 1);
     write_program("drt-head", "echo ready; cat <&3; echo head >> $TEST_LOG");
-    write_program("drt-node",
-                  "echo \"$@\" > $TEST_LOG; echo ready; cat <&3; echo node >> $TEST_LOG");
-    assert_int_equal(local_cluster_start(1.5, clock_now_ns() + 10 * NS_PER_S, &dir), 0);
+    write_program("drt-node", "echo \"$@\" > $TEST_LOG; mkdir -p $4/nodes/box; echo ready; cat "
+                              "<&3; echo node >> $TEST_LOG");
+    assert_int_equal(local_cluster_start(1.5, clock_now_ns() + 10 * NS_PER_S, &dir, &node), 0);
+    assert_string_equal(node, "box");
     assert_true(mine_exists());
     struct stat st;
     assert_int_equal(stat(dir, &st), 0);
@@ -120,7 +121,7 @@ static void test_start_and_stop(void **state)
     assert_int_equal(files_read(log, 4096, &text), 0);
     assert_non_null(strstr(buffer_text(&text), "--num-cpus 1.5000"));
     assert_non_null(strstr(buffer_text(&text), "--bind 127.0.0.1"));
-    const char *node = strstr(buffer_text(&text), "\nnode\n");
+    node = strstr(buffer_text(&text), "\nnode\n");
     assert_non_null(node);
     assert_string_equal(node, "\nnode\nhead\n");
     buffer_fini(&text);
