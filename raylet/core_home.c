@@ -189,6 +189,9 @@ static void result(struct raylet_core *c, struct peer *p, const struct peer_msg 
 
     if (t == NULL || (t->extra != NULL && t->extra->recording != NULL)) {
         c->dropped_messages++;
+        if (t == NULL && m->result.wants_recorded) { /* its program has ended: nobody wants it */
+            recorded(c, p, m->result.run);
+        }
         return;
     }
     if (!m->result.args_free && (c->rules_off & RULE_COVER_ARGS) == 0) {

@@ -659,7 +659,7 @@ static bool is_unheld(struct task *t)
 }
 
 /* What a lost attempt submitted and nobody else knows of would be made again by the next. */
-void task_cancel_orphans(struct raylet_core *c, struct task *t)
+void task_cancel_orphans(struct raylet_core *c, struct task *t, bool body_lives)
 {
     if (t->extra == NULL) {
         return;
@@ -667,9 +667,12 @@ void task_cancel_orphans(struct raylet_core *c, struct task *t)
     LIST_FOREACH_SAFE(at, &t->extra->children)
     {
         struct task *child = list_entry(at, struct task_extra, siblings)->task;
-        list_unlink(at);
-        child->extra->parent = NULL;
-        if (child->first != NULL && is_unheld(child)) {
+        bool unheld = child->first != NULL && is_unheld(child);
+        if (!body_lives || unheld) { /* what a body that lives still holds may be so later */
+            list_unlink(at);
+            child->extra->parent = NULL;
+        }
+        if (unheld) {
             (void)task_cancel(c, child, CANCEL_RECURSIVE, "the attempt that submitted it was lost");
         }
     }
@@ -680,7 +683,7 @@ void task_attempt_died(struct raylet_core *c, struct task *t, const struct failu
     uint32_t worker = worker_of(t);
 
     if ((c->rules_off & RULE_CHILDREN) == 0) {
-        task_cancel_orphans(c, t);
+        task_cancel_orphans(c, t, false);
     }
     if (task_is_guest(t)) {
         guest_failed(c, t, PEER_RESULT_DIED, why);

@@ -32,6 +32,6 @@ void task_ask_back(struct raylet_core *c, struct task *t);
 int task_stop(struct raylet_core *c, struct task *t, enum stop_how how, bool recursive,
               const char *why);
 /* What a lost attempt submitted and nobody else knows of would be made again by the next. */
-void task_cancel_orphans(struct raylet_core *c, struct task *t);
+void task_cancel_orphans(struct raylet_core *c, struct task *t, bool body_lives);
 
 #endif

@@ -223,7 +223,7 @@ void task_orphan_guest(struct raylet_core *c, struct task *t)
     numbers_remove(&t->extra->guest->home->guests, t->extra->guest->run);
     t->extra->guest->home = NULL;
     if (t->state == TASK_PLACED) {
-        task_cancel_orphans(c, t);
+        task_cancel_orphans(c, t, true);
     }
     guest_uncover(c, t);
     (void)task_stop(c, t, STOP_SOON, false, "its home is gone");

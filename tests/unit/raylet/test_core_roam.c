@@ -78,6 +78,27 @@ static struct rig_process *run_theirs(struct scene *s, const struct object_id *r
     return run_theirs_as(s, 1, refs, count);
 }
 
+static void what_an_orphan_submitted_goes_when_it_dies(void **state)
+{
+    struct scene *s = begin_as_executor();
+    struct rig_process *w = run_theirs(s, NULL, 0);
+    uint32_t both = rig_class(&s->rig, w, "both", (struct rig_class){.cpus_x10000 = 20000});
+    struct object_id child = rig_submit(
+        &s->rig, w,
+        (struct rig_task){.class_number = both,
+                          .parent_slot = 1 + claim_index(w->current.slot)}); /* no room for it */
+
+    rig_settle(&s->rig);
+    assert_non_null(find(s, child));
+    down(s, THEM, SIDE_IN);
+    assert_non_null(find(s, child)); /* its parent lives and holds it */
+    rig_crash(&s->rig, w, 9);
+    rig_settle(&s->rig);
+    assert_null(find(s, child));
+    assert_int_equal(rig_run_all(&s->rig), 0);
+    end(s);
+}
+
 static void says_recorded(struct scene *s)
 {
     static const uint64_t run = 1;
@@ -425,6 +446,20 @@ static void a_program_may_end_while_a_result_waits_to_be_recorded(void **state)
     end(s);
 }
 
+static void a_result_for_a_program_that_ended_is_let_go(void **state)
+{
+    struct scene *s = begin_among_nodes();
+    struct object_id id = run_ours(s, NULL, 0), inside = theirs(3);
+
+    rig_driver_end(&s->rig, s->driver, true);
+    rig_settle(&s->rig);
+    assert_null(find(s, id));
+    says_result(s, &inside, true);
+    assert_non_null(said(s, THEM, SIDE_OUT, PEER_RECORDED));
+    assert_null(said(s, THEM, SIDE_OUT, PEER_ADD));
+    end(s);
+}
+
 static void what_was_needed_there_travels_with_what_is_inside(void **state)
 {
     struct scene *s = begin_among_nodes();
@@ -466,6 +501,8 @@ int main(void)
         cmocka_unit_test(a_cover_ends_with_the_session),
         cmocka_unit_test(a_result_is_recorded_when_what_is_inside_is_added),
         cmocka_unit_test(who_waits_for_a_result_that_cannot_be_recorded_is_told),
+        cmocka_unit_test(what_an_orphan_submitted_goes_when_it_dies),
+        cmocka_unit_test(a_result_for_a_program_that_ended_is_let_go),
         cmocka_unit_test(a_program_may_end_while_a_result_waits_to_be_recorded),
         cmocka_unit_test(what_was_needed_there_travels_with_what_is_inside),
     };
