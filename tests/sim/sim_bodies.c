@@ -106,6 +106,9 @@ static void submit_child(struct sim_node *n, struct rig_process *w, struct sim_b
 
     f->tries = 4;
     b->children[b->child_count++] = id;
+    char text[ID_TEXT_SIZE];
+    sim_tell(n->config.world, id, "%s: worker %u submits it, as a part of %s", n->config.name,
+             w->client, object_id_format(w->current.task, text));
     counts(n)->tasks++;
     counts(n)->refs_passed += count;
 }
@@ -404,6 +407,8 @@ static void orphan_children(struct sim_node *n, const struct sim_body *b)
 {
     for (uint32_t i = 0; b->busy && i < b->child_count; i++) {
         sim_fact(n->config.world, b->children[i])->orphan_ns = n->now_ns;
+        sim_tell(n->config.world, b->children[i], "%s: worker %u, that submitted it, dies",
+                 n->config.name, b->client);
     }
 }
 

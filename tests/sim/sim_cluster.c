@@ -127,6 +127,9 @@ void sim_leave(struct sim_cluster *s, int i)
 
 void sim_cut_head(struct sim_cluster *s, int i, bool to, bool from, uint64_t for_ns)
 {
+    if (s->heal_at_ns[i] > s->now_ns) {
+        return; /* a longer one is not cut short */
+    }
     s->faults.cuts++;
     s->faults.one_way_cuts += to != from;
     sim_node_cut(s->nodes[i], to, from);
@@ -142,10 +145,15 @@ static void cut_pair(struct sim_cluster *s, int i, int k, bool to, bool from)
 
 void sim_cut_peers(struct sim_cluster *s, int i, int k, bool to, bool from, uint64_t for_ns)
 {
+    uint64_t *heal_at_ns = &s->peer_heal_at_ns[MIN_OF(i, k)][MAX_OF(i, k)];
+
+    if (*heal_at_ns > s->now_ns) {
+        return;
+    }
     s->faults.peer_cuts++;
     s->faults.one_way_peer_cuts += to != from;
     cut_pair(s, i, k, to, from);
-    s->peer_heal_at_ns[MIN_OF(i, k)][MAX_OF(i, k)] = s->now_ns + for_ns;
+    *heal_at_ns = s->now_ns + for_ns;
     s->world.strict = s->world.strict && for_ns <= 5 * NS_PER_S;
 }
 
