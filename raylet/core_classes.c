@@ -195,6 +195,7 @@ struct class_ *class_use_guest(struct raylet_core *c, struct job *job, uint32_t 
     k->priority = m->priority;
     k->depth = m->depth;
     k->users = 1;
+    k->of_others = true;
     wish_unuse(c, wish);
     shape_unuse(c, shape);
     return k;

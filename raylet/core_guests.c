@@ -5,6 +5,8 @@
 #include "raylet/core_objects.h"
 #include "raylet/core_peers.h"
 
+#define LOOK_NS (10 * NS_PER_MS)
+
 _Static_assert(sizeof(struct peer_return) == sizeof(struct local_return), "the same in both");
 
 struct kept { /* for one run of another home; in home->kept */
@@ -19,6 +21,14 @@ struct kept { /* for one run of another home; in home->kept */
     bool recorded; /* nothing of the result is kept (any more) */
     bool args_free_said;
 };
+
+/* It goes back to its home unless a worker is found soon. */
+void guest_waits(struct raylet_core *c)
+{
+    if (!timer_is_armed(&c->guests_timer.timer)) {
+        core_timer_arm(c, &c->guests_timer, c->now_ns + LOOK_NS);
+    }
+}
 
 struct object_id task_id(const struct raylet_core *c, const struct task *t)
 {

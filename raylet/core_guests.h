@@ -26,6 +26,9 @@ static inline bool task_is_guest(const struct task *t)
     return t->extra != NULL && t->extra->guest != NULL;
 }
 
+/* One waits for a worker: TIMER_GUESTS looks soon. */
+void guest_waits(struct raylet_core *c);
+
 /* Its id in RUN; of ours too, until it is settled. */
 struct object_id task_id(const struct raylet_core *c, const struct task *t);
 

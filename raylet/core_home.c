@@ -232,7 +232,12 @@ static void granted(struct raylet_core *c, struct peer *p, const struct peer_slo
         c->dropped_messages++;
         return;
     }
+    if (m->count > l->limit_most - l->got) {
+        peer_protocol_error(c, p, SIDE_OUT, "more slots than were asked for");
+        return;
+    }
     l->got += m->count;
+    l->since_ns = c->now_ns;
     l->credits += m->count;
     lane_linger(c, l);
 }
@@ -271,9 +276,7 @@ static void job_broken(struct raylet_core *c, struct peer *p, const struct peer_
     {
         struct lane *l = list_entry(at, struct lane, peer_link);
         if (l->class_->job->number == m->job) {
-            l->credits = 0;
-            l->limit = l->got;
-            lane_stop_lingering(l);
+            lane_return(c, l);
             class_choose_again(c, l);
         }
     }
@@ -362,16 +365,6 @@ static bool lose(uint64_t run, void *value, void *arg)
     return true;
 }
 
-static void forget_told(struct peer *p)
-{
-    struct told_job *told, *next;
-
-    HASH_ITER(hh, p->told, told, next)
-    {
-        lane_forget_told(p, told);
-    }
-}
-
 static void session_lost(struct raylet_core *c, struct peer *p, const struct failure *why)
 {
     struct losing losing = {.c = c, .why = why};
@@ -386,7 +379,7 @@ static void session_lost(struct raylet_core *c, struct peer *p, const struct fai
         lane_reset(l);
         class_choose_again(c, l);
     }
-    forget_told(p);
+    peer_forget_told(p);
 }
 
 void home_peer_down(struct raylet_core *c, struct peer *p, const struct raylet_event *e)
@@ -448,7 +441,7 @@ void home_end_job(struct raylet_core *c, struct job *job)
             struct peer_msg *m = core_send_peer(c, p, SIDE_OUT, PEER_JOB_END);
             m->job_end.job = job->number;
             m->job_end.over = !job->guest || job->over;
-            lane_forget_told(p, told);
+            peer_forget_job(p, told);
         }
     }
     for (struct class_ *k = job->classes; k != NULL; k = k->hh.next) {

@@ -11,7 +11,6 @@
 #include "raylet/core_tasks.h"
 #include "raylet/core_workers.h"
 
-#define LOOK_NS    (10 * NS_PER_MS)
 #define WAIT_NS    (20 * NS_PER_MS) /* a guest that found no worker for so long goes back */
 #define STARTED_NS (5 * NS_PER_MS)  /* one that runs for so long is reported to its home */
 #define WANTS_MAX  65536u
@@ -214,7 +213,7 @@ static void want(struct raylet_core *c, struct guest_class *g)
 {
     uint64_t wants = g->limit > g->granted ? g->limit - g->granted : 0;
 
-    if (!c->leaving && !c->closed) {
+    if (!c->leaving && !c->closed && g->class_->job->program_error == NULL) {
         class_set_wants(c, g->class_, (uint32_t)MIN_OF(wants, (uint64_t)WANTS_MAX));
     }
 }
@@ -298,9 +297,7 @@ static void run(struct raylet_core *c, struct peer *p, const struct peer_msg *m)
     add_references(c, t, &m->run);
     task_guest_ready(c, t);
     heard(c, g);
-    if (!timer_is_armed(&c->guests_timer.timer)) {
-        core_timer_arm(c, &c->guests_timer, c->now_ns + LOOK_NS);
-    }
+    guest_waits(c);
 }
 
 static void stop(struct raylet_core *c, struct peer *p, const struct peer_stop_run *m)
@@ -476,7 +473,7 @@ static void say_all_broken(struct raylet_core *c, struct job *job)
         if (k->guest != NULL) {
             class_set_wants(c, k, 0);
         }
-        while (k->guest != NULL && k->queued > 0) {
+        while (k->of_others && k->queued > 0) {
             task_fail(c, class_first(k), job->program_error);
         }
         class_unuse(c, k);
@@ -539,48 +536,59 @@ static void give_back(struct raylet_core *c, struct class_ *k, uint64_t wait_ns,
     }
 }
 
-static void report_started(struct raylet_core *c, struct worker *w)
+/* True: there is more to tell of it, but not yet. */
+static bool report_started(struct raylet_core *c, struct worker *w)
 {
     struct task *t = worker_first(w);
     struct guest *g;
 
-    if (t == NULL || !task_is_guest(t) || c->now_ns - w->mark_ns < STARTED_NS) {
-        return;
+    if (t == NULL || !task_is_guest(t)) {
+        return w->placed > 1 && c->guest_count > 0; /* perhaps the next one is */
     }
     g = t->extra->guest;
+    if (c->now_ns - w->mark_ns < STARTED_NS) {
+        return g->home != NULL && !g->started_said;
+    }
     if (g->home != NULL && !g->started_said) {
         struct peer_msg *m = core_send_peer(c, g->home, SIDE_IN, PEER_STARTED);
         m->runs.runs = arena_copy(&c->arena, &g->run, sizeof g->run);
         m->runs.run_count = 1;
         g->started_said = true;
     }
+    return w->placed > 1; /* the next one */
 }
 
-static void give_back_all(struct raylet_core *c, uint64_t wait_ns, enum peer_back reason)
+/* True: some wait. */
+static bool give_back_all(struct raylet_core *c, uint64_t wait_ns, enum peer_back reason)
 {
+    bool wait = false;
+
     LIST_FOREACH(at, &c->jobs)
     {
         struct job *job = list_entry(at, struct job, link);
         for (struct class_ *k = job->classes, *next; k != NULL; k = next) {
             next = k->hh.next;
-            if (k->guest != NULL && k->queued > 0) {
+            if (k->of_others && k->queued > 0) {
                 k->users++;
                 give_back(c, k, wait_ns, reason);
+                wait = wait || k->queued > 0;
                 class_unuse(c, k);
             }
         }
     }
+    return wait;
 }
 
 void host_timer(struct raylet_core *c)
 {
-    give_back_all(c, WAIT_NS, PEER_BACK_BUSY);
+    bool more = give_back_all(c, WAIT_NS, PEER_BACK_BUSY);
+
     LIST_FOREACH(at, &c->workers)
     {
-        report_started(c, list_entry(at, struct worker, link));
+        more = report_started(c, list_entry(at, struct worker, link)) || more;
     }
-    if (c->guest_count > 0) {
-        core_timer_arm(c, &c->guests_timer, c->now_ns + LOOK_NS);
+    if (more) {
+        guest_waits(c);
     }
 }
 
@@ -595,7 +603,7 @@ void host_drain(struct raylet_core *c)
             }
         }
     }
-    give_back_all(c, 0, PEER_BACK_LEAVING);
+    (void)give_back_all(c, 0, PEER_BACK_LEAVING);
 }
 
 /* ---- logs ---- */

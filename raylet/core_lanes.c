@@ -55,13 +55,6 @@ struct told_job *lane_told(const struct peer *p, uint64_t job)
     return told;
 }
 
-void lane_forget_told(struct peer *p, struct told_job *told)
-{
-    HASH_DEL(p->told, told);
-    error_unref(told->broken);
-    free(told);
-}
-
 static void tell_job(struct raylet_core *c, struct peer *p, const struct job *job)
 {
     struct told_job *told = xcalloc(1, sizeof *told);
@@ -121,6 +114,7 @@ bool lane_ask(struct raylet_core *c, struct lane *l, uint64_t limit)
         tell_class(c, l);
     }
     l->limit = limit;
+    l->limit_most = MAX_OF(l->limit_most, limit);
     if (limit > l->got) {
         lane_linger(c, l);
     }
@@ -161,7 +155,7 @@ void lane_reset(struct lane *l)
 {
     lane_stop_lingering(l);
     l->declared = false;
-    l->got = l->limit = 0;
+    l->got = l->limit = l->limit_most = 0;
     l->credits = 0;
     l->wanted = 0;
 }
@@ -173,6 +167,7 @@ void lane_enqueue(struct raylet_core *c, struct lane *l, struct task *t)
     list_unlink(&t->link);
     list_append(&l->queue, &t->link);
     if (l->queued++ == 0) {
+        l->since_ns = c->now_ns;
         list_append(&c->busy_lanes, &l->busy_link);
     }
     t->place = AT_LANE;

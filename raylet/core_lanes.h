@@ -30,6 +30,5 @@ void lane_enqueue(struct raylet_core *c, struct lane *l, struct task *t);
 void lane_dequeue(struct task *t);
 
 struct told_job *lane_told(const struct peer *p, uint64_t job); /* NULL: it was not */
-void lane_forget_told(struct peer *p, struct told_job *told);
 
 #endif

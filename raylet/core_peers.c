@@ -92,6 +92,23 @@ void peers_free(struct raylet_core *c)
 
 /* ---- sessions ---- */
 
+void peer_forget_job(struct peer *p, struct told_job *told)
+{
+    HASH_DEL(p->told, told);
+    error_unref(told->broken);
+    free(told);
+}
+
+void peer_forget_told(struct peer *p)
+{
+    struct told_job *told, *next;
+
+    HASH_ITER(hh, p->told, told, next)
+    {
+        peer_forget_job(p, told);
+    }
+}
+
 bool peer_is_up(const struct peer *p, enum peer_side side)
 {
     return side == SIDE_OUT ? p->link == PEER_UP : p->in_up;
@@ -208,9 +225,11 @@ void peers_timer(struct raylet_core *c)
         if (p->link == PEER_OFF) {
             continue;
         }
-        bool in_use = p->borrowed > 0 || p->runs.used > 0 || !list_is_empty(&p->lanes);
+        bool in_use =
+            p->borrowed > 0 || p->runs.used > 0 || p->covers.used > 0 || !list_is_empty(&p->lanes);
         if (!in_use && c->now_ns - p->used_ns >= UNUSED_NS) {
             close_side(c, p, SIDE_OUT);
+            peer_forget_told(p); /* the next session hears of them again */
             p->link = PEER_OFF;
             p->silent_ns = 0;
             continue;
@@ -305,7 +324,7 @@ void peers_view(struct raylet_core *c, const struct cluster_view *m)
 
     if (m->whole) {
         for (p = c->peers; p != NULL; p = p->hh.next) {
-            p->unseen = p->state != PEER_DEAD;
+            p->unseen = p->state == PEER_ALIVE;
         }
     }
     for (size_t i = 0; i < m->node_count; i++) {
@@ -318,7 +337,7 @@ void peers_view(struct raylet_core *c, const struct cluster_view *m)
     {
         /* One that spoke to us before the head told of it, and is older than some that it told of,
          * came and went while we did not hear the head. */
-        if (p->unseen && (p->state == PEER_ALIVE || p->number < c->newest_node)) {
+        if (p->state == PEER_UNKNOWN ? p->number < c->newest_node : p->unseen) {
             die(c, p);
         }
         p->unseen = false;

@@ -33,6 +33,10 @@ void peer_up(struct raylet_core *c, struct peer *p, enum peer_side side);
 void peer_down(struct raylet_core *c, struct peer *p, enum peer_side side,
                const struct raylet_event *e);
 
+/* What the session was told of jobs. */
+void peer_forget_job(struct peer *p, struct told_job *told);
+void peer_forget_told(struct peer *p);
+
 /* The head's rows. Those that are dead by it are in state PEER_DEAD then, and c->peers_died is set.
  */
 void peers_view(struct raylet_core *c, const struct cluster_view *m);

@@ -19,6 +19,8 @@
 #define LATER_NS       (50 * NS_PER_MS) /* the same when there was nobody to ask for more */
 #define SOON_NS        (50 * NS_PER_US) /* where this node is none of those it may use */
 #define LINGER_NS      NS_PER_MS
+#define BALANCED_NS                                                                                \
+    (100 * NS_PER_MS) /* a node that seemed to have room may grant none for so long */
 #define CLASSES_A_STEP 256u
 
 /* ---- what sched/ is told ---- */
@@ -138,10 +140,10 @@ void plan_choose(struct raylet_core *c)
         list_unlink(&k->fresh_link);
         if (!list_is_empty(&k->fresh)) {
             list_append(&c->fresh_classes, &k->fresh_link);
-            c->more_work = true;
-            return;
+            break;
         }
     }
+    c->more_work = c->more_work || !list_is_empty(&c->fresh_classes);
 }
 
 /* ---- filling slots ---- */
@@ -211,19 +213,10 @@ static void arm(struct raylet_core *c, uint64_t at_ns)
     }
 }
 
-/* It would be its node, and cannot run the program. */
-static struct object_error *why_broken(struct raylet_core *c, const struct class_ *k)
-{
-    for (const struct peer *p = c->peers; p != NULL; p = p->hh.next) {
-        const struct told_job *told = lane_told(p, k->job->number);
-        if (told != NULL && told->broken != NULL) {
-            return told->broken;
-        }
-    }
-    return NULL;
-}
-
-static bool any_reachable_later(struct raylet_core *c, struct class_ *k)
+/* Those that would be its nodes: one that cannot be reached now is tried again. `ret_why`: one
+ * cannot run the program. */
+static bool any_reachable_later(struct raylet_core *c, struct class_ *k,
+                                struct object_error **ret_why)
 {
     struct sched_request request = wish_request(k->wish);
     struct peer **peers;
@@ -231,19 +224,23 @@ static bool any_reachable_later(struct raylet_core *c, struct class_ *k)
     struct sched_node *nodes = peers_as_nodes(c, &count, &peers);
 
     for (size_t i = 1; i < count; i++) {
-        if (!is_broken(peers[i], k->job) && sched_judge(&nodes[i], &request) == SCHED_FITS) {
+        if (sched_judge(&nodes[i], &request) != SCHED_FITS) {
+            continue;
+        }
+        if (!is_broken(peers[i], k->job)) {
             return true;
         }
+        *ret_why = lane_told(peers[i], k->job->number)->broken;
     }
     return false;
 }
 
 static void nobody(struct raylet_core *c, struct class_ *k)
 {
-    struct object_error *e = why_broken(c, k);
+    struct object_error *e = NULL;
 
-    if (any_reachable_later(c, k)) {
-        return; /* a node that cannot be reached now: it is tried again */
+    if (any_reachable_later(c, k, &e)) {
+        return;
     }
     if (e == NULL) {
         wish_doubt(c, k->wish);
@@ -279,7 +276,7 @@ static bool ask_others(struct raylet_core *c, struct class_ *k)
     if (k->wish->soft && !k->wish->here && o.candidates[0] == 0) {
         wish_take_here(c, k->wish);
     }
-    if (class_chooses(k) && k->wish->strategy == SCHED_SPREAD && !k->wish->here) {
+    if (k->wish->strategy == SCHED_SPREAD && !k->wish->here) {
         while (k->queued > 0) { /* nodes came, or can be reached again */
             struct task *t = list_entry(list_first(&k->queue), struct task, link);
             k->users++;
@@ -343,7 +340,7 @@ static void plan(struct raylet_core *c, struct class_ *k)
 {
     uint64_t due;
 
-    if (k->guest != NULL || k->queued == 0 || !may_travel(k->job)) {
+    if (k->of_others || k->queued == 0 || !may_travel(k->job)) {
         return;
     }
     due = due_ns(k);
@@ -363,11 +360,10 @@ static void plan(struct raylet_core *c, struct class_ *k)
 
 static void plan_classes(struct raylet_core *c)
 {
-    uint32_t seen = 0;
-
     LIST_FOREACH_SAFE(at, &c->levels)
     {
         struct level *l = list_entry(at, struct level, link);
+        uint32_t seen = 0;
         l->count++; /* it stays while we are at it */
         LIST_FOREACH_SAFE(at2, &l->turn)
         {
@@ -383,17 +379,41 @@ static void plan_classes(struct raylet_core *c)
     }
 }
 
+/* What was to be balanced, and got no slot where there seemed to be room, is for whoever is free.
+ */
+static void plan_balanced(struct raylet_core *c, struct lane *l)
+{
+    struct list *at;
+
+    if (l->since_ns + BALANCED_NS > c->now_ns) {
+        arm(c, l->since_ns + BALANCED_NS);
+        return;
+    }
+    while ((at = list_first(&l->queue)) != NULL) {
+        struct task *t = list_entry(at, struct task, link);
+        lane_dequeue(t);
+        class_enqueue_here(c, t);
+    }
+    c->more_work = true;
+}
+
 /* Lanes with tasks that are fixed to them. */
 static void plan_fixed(struct raylet_core *c)
 {
     LIST_FOREACH_SAFE(at, &c->busy_lanes)
     {
         struct lane *l = list_entry(at, struct lane, busy_link);
-        uint64_t limit = l->got + MIN_OF(l->queued, (uint64_t)ASK_MOST);
         if (l->peer->avoid_until_ns > c->now_ns) {
             class_choose_again(c, l);
-        } else if (l->credits == 0 && limit > l->limit && may_travel(l->class_->job) &&
-                   !lane_ask(c, l, limit)) {
+            c->more_work = true;
+            continue;
+        }
+        if (l->class_->wish->strategy == SCHED_LOAD_BALANCED) {
+            plan_balanced(c, l);
+        }
+        uint64_t limit = l->got + MIN_OF(l->queued, (uint64_t)ASK_MOST);
+        if (l->credits == 0 && limit > l->limit && may_travel(l->class_->job) &&
+            !lane_ask(c, l, limit)) {
             arm(c, c->now_ns + LATER_NS);
         }
     }

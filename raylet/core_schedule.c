@@ -12,7 +12,8 @@
 #define BLOCKED_MAX      256u           /* blocked workers; above it CPUs go to descendants only */
 #define LEAVE_NS         (2 * NS_PER_S) /* an idle worker that was asked to leave is killed after */
 #define CLASSES_PER_TURN 256u
-#define PROMISE_NS       NS_PER_S /* a slot that was lent and not used, while others wait */
+#define NEXT_TURN_NS     (10 * NS_PER_MS) /* where there are more, and nothing happens before */
+#define PROMISE_NS       NS_PER_S         /* a slot that was lent and not used, while others wait */
 
 /* ---- leases ---- */
 
@@ -380,7 +381,8 @@ static enum lease_outcome new_lease(struct raylet_core *c, struct class_ *k, str
     struct job *job = k->job;
     struct list *idle;
 
-    if (!k->wish->here || job->state != JOB_LIVE || job->program == 0) {
+    if (!k->wish->here || job->state != JOB_LIVE || job->program == 0 ||
+        job->program_error != NULL) {
         return LEASE_NONE;
     }
     if (!resource_set_covers(&c->available, &k->pool->shape->asked) || is_reserved(c, k) ||
@@ -490,6 +492,15 @@ static uint64_t least_used(const struct raylet_core *c)
     return least;
 }
 
+static void put_behind(struct list *all, struct list *those)
+{
+    struct list *at;
+
+    while ((at = list_pop(those)) != NULL) {
+        list_append(all, at);
+    }
+}
+
 static void put_before(struct list *all, struct list *those)
 {
     while (!list_is_empty(those)) {
@@ -524,6 +535,15 @@ static void serve_level(struct raylet_core *c, struct level *l, uint32_t stuck_a
         list_append(k->served ? &served : &unserved, &k->run_link);
         k->served = false;
         i++;
+    }
+    if (!list_is_empty(&l->turn)) { /* more than one turn takes: the others are next */
+        put_behind(&l->turn, &unserved);
+        put_behind(&l->turn, &served);
+        if (!timer_is_armed(&c->plan_timer.timer) ||
+            c->plan_timer.timer.at_ns > c->now_ns + NEXT_TURN_NS) {
+            core_timer_arm(c, &c->plan_timer, c->now_ns + NEXT_TURN_NS);
+        }
+        return;
     }
     /* who got nothing comes first in the next turn */
     put_before(&l->turn, &served);

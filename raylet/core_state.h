@@ -232,7 +232,7 @@ struct wish { /* what is asked for and where, interned */
     char *node, *labels;
     uint32_t refs;
     uint8_t state;
-    bool here;                  /* it may run on this node */
+    bool here;                  /* it may run on this node, and need not look for a better one */
     uint64_t request;           /* ASKING: of FEASIBLE; 0: not yet asked */
     struct object_error *error; /* IMPOSSIBLE */
 };
@@ -270,7 +270,8 @@ struct class_ {
     uint64_t waiting_since_ns; /* the queue was last empty before */
     uint64_t plan_at_ns;       /* the next look at whom to ask */
     uint64_t soon_ns;          /* the same when slots are missing */
-    struct guest_class *guest; /* of another home: its slots; NULL: ours */
+    bool of_others;            /* of another home, to its end */
+    struct guest_class *guest; /* its slots, while the home keeps it; NULL: none */
     uint32_t wants;            /* guest: slots that the home would take */
     struct list run_link;      /* in its level's turn while the queue is not empty */
     struct level *level;
@@ -302,12 +303,14 @@ struct lane { /* a class of ours at one other node */
     bool declared;          /* in this session */
     uint64_t got;           /* slots granted in this session */
     uint64_t limit;         /* of our last ASK in it */
+    uint64_t limit_most;    /* of all of them: it may not be granted more */
     uint32_t credits;       /* of those: unused */
     uint32_t placed;        /* tasks sent there whose end is not known */
     uint32_t wanted;        /* of the common queue, as last planned */
     uint64_t assigned;      /* SPREAD: ever */
     uint64_t idle_since_ns; /* it has slots or asked for some, and has no tasks; 0: it has */
     uint64_t sent_ns;       /* the last task */
+    uint64_t since_ns;      /* since when tasks that are fixed to it were not granted a slot */
     bool quick;             /* the last that was alone there was back soon */
     struct list busy_link;  /* c->busy_lanes: tasks are fixed to it */
 };

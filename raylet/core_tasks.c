@@ -638,6 +638,9 @@ void task_taken_back(struct raylet_core *c, struct task *t)
         return;
     }
     bool away = t->place == AT_LANE;
+    if (task_is_guest(t)) {
+        guest_waits(c);
+    }
     task_enter(c, t, TASK_READY);
     task_leave_place(c, t);
     if (away && class_chooses(t->class_)) {

@@ -39,14 +39,21 @@ struct sched_request wish_request(const struct wish *w)
 
 bool wish_fits_here(struct raylet_core *c, const struct wish *w)
 {
+    struct sched_node self = {.number = c->node,
+                              .name = c->node_name,
+                              .address = c->join.address,
+                              .labels = c->labels,
+                              .total = &c->total,
+                              .available = &c->available,
+                              .self = true};
     struct sched_request request = wish_request(w);
     struct peer **peers;
     size_t count;
-    struct sched_node *nodes = peers_as_nodes(c, &count, &peers);
 
     if (!w->soft) {
-        return sched_judge(&nodes[0], &request) == SCHED_FITS;
+        return sched_judge(&self, &request) == SCHED_FITS;
     }
+    struct sched_node *nodes = peers_as_nodes(c, &count, &peers);
     uint32_t *candidates = arena_alloc(&c->arena, count * sizeof *candidates);
     return sched_candidates(nodes, count, &request, candidates) > 0 && candidates[0] == 0;
 }
