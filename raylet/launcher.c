@@ -2,6 +2,7 @@
 
 #include <elf.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -22,7 +23,7 @@
 /* What the launcher is told, in a memfd: this, then env, name, cwd and node_dir, each text
  * terminated. */
 struct spec {
-    uint32_t magic, worker, umask, env_size;
+    uint32_t magic, worker, umask, env_size, cwd_is_afar;
     uint64_t files_max;
     int32_t parent, program_fd, socket_fd, status_fd;
 };
@@ -36,6 +37,7 @@ static int write_spec(const struct launch *launch, int status_fd, int *ret_fd)
         .worker = launch->worker,
         .umask = launch->umask,
         .env_size = (uint32_t)launch->env.size,
+        .cwd_is_afar = launch->cwd_is_afar,
         .files_max = launch->files_max,
         .parent = getpid(),
         .program_fd = launch->program_fd,
@@ -315,6 +317,30 @@ static void set_limits(const struct spec *spec)
     }
 }
 
+/* The driver's directory; of one on another machine, whose directories need not be here, else the
+ * user's own, which its output says. */
+static int enter(const char *cwd, bool is_afar)
+{
+    if (cwd[0] == '\0' || chdir(cwd) == 0) {
+        return 0;
+    }
+    int why = errno;
+    if (!is_afar || (why != ENOENT && why != ENOTDIR && why != EACCES)) {
+        return -why;
+    }
+    const struct passwd *user = getpwuid(geteuid());
+    const char *home = user != NULL ? user->pw_dir : "/";
+    if (chdir(home) < 0) {
+        home = "/";
+        if (chdir(home) < 0) {
+            return -why;
+        }
+    }
+    dprintf(STDERR_FILENO, "drt: this node has no directory %s (%s): its worker begins in %s\n",
+            cwd, strerror(why), home);
+    return 0;
+}
+
 void launcher_main(int argc, char **argv)
 {
     uint64_t fd = 0;
@@ -333,10 +359,11 @@ void launcher_main(int argc, char **argv)
     }
     set_limits(spec);
     umask(spec->umask & 0777);
-    if (texts[1][0] != '\0' && chdir(texts[1]) < 0) {
+    int r = enter(texts[1], spec->cwd_is_afar != 0);
+    if (r != 0) {
         failure_set(&f, CODE_PROGRAM,
                     "A worker of %s cannot enter its program's working directory %s: %s.", texts[0],
-                    texts[1], strerror(errno));
+                    texts[1], strerror(-r));
         give_up(spec->status_fd, &f);
     }
     if (close_range(3, ~0u, CLOSE_RANGE_CLOEXEC) < 0 || fcntl(spec->socket_fd, F_SETFD, 0) < 0) {

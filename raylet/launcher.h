@@ -23,6 +23,7 @@ struct launch {
     uint32_t worker;
     const char *name; /* argv[0], as the user would type it */
     const char *cwd;
+    bool cwd_is_afar; /* of another machine: where this one has none, the user's home directory */
     struct bytes env; /* NUL-terminated "NAME=value" one after another; DRT_* is left out */
     uint32_t umask;
     const char *node_dir;

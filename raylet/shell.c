@@ -306,6 +306,7 @@ static void spawn(struct shell *s, const struct raylet_effect *e)
                                   .program_fd = fd,
                                   .name = name != NULL && name[0] != '\0' ? name : "program",
                                   .cwd = open->cwd != NULL ? open->cwd : "",
+                                  .cwd_is_afar = e->client == 0,
                                   .env = open->env,
                                   .umask = open->umask,
                               });

@@ -90,6 +90,28 @@ static void test_what_a_program_is_started_with(void **state)
     start_fini(&s);
 }
 
+/* Directories of the driver's machine need not be here. */
+static void test_a_directory_of_another_machine(void **state)
+{
+    struct start s;
+    struct failure f;
+    struct buffer text = {0};
+    pid_t pid = 0;
+    int status = -1;
+    start_init(&s, "reports");
+    s.launch.cwd = "/nonexistent/project";
+    s.launch.cwd_is_afar = true;
+    assert_int_equal(launcher_spawn(&s.launch, &pid, &status), 0);
+    assert_int_equal(outcome(status, &f), 0);
+    assert_int_equal(wait_for(pid), 0);
+    assert_int_equal(files_read(s.out, 4096, &text), 0);
+    assert_non_null(strstr(buffer_text(&text), "no directory /nonexistent/project (No such"));
+    assert_non_null(strstr(buffer_text(&text), "\ncwd /"));
+    close_fd(&status);
+    buffer_fini(&text);
+    start_fini(&s);
+}
+
 /* Why `program` does not start. */
 static void refused(struct start *s, const char *says)
 {
@@ -190,6 +212,7 @@ int main(int argc, char **argv)
     player_main(argc, argv);
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_a_program_is_started_with),
+        cmocka_unit_test(test_a_directory_of_another_machine),
         cmocka_unit_test(test_why_a_program_does_not_start),
         cmocka_unit_test(test_it_dies_with_the_raylet),
     };
