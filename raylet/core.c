@@ -5,6 +5,7 @@
 #include "raylet/core_head.h"
 #include "raylet/core_host.h"
 #include "raylet/core_jobs.h"
+#include "raylet/core_lanes.h"
 #include "raylet/core_objects.h"
 #include "raylet/core_peers.h"
 #include "raylet/core_plan.h"
@@ -508,6 +509,7 @@ void raylet_core_check(struct raylet_core *c)
         outstanding += list_entry(at, struct client, link)->outstanding_bytes;
     }
     ASSERT(outstanding == c->outstanding_all);
+    lanes_check(c);
     foreign_check(c);
 }
 

@@ -176,13 +176,30 @@ struct class_ *class_use(struct raylet_core *c, struct client *client, struct cl
     return k;
 }
 
+/* What others ask of this node it has: so their words do not fill the registry of names. */
+static bool has_all(struct raylet_core *c, const struct local_amount *amounts, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        bool found = false;
+        for (uint32_t k = 0; k < c->total.count && !found; k++) {
+            const char *name = resource_name(&c->resources, c->total.amounts[k].kind);
+            found = strcmp(name, amounts[i].name) == 0;
+        }
+        if (!found) {
+            return false;
+        }
+    }
+    return true;
+}
+
 struct class_ *class_use_guest(struct raylet_core *c, struct job *job, uint32_t home,
                                const struct peer_class *m)
 {
     struct resource_set asked;
     char key[64];
 
-    if (read_amounts(c, m->amounts, m->amount_count, &asked) != 0) {
+    if (!has_all(c, m->amounts, m->amount_count) ||
+        read_amounts(c, m->amounts, m->amount_count, &asked) != 0) {
         return NULL;
     }
     struct shape *shape = shape_use(c, &asked);

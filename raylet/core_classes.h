@@ -16,7 +16,8 @@ void class_forget_decls(struct raylet_core *c, struct client *client);
 struct class_ *class_use(struct raylet_core *c, struct client *client, struct class_decl *decl,
                          uint32_t depth);
 void class_unuse(struct raylet_core *c, struct class_ *k);
-/* A class of another home, for one session; one user. NULL: its amounts cannot be read. */
+/* A class of another home, for one session; one user. NULL: it asks for what this node never had.
+ */
 struct class_ *class_use_guest(struct raylet_core *c, struct job *job, uint32_t home,
                                const struct peer_class *m);
 /* A lease keeps its pool. */

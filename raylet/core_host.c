@@ -11,9 +11,10 @@
 #include "raylet/core_tasks.h"
 #include "raylet/core_workers.h"
 
-#define WAIT_NS    (20 * NS_PER_MS) /* a guest that found no worker for so long goes back */
-#define STARTED_NS (5 * NS_PER_MS)  /* one that runs for so long is reported to its home */
-#define WANTS_MAX  65536u
+#define WAIT_NS     (20 * NS_PER_MS) /* a guest that found no worker for so long goes back */
+#define STARTED_NS  (5 * NS_PER_MS)  /* one that runs for so long is reported to its home */
+#define CLASSES_MAX 65536u           /* of one home */
+#define WANTS_MAX   65536u
 
 /* ---- jobs ---- */
 
@@ -159,9 +160,13 @@ static void declared(struct raylet_core *c, struct peer *p, const struct peer_cl
         }
         return; /* of a job that has ended here */
     }
+    if (p->guest_classes.used >= CLASSES_MAX) {
+        peer_protocol_error(c, p, SIDE_IN, "too many classes");
+        return;
+    }
     k = class_use_guest(c, s->job, p->number, m);
     if (k == NULL) {
-        peer_protocol_error(c, p, SIDE_IN, "a class whose resources cannot be read");
+        peer_protocol_error(c, p, SIDE_IN, "a class that asks for what this node never had");
         return;
     }
     g = xcalloc(1, sizeof *g);

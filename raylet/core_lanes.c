@@ -184,3 +184,81 @@ void lane_dequeue(struct task *t)
     t->lane = NULL;
     t->place = AT_NONE;
 }
+
+/* ---- looking in ---- */
+
+struct sums { /* of one peer */
+    const struct peer *peer;
+    uint64_t bytes, placed, away;
+};
+
+static bool check_run(uint64_t run, void *value, void *arg)
+{
+    const struct task *t = value;
+    struct sums *sums = arg;
+
+    ASSERT(t->place == AT_LANE && t->run == run && t->lane->peer == sums->peer);
+    ASSERT(t->state == TASK_PLACED || t->state == TASK_ABANDONED);
+    sums->bytes += task_weight(t);
+    sums->placed++;
+    sums->away += t->state == TASK_PLACED;
+    return true;
+}
+
+static void check_lane(const struct lane *l)
+{
+    uint64_t queued = 0;
+
+    for (const struct list *at = l->queue.next; at != &l->queue; at = at->next) {
+        const struct task *t = list_entry(at, struct task, link);
+        ASSERT(t->place == AT_LANE && t->lane == l && t->state == TASK_READY);
+        queued++;
+    }
+    ASSERT(queued == l->queued && list_is_empty((struct list *)&l->busy_link) == (queued == 0));
+    ASSERT(l->got <= l->limit_most && l->limit <= l->limit_most && l->credits <= l->got);
+    ASSERT(l->declared || l->limit_most == 0);
+    ASSERT(!l->declared || peer_is_up(l->peer, SIDE_OUT));
+    if (l->credits > 0 || l->limit > l->got) { /* they go back when nobody needs them */
+        ASSERT(!list_is_empty((struct list *)&l->linger_link));
+    }
+}
+
+/* Slots that this node lent: on its workers at most those that the homes have. */
+static void check_promises(const struct job *job)
+{
+    for (const struct pool *p = job->pools; p != NULL; p = p->hh.next) {
+        uint64_t promised = 0, outstanding = 0;
+        for (const struct list *at = p->leased.next; at != &p->leased; at = at->next) {
+            promised += list_entry(at, struct worker, place_link)->promised;
+        }
+        for (const struct class_ *k = job->classes; k != NULL; k = k->hh.next) {
+            outstanding += k->pool == p && k->guest != NULL ? k->guest->outstanding : 0;
+        }
+        ASSERT(promised <= outstanding);
+    }
+}
+
+void lanes_check(struct raylet_core *c)
+{
+    uint64_t away = 0;
+
+    for (struct peer *p = c->peers; p != NULL; p = p->hh.next) {
+        struct sums sums = {.peer = p};
+        uint64_t placed = 0;
+        numbers_each(&p->runs, check_run, &sums);
+        LIST_FOREACH(at, &p->lanes)
+        {
+            const struct lane *l = list_entry(at, struct lane, peer_link);
+            check_lane(l);
+            placed += l->placed;
+        }
+        ASSERT(sums.bytes == p->sent_bytes && sums.placed == placed);
+        ASSERT(peer_is_up(p, SIDE_OUT) || (p->told == NULL && p->covers.used == 0));
+        away += sums.away;
+    }
+    ASSERT(away == c->away);
+    LIST_FOREACH(at, &c->jobs)
+    {
+        check_promises(list_entry(at, struct job, link));
+    }
+}

@@ -29,6 +29,9 @@ void lane_reset(struct lane *l);
 void lane_enqueue(struct raylet_core *c, struct lane *l, struct task *t);
 void lane_dequeue(struct task *t);
 
+/* What raylet_core_check asks: every count equals what is there. */
+void lanes_check(struct raylet_core *c);
+
 struct told_job *lane_told(const struct peer *p, uint64_t job); /* NULL: it was not */
 
 #endif

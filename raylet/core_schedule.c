@@ -385,8 +385,9 @@ static enum lease_outcome new_lease(struct raylet_core *c, struct class_ *k, str
         job->program_error != NULL) {
         return LEASE_NONE;
     }
-    if (!resource_set_covers(&c->available, &k->pool->shape->asked) || is_reserved(c, k) ||
-        (c->blocked_count >= BLOCKED_MAX && k->depth == 0)) {
+    bool lends_any = k->queued == 0 && (c->rules_off & RULE_GRANTS) != 0;
+    if ((!resource_set_covers(&c->available, &k->pool->shape->asked) && !lends_any) ||
+        is_reserved(c, k) || (c->blocked_count >= BLOCKED_MAX && k->depth == 0)) {
         return LEASE_STUCK;
     }
     idle = list_first(&job->idle);
