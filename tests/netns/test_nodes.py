@@ -1,5 +1,6 @@
 """Nodes on four machines and the head's word about them, while programs work on each."""
 
+import json
 import os
 import re
 
@@ -30,6 +31,13 @@ def test_one_cluster_on_four_machines(cluster):
     key.chmod(0o600)
     away = cluster[4].drt("status", "--cluster", f"{cluster.head.address}:7420", "--key-file", key)
     assert away.stdout.count("alive") == 3
+    # A program there has a raylet of its own, as long as it lives.
+    where = {"DRT_CLUSTER": f"{cluster.head.address}:7420",
+             "DRT_KEY_FILE": str(cluster[4].home / "join.key")}
+    out = cluster[4].run(cluster.program("work"), "tasks=90", "strategy=spread", check=0, **where)
+    work = json.loads(out.stdout.splitlines()[-1])
+    assert work["right"] == 90 and sorted(work["nodes"]) == ["host1", "host2", "host3"], work
+    assert not cluster[4].space.processes()
 
 
 def test_black_outs_cost_nothing(cluster):
