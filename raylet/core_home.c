@@ -6,6 +6,7 @@
 #include "raylet/core_lanes.h"
 #include "raylet/core_objects.h"
 #include "raylet/core_peers.h"
+#include "raylet/core_plan.h"
 #include "raylet/core_tasks.h"
 
 #include <stdio.h>
@@ -240,6 +241,7 @@ static void granted(struct raylet_core *c, struct peer *p, const struct peer_slo
     l->since_ns = c->now_ns;
     l->credits += m->count;
     lane_linger(c, l);
+    plan_granted(c, l->class_);
 }
 
 static void started(struct peer *p, const struct peer_runs *m)

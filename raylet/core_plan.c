@@ -358,6 +358,12 @@ static void plan(struct raylet_core *c, struct class_ *k)
     arm(c, due);
 }
 
+void plan_granted(struct raylet_core *c, struct class_ *k)
+{
+    k->plan_at_ns = MIN_OF(k->plan_at_ns, c->now_ns + AGAIN_NS);
+    k->soon_ns = MIN_OF(k->soon_ns, c->now_ns + SOON_NS);
+}
+
 static void plan_classes(struct raylet_core *c)
 {
     LIST_FOREACH_SAFE(at, &c->levels)

@@ -14,6 +14,8 @@
 
 void plan_choose(struct raylet_core *c);
 void plan_send(struct raylet_core *c);
+/* Slots came: asking for more makes sense again. */
+void plan_granted(struct raylet_core *c, struct class_ *k);
 void plan_timer(struct raylet_core *c, struct core_timer *timer);
 
 /* Why a class that is ready does not run, node by node: lines in the arena, one for each. */

@@ -486,6 +486,39 @@ static void what_was_needed_there_travels_with_what_is_inside(void **state)
     end(s);
 }
 
+/* More tasks than one node is asked for at once: each grant lets more of them be asked for, and not
+ * only when nothing was new for long. */
+static void grants_bring_the_next_ask_soon(void **state)
+{
+    struct scene *s = begin_among_nodes();
+
+    rig_view(&s->rig, THEM, "box-2", 2);
+    rig_settle(&s->rig);
+    uint32_t there = rig_class(
+        &s->rig, s->driver, "h",
+        (struct rig_class){.cpus_x10000 = 10000, .strategy = SCHED_NODE_SPECIFIC, .node = "box-2"});
+    for (uint32_t i = 0; i < 5000; i++) {
+        rig_submit(&s->rig, s->driver, (struct rig_task){.class_number = there});
+    }
+    rig_settle(&s->rig);
+    up(s, THEM, SIDE_OUT);
+    const struct peer_msg *ask = said(s, THEM, SIDE_OUT, PEER_ASK);
+    assert_non_null(ask);
+    uint64_t limit = ask->ask.limit;
+    assert_in_range(limit, 1, 4999);
+    rig_pass(&s->rig, 10 * NS_PER_MS);
+    assert_null(said(s, THEM, SIDE_OUT, PEER_ASK)); /* nothing new to say */
+
+    struct peer_msg *m = rig_peer_message(&s->rig, THEM, SIDE_OUT, PEER_GRANT);
+    m->slots.number = said(s, THEM, SIDE_OUT, PEER_CLASS)->class_.number;
+    m->slots.count = 100;
+    rig_pass(&s->rig, NS_PER_MS);
+    ask = said(s, THEM, SIDE_OUT, PEER_ASK);
+    assert_non_null(ask);
+    assert_int_equal(ask->ask.limit, limit + 100);
+    end(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -497,6 +530,7 @@ int main(void)
         cmocka_unit_test(what_is_inside_a_result_stays_until_it_is_recorded),
         cmocka_unit_test(silence_of_every_home_takes_nothing_from_those_who_hold),
         cmocka_unit_test(an_argument_stays_until_the_executor_says_that_it_is_free),
+        cmocka_unit_test(grants_bring_the_next_ask_soon),
         cmocka_unit_test(a_soft_wish_is_granted_while_it_can_be),
         cmocka_unit_test(a_cover_ends_with_the_session),
         cmocka_unit_test(a_result_is_recorded_when_what_is_inside_is_added),
