@@ -48,9 +48,10 @@ static struct totals add_up(const struct answer *a, const struct answer *classes
     struct totals t = {0};
     for (size_t i = 0; i < a->node_count; i++) {
         const struct state_node *n = &a->nodes[i];
-        if (node_is_gone(n) || !add_counts_of_now(classes, n->name, &t)) {
-            t.waiting += n->waiting;
-            t.running += n->running;
+        bool gone = node_is_gone(n); /* nothing runs there, whatever it said last */
+        if (gone || !add_counts_of_now(classes, n->name, &t)) {
+            t.waiting += gone ? 0 : n->waiting;
+            t.running += gone ? 0 : n->running;
             t.done += n->done;
             t.failed += n->failed;
         }

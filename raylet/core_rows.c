@@ -518,6 +518,38 @@ static size_t add_job_counts(struct raylet_core *c, const struct job *job, struc
     return n;
 }
 
+/* Tasks that are fixed to other nodes, and have no slot there yet. */
+static uint64_t fixed_elsewhere(const struct class_ *k)
+{
+    uint64_t n = 0;
+
+    for (const struct list *at = k->lanes.next; at != &k->lanes; at = at->next) {
+        n += list_entry(at, struct lane, class_link)->queued;
+    }
+    return n;
+}
+
+/* At most two rows. */
+static uint32_t add_waiting(struct raylet_core *c, const struct class_ *k, uint64_t elsewhere,
+                            struct state_class *list)
+{
+    uint32_t n = 0;
+    struct state_class row = {
+        .function = k->function, .state = "waiting", .node = c->node_name, .job = k->job->number};
+
+    if (k->queued > 0) {
+        row.reason = class_reason(c, k);
+        row.count = k->queued;
+        list[n++] = row;
+    }
+    if (elsewhere > 0) {
+        row.reason = "for their nodes, which are asked for room";
+        row.count = elsewhere;
+        list[n++] = row;
+    }
+    return n;
+}
+
 static void classes(struct raylet_core *c, const struct state_query *q, struct state_reply *r)
 {
     uint32_t limit = MIN_OF(limit_of(q) * 2, STATE_ROWS_MAX), n = 0;
@@ -532,14 +564,10 @@ static void classes(struct raylet_core *c, const struct state_query *q, struct s
         const struct job *job = list_entry(at, struct job, link);
         uint64_t queued = 0;
         for (const struct class_ *k = job->classes; k != NULL && n < limit; k = k->hh.next) {
-            queued += k->queued;
-            if (k->queued > 0 && (q->job == 0 || q->job == job->number)) {
-                list[n++] = (struct state_class){.function = k->function,
-                                                 .state = "waiting",
-                                                 .reason = class_reason(c, k),
-                                                 .node = c->node_name,
-                                                 .count = k->queued,
-                                                 .job = job->number};
+            uint64_t elsewhere = fixed_elsewhere(k);
+            queued += k->queued + elsewhere;
+            if (q->job == 0 || q->job == job->number) {
+                n += add_waiting(c, k, elsewhere, list + n);
             }
         }
         if (job->waiting_count > queued && n < limit && (q->job == 0 || q->job == job->number)) {

@@ -41,6 +41,20 @@ def test_evenly(three):
     assert "no node can" in r.stdout and "n9" in r.stdout
 
 
+def test_what_waits_for_its_node_says_so(three, held):
+    h = held(12, "spread")
+    until("two run on each", lambda: [n["tasks_running"] for n in three.ask("nodes")] == [2, 2, 2])
+    out = three.drt("status").stdout
+    assert "TASKS   6 running   6 waiting" in out
+    assert "4  x wait_for_go  waiting: for their nodes, which are asked for room\n" in out
+    assert "2  x wait_for_go  waiting: CPU: 1 asked, 0 of 2 free\n" in out
+    os.kill(three.node_pid("n3"), signal.SIGKILL)
+    until("it is lost", lambda: three.ask("nodes", "n3")[0]["state"] == "lost")
+    assert "TASKS   4 running   8 waiting" in three.drt("status").stdout
+    h.let_go()
+    h.end()
+
+
 def test_labels(cluster):
     cluster.up()
     cluster.join("n2", "--labels", "disk=ssd,zone=b")
