@@ -58,6 +58,7 @@ static void look(struct raylet_core *c, struct class_ *k, struct outlook *o)
     }
     o->nodes[0].assigned = k->assigned;
     o->nodes[0].sent = k->queued;
+    o->nodes[0].waiting -= k->ready; /* they are what is to be placed */
     for (size_t i = 1; i < o->count; i++) {
         struct peer *p = o->peers[i];
         const struct lane *l = lane_find(k, p);

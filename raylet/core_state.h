@@ -263,6 +263,7 @@ struct class_ {
     struct list queue; /* tasks READY, by link: whoever is free may take them */
     uint64_t queued;
     struct wish *wish;
+    uint64_t ready;    /* tasks READY, wherever they wait */
     struct list fresh; /* READY, their node not yet chosen (SPREAD, LOAD_BALANCED) */
     struct list fresh_link;
     struct list lanes;         /* struct lane, by class_link */

@@ -51,6 +51,7 @@ void task_enter(struct raylet_core *c, struct task *t, uint8_t state)
     job->waiting_count += (uint64_t)(int64_t)waiting;
     *where += (uint64_t)(int64_t)placed;
     c->backing_off += (uint64_t)(int64_t)backing_off;
+    t->class_->ready += (uint64_t)(int64_t)((state == TASK_READY) - (was == TASK_READY));
     job->running_count += (uint64_t)(int64_t)placed;
     job->away_count += t->place == AT_LANE ? (uint64_t)(int64_t)placed : 0;
 }
