@@ -14,6 +14,7 @@ _Static_assert((int)SIDE_OUT == (int)MESH_OUT && (int)SIDE_IN == (int)MESH_IN, "
 struct peer_link {
     struct peer_link_config config;
     struct mesh *mesh;
+    uint64_t traffic; /* messages, both ways */
     uint16_t port;
     char address[KEYS_ADDRESS_SIZE];
     char public_key[KEYS_TEXT_SIZE];
@@ -40,6 +41,7 @@ static void on_up(void *arg, uint32_t peer, enum mesh_side side)
 static void on_message(void *arg, uint32_t peer, enum mesh_side side, const struct peer_msg *m)
 {
     struct peer_link *p = arg;
+    p->traffic++;
     if (m->type != PEER_PROGRAM_GET && m->type != PEER_PROGRAM_PART) {
         add(p, EVENT_PEER_MESSAGE, peer, side)->peer_msg = m;
     } else if (p->config.on_program_message != NULL) {
@@ -93,6 +95,7 @@ void peer_link_close(struct peer_link *p, uint32_t peer, enum peer_side side,
 void peer_link_send(struct peer_link *p, uint32_t peer, enum peer_side side,
                     const struct peer_msg *m)
 {
+    p->traffic++;
     mesh_send(p->mesh, peer, (enum mesh_side)side, m);
 }
 
@@ -129,6 +132,11 @@ struct transport_zmq_context *peer_link_context(struct peer_link *p)
 bool peer_link_is_up(const struct peer_link *p)
 {
     return mesh_is_up(p->mesh);
+}
+
+uint64_t peer_link_traffic(const struct peer_link *p)
+{
+    return p->traffic;
 }
 
 uint64_t peer_link_next_ns(const struct peer_link *p)

@@ -51,6 +51,8 @@ void peer_link_send(struct peer_link *p, uint32_t peer, enum peer_side side,
                     const struct peer_msg *m);
 void peer_link_flush(struct peer_link *p);
 
+/* Messages sent and received so far. */
+uint64_t peer_link_traffic(const struct peer_link *p);
 bool peer_link_is_up(const struct peer_link *p); /* some session is */
 
 uint64_t peer_link_next_ns(const struct peer_link *p);

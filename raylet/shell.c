@@ -24,11 +24,10 @@
 #include "raylet/programs.h"
 #include "raylet/workers.h"
 
-#define TURNS_PER_LOOK 32u /* turns between two looks at the loop while rings are busy */
-#define LOOK_NS        (100 * NS_PER_US)
-#define STEPS_PER_TURN 4u
-#define POLLS_PER_PEEK                                                                             \
-    4u /* polls of the rings between two looks whether the network has something */
+#define TURNS_PER_LOOK   32u /* turns between two looks at the loop while rings are busy */
+#define LOOK_NS          (100 * NS_PER_US)
+#define STEPS_PER_TURN   4u
+#define PEEK_MOST        16u /* polls of the rings for each look whether the network has something */
 #define JOIN_NS          (15 * NS_PER_S) /* from the start to the head's answer */
 #define UNREACHABLE_NS   (5 * NS_PER_S)
 #define OTHER_ADDRESS_NS (1 * NS_PER_S) /* for the head's further addresses after one refused */
@@ -66,6 +65,8 @@ struct shell {
     struct buffer scratch;
     unsigned turns;         /* since the last look at the loop */
     unsigned polls;         /* while nothing is to be done */
+    unsigned peek_every;    /* so many of them: 1 where peers were just heard or spoken to */
+    uint64_t peer_traffic;  /* as of the last wait */
     uint64_t look_at_ns;    /* the next one */
     uint64_t give_up_at_ns; /* until the head has answered our JOIN */
     uint64_t leave_at_ns;   /* told to go: at the latest then */
@@ -530,14 +531,15 @@ static void look(struct shell *s, uint64_t timeout_ns)
     run_deadlines(s, now_ns);
 }
 
-/* Rings are looked at with each poll; the network, which takes a system call, with some. */
+/* Rings are looked at with each poll; the network, which takes a system call, with some: the longer
+ * it was silent, the fewer. */
 static bool has_input(void *arg)
 {
     struct shell *s = arg;
     if (clients_has_input(s->clients)) {
         return true;
     }
-    if (++s->polls % POLLS_PER_PEEK != 0 || !peer_link_is_up(s->peers) || !loop_is_ready(s->loop)) {
+    if (++s->polls % s->peek_every != 0 || !peer_link_is_up(s->peers) || !loop_is_ready(s->loop)) {
         return false;
     }
     s->look_at_ns = 0; /* the next turn looks */
@@ -547,6 +549,10 @@ static bool has_input(void *arg)
 /* Nothing is to be done: polls the hot rings for a while, then sleeps. */
 static void wait_for_more(struct shell *s)
 {
+    uint64_t traffic = peer_link_traffic(s->peers);
+    bool quiet = traffic == s->peer_traffic;
+    s->peek_every = quiet ? MIN_OF(s->peek_every * 2, PEEK_MOST) : 1;
+    s->peer_traffic = traffic;
     if (clients_any_hot(s->clients)) {
         if (patience_poll(&s->patience, has_input, s)) {
             return;
@@ -804,6 +810,7 @@ int shell_run(const struct shell_config *config, struct failure *f)
     struct shell *s = xcalloc(1, sizeof *s);
     s->config = config;
     s->signal_fd = -1;
+    s->peek_every = PEEK_MOST;
     s->guard.pipe = -1;
     int r = raise_files(s, f);
     if (r != 0) {
