@@ -27,7 +27,7 @@
 #define TURNS_PER_LOOK   32u /* turns between two looks at the loop while rings are busy */
 #define LOOK_NS          (100 * NS_PER_US)
 #define STEPS_PER_TURN   4u
-#define PEEK_MOST        16u /* polls of the rings for each look whether the network has something */
+#define PEEK_MOST        16u             /* polls of the rings for each look at the network */
 #define JOIN_NS          (15 * NS_PER_S) /* from the start to the head's answer */
 #define UNREACHABLE_NS   (5 * NS_PER_S)
 #define OTHER_ADDRESS_NS (1 * NS_PER_S) /* for the head's further addresses after one refused */
