@@ -252,6 +252,7 @@ static void go(struct raylet_core *c)
 {
     core_timer_disarm(c, &c->leave_timer);
     if (c->head_state == HEAD_JOINED) {
+        job_say_ending(c);
         (void)core_send_head(c, CLUSTER_LEAVE);
         core_timer_arm(c, &c->leave_timer,
                        c->now_ns + 2 * NS_PER_S); /* the head may be gone: then without its word */
@@ -293,7 +294,7 @@ static bool is_held_elsewhere(struct raylet_core *c)
 void head_leave_work(struct raylet_core *c)
 {
     if (c->leaving && !c->fenced && c->waiting + c->running + c->away == 0 &&
-        !is_held_elsewhere(c)) {
+        !is_held_elsewhere(c) && !job_is_ending(c)) {
         go(c);
     }
 }

@@ -404,11 +404,34 @@ bool job_work(struct raylet_core *c)
         core_timer_disarm(c, &job->timer);
         if (job->refused || job->guest) {
             job_free(c, job); /* the head never knew it, or not from us */
-        } else if (job->number != 0 && c->head_state == HEAD_JOINED) {
+        } else if (job->number != 0 && c->head_state == HEAD_JOINED && !c->fenced) {
             say_end(c, job);
         }
     }
     return more;
+}
+
+bool job_is_ending(const struct raylet_core *c)
+{
+    for (const struct list *at = c->jobs.next; at != &c->jobs; at = at->next) {
+        const struct job *job = list_entry(at, struct job, link);
+        bool unsaid = job->state == JOB_ENDED_UNSAID && c->head_state == HEAD_JOINED;
+        if (!job->guest && (job->state == JOB_ENDING || unsaid || c->closed)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void job_say_ending(struct raylet_core *c)
+{
+    LIST_FOREACH(at, &c->jobs)
+    {
+        struct job *job = list_entry(at, struct job, link);
+        if (job->state == JOB_ENDING && !job->guest && !job->refused && job->number != 0) {
+            say_end(c, job);
+        }
+    }
 }
 
 /* ---- clients ---- */

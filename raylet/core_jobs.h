@@ -32,6 +32,11 @@ void job_added(struct raylet_core *c, const struct cluster_job_added *m);
 void job_end_heard(struct raylet_core *c, uint64_t number);
 void job_timer(struct raylet_core *c, struct job *job);
 void job_end(struct raylet_core *c, struct job *job, uint32_t end_state);
+/* Whether a program has ended whose job has not, as the head knows it. Of a node that is a
+ * program's own: whether it has any. */
+bool job_is_ending(const struct raylet_core *c);
+/* This node leaves: how its programs ended, of which some work still runs. */
+void job_say_ending(struct raylet_core *c);
 /* A bounded step of ending jobs; true if there is more to do at once. */
 bool job_work(struct raylet_core *c);
 void job_free_all(struct raylet_core *c); /* at the end of the core */

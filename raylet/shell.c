@@ -32,6 +32,7 @@
 #define UNREACHABLE_NS   (5 * NS_PER_S)
 #define OTHER_ADDRESS_NS (1 * NS_PER_S) /* for the head's further addresses after one refused */
 #define LEAVE_NS         (2 * NS_PER_S)
+#define FAREWELL_NS      NS_PER_S /* for what the program said last */
 #define END_WORKERS_NS   (2 * NS_PER_S)
 #define LOG_BYTES        (16 << 20)
 #define LOG_LOOK_NS      (60 * NS_PER_S)
@@ -89,7 +90,7 @@ static void end_with(struct shell *s, const struct failure *f)
     }
 }
 
-static void leave(struct shell *s, const char *why)
+static void leave(struct shell *s, uint64_t within_ns, const char *why)
 {
     if (s->leaving || !s->joined) {
         end_with(s, NULL); /* the second time, or nothing is here yet */
@@ -98,7 +99,7 @@ static void leave(struct shell *s, const char *why)
     log_info("leaving: %s", why);
     s->leaving = true;
     s->leave_at_ns = clock_now_ns() + LEAVE_NS;
-    events_add(&s->events, EVENT_LEAVE)->limit_ns = 0;
+    events_add(&s->events, EVENT_LEAVE)->limit_ns = within_ns;
 }
 
 static void signal_ready(struct loop_source *source, uint32_t epoll_events)
@@ -112,7 +113,7 @@ static void signal_ready(struct loop_source *source, uint32_t epoll_events)
             break;
         case SIGTERM:
         case SIGINT:
-            leave(s, "told by a signal");
+            leave(s, 0, "told by a signal");
             break;
         default: /* SIGHUP: the terminal went away, we stay */
             break;
@@ -127,7 +128,7 @@ static void parent_ready(struct loop_source *source, uint32_t epoll_events)
     ssize_t n = read(source->fd, bytes, sizeof bytes);
     if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
         loop_remove(source);
-        leave(s, "the program that started this node has ended");
+        leave(s, FAREWELL_NS, "the program that started this node has ended");
     }
 }
 

@@ -583,6 +583,27 @@ static void a_node_leaves_when_its_work_is_done(void **state)
     end(s);
 }
 
+/* The program has ended in order, its body has not. */
+static void a_node_that_leaves_says_how_its_programs_ended(void **state)
+{
+    struct scene *s = begin();
+
+    submit(s, 2);
+    rig_settle(&s->rig);
+    assert_true(rig_claim(&s->rig, rig_ready_worker(&s->rig)));
+    rig_settle(&s->rig);
+    rig_driver_end(&s->rig, s->driver, true);
+    rig_settle(&s->rig);
+    assert_int_equal(s->rig.job_ends, 0);
+    rig_event(&s->rig, EVENT_LEAVE)->limit_ns = NS_PER_S / 2;
+    rig_settle(&s->rig);
+    assert_int_equal(s->rig.quits, 0);
+    rig_pass(&s->rig, NS_PER_S);
+    assert_int_equal(s->rig.quits, 1);
+    assert_int_equal(s->rig.job_ends, 1);
+    end(s);
+}
+
 static void a_node_that_leaves_can_only_be_hurried(void **state)
 {
     struct scene *s = begin();
@@ -680,6 +701,7 @@ int main(void)
         cmocka_unit_test(a_head_that_gives_another_number_ends_the_node),
         cmocka_unit_test(messages_out_of_turn_close_the_client),
         cmocka_unit_test(a_node_leaves_when_its_work_is_done),
+        cmocka_unit_test(a_node_that_leaves_says_how_its_programs_ended),
         cmocka_unit_test(a_node_that_leaves_can_only_be_hurried),
         cmocka_unit_test(explain_says_what_is_missing),
         cmocka_unit_test(rows_are_the_newest_of_a_long_queue),
