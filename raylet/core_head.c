@@ -210,15 +210,9 @@ static void fail_wish(struct raylet_core *c, const struct wish *w)
         struct class_ *k, *next;
         HASH_ITER(hh, job->classes, k, next)
         {
-            struct task *t;
-            k->users++;
-            while (k->wish == w && (t = class_first(k)) != NULL) {
-                struct object_error *e = error_new(&w->error->failure);
-                text_copy(e->failure.task, sizeof e->failure.task, k->function);
-                task_fail(c, t, e);
-                error_unref(e);
+            if (k->wish == w) {
+                task_fail_class(c, k, w->error);
             }
-            class_unuse(c, k);
         }
     }
 }

@@ -260,12 +260,7 @@ void job_program(struct raylet_core *c, const struct raylet_event *e)
         job->program_error = error_new(e->failure);
         HASH_ITER(hh, job->classes, k, next)
         {
-            struct task *t;
-            k->users++;
-            while ((t = class_first(k)) != NULL) {
-                task_fail(c, t, job->program_error);
-            }
-            class_unuse(c, k);
+            task_fail_class(c, k, job->program_error);
         }
     }
 }
@@ -329,9 +324,13 @@ void job_let_go(struct raylet_core *c, struct job *job)
 void job_timer(struct raylet_core *c, struct job *job)
 {
     if (job->state == JOB_LIVE) {
-        if (job->guest && list_is_empty(&job->sponsors) &&
-            c->now_ns >= job->unsponsored_ns + GRACE_NS) {
-            job_let_go(c, job);
+        if (job->guest && list_is_empty(&job->sponsors)) {
+            uint64_t until_ns = job->unsponsored_ns + GRACE_NS;
+            if (c->now_ns >= until_ns) {
+                job_let_go(c, job);
+            } else { /* it was armed for workers that are to be started again */
+                core_timer_arm(c, &job->timer, until_ns);
+            }
         }
         return; /* workers may be started again: this step does */
     }

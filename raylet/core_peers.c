@@ -209,12 +209,13 @@ void peer_down(struct raylet_core *c, struct peer *p, enum peer_side side,
         p->in_up = false;
         return;
     }
-    if (p->link == PEER_UP) {
+    bool was_up = p->link == PEER_UP;
+    if (was_up) {
         p->link = PEER_OPENING; /* the shell tries again by itself */
         p->silent_ns = c->now_ns;
     }
+    c->view_version += was_up || p->avoid_until_ns <= c->now_ns; /* else it is no news */
     p->avoid_until_ns = c->now_ns + AVOID_NS;
-    c->view_version++;
 }
 
 void peers_timer(struct raylet_core *c)

@@ -247,17 +247,7 @@ static void nobody(struct raylet_core *c, struct class_ *k)
         wish_doubt(c, k->wish);
         return;
     }
-    k->users++;
-    error_ref(e);
-    while (k->queued > 0) {
-        struct object_error *own = error_new(&e->failure);
-        struct task *t = class_first(k);
-        text_copy(own->failure.task, sizeof own->failure.task, task_function(t));
-        task_fail(c, t, own);
-        error_unref(own);
-    }
-    error_unref(e);
-    class_unuse(c, k);
+    task_fail_class(c, k, e);
 }
 
 /* Whether anybody was asked for more than before. */
@@ -331,6 +321,14 @@ static uint64_t due_ns(const struct class_ *k)
                   k->waiting_since_ns + (k->duration_ns == 0 ? UNKNOWN_NS : AWAY_AFTER_NS));
 }
 
+/* Who waits for a node that is not there looks less and less often: its coming is told. */
+static uint64_t later_ns(const struct raylet_core *c, const struct class_ *k)
+{
+    uint64_t waited_ns = c->now_ns - k->waiting_since_ns;
+
+    return expected(k) > 0 ? LATER_NS : MIN_OF(MAX_OF(waited_ns / 16, LATER_NS), NS_PER_S);
+}
+
 /* Others can be told of it: its program has its name, which is known once it was read here. */
 static bool may_travel(const struct job *job)
 {
@@ -351,8 +349,8 @@ static void plan(struct raylet_core *c, struct class_ *k)
     if (due <= c->now_ns) {
         k->users++;
         bool asked = ask_others(c, k);
-        k->plan_at_ns = c->now_ns + (asked ? AGAIN_NS : LATER_NS);
-        k->soon_ns = c->now_ns + (asked ? SOON_NS : LATER_NS);
+        k->plan_at_ns = c->now_ns + (asked ? AGAIN_NS : later_ns(c, k));
+        k->soon_ns = asked ? c->now_ns + SOON_NS : k->plan_at_ns;
         due = due_ns(k);
         class_unuse(c, k);
     }

@@ -66,6 +66,9 @@ void task_stop_guest(struct raylet_core *c, struct task *t, uint32_t how, bool r
 /* The session with its home is gone: it is stopped, and nobody hears of its end. */
 void task_orphan_guest(struct raylet_core *c, struct task *t);
 
+/* All of a class that wait for a place. They share one error: a million of them are many. */
+void task_fail_class(struct raylet_core *c, struct class_ *k, const struct object_error *why);
+
 /* Its name as people know it. */
 const char *task_function(const struct task *t);
 const char *task_state_name(uint8_t state);

@@ -154,6 +154,20 @@ void task_forget(struct raylet_core *c, struct task *t)
     task_free(c, t);
 }
 
+void task_fail_class(struct raylet_core *c, struct class_ *k, const struct object_error *why)
+{
+    struct object_error *e = error_new(&why->failure);
+    struct task *t;
+
+    text_copy(e->failure.task, sizeof e->failure.task, k->function);
+    k->users++;
+    while ((t = class_first(k)) != NULL) {
+        task_fail(c, t, e);
+    }
+    class_unuse(c, k);
+    error_unref(e);
+}
+
 struct task *task_new_guest(struct raylet_core *c, struct class_ *k, struct peer *home,
                             const struct peer_run *m, struct bytes payload)
 {

@@ -70,8 +70,8 @@ struct wish *wish_use(struct raylet_core *c, struct shape *shape, uint32_t strat
                       const char *node, const char *labels)
 {
     char key[8192];
-    int n = snprintf(key, sizeof key, "%p|%u|%d|%s|%s", (const void *)shape, strategy, soft, node,
-                     labels);
+    int n = snprintf(key, sizeof key, "%p|%u|%d|%zu|%s|%s", (const void *)shape, strategy, soft,
+                     strlen(node), node, labels);
     struct wish *w;
 
     ASSERT(n > 0 && (size_t)n < sizeof key);

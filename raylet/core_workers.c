@@ -35,15 +35,7 @@ static void fail_job_tasks(struct raylet_core *c, struct job *job, struct object
 
     HASH_ITER(hh, job->classes, k, next)
     {
-        struct task *t;
-        k->users++;
-        while ((t = class_first(k)) != NULL) {
-            struct object_error *e = error_new(&why->failure);
-            text_copy(e->failure.task, sizeof e->failure.task, k->function);
-            task_fail(c, t, e);
-            error_unref(e);
-        }
-        class_unuse(c, k);
+        task_fail_class(c, k, why);
     }
 }
 

@@ -286,21 +286,40 @@ static void a_program_that_is_broken_at_one_node_runs_at_others(void **state)
     end(s);
 }
 
+/* Time passes, and nothing but its own timers wakes it. How often they did. */
+static uint32_t sleep_for(struct scene *s, uint64_t ns)
+{
+    uint64_t until = s->rig.now_ns + ns;
+    uint32_t wakes = 0;
+
+    for (; raylet_core_next_ns(s->rig.core) <= until; wakes++) {
+        s->rig.now_ns = MAX_OF(s->rig.now_ns, raylet_core_next_ns(s->rig.core));
+        rig_settle(&s->rig);
+    }
+    return wakes;
+}
+
 static void a_raylet_whose_sessions_are_idle_sleeps(void **state)
 {
     struct scene *s = begin_as_home(2, 0);
     struct object_id id;
-    uint32_t wakes = 0;
 
     send_one(s, (struct rig_task){.class_number = declare(s, "h", AT_THEM)}, &id);
     says_word(s, THEM, 1, 5);
     up(s, OTHER, SIDE_IN);
-    for (uint64_t until = s->rig.now_ns + 60 * NS_PER_S; raylet_core_next_ns(s->rig.core) <= until;
-         wakes++) {
-        s->rig.now_ns = MAX_OF(s->rig.now_ns, raylet_core_next_ns(s->rig.core));
-        rig_settle(&s->rig);
-    }
-    assert_in_range(wakes, 0, 80); /* the lease is renewed each second */
+    assert_in_range(sleep_for(s, 60 * NS_PER_S), 0, 80); /* the lease is renewed each second */
+    end(s);
+}
+
+static void a_task_that_waits_for_a_node_that_is_cut_off_costs_next_to_nothing(void **state)
+{
+    struct scene *s = begin_as_home(2, 0);
+
+    submit_to(s, (struct rig_task){.class_number = declare(s, "h", AT_THEM)});
+    sleep_for(s, 60 * NS_PER_S);
+    assert_in_range(sleep_for(s, 600 * NS_PER_S), 600, 2000);
+    up(s, THEM, SIDE_OUT); /* but its coming is noticed at once */
+    assert_non_null(said(s, THEM, SIDE_OUT, PEER_ASK));
     end(s);
 }
 
@@ -451,6 +470,7 @@ int main(void)
         cmocka_unit_test(a_node_that_leaves_gets_no_more_and_what_was_for_it_goes_elsewhere),
         cmocka_unit_test(a_program_that_is_broken_at_one_node_runs_at_others),
         cmocka_unit_test(a_raylet_whose_sessions_are_idle_sleeps),
+        cmocka_unit_test(a_task_that_waits_for_a_node_that_is_cut_off_costs_next_to_nothing),
         cmocka_unit_test(what_a_home_asks_for_is_lent_run_and_answered),
         cmocka_unit_test(homes_take_turns),
         cmocka_unit_test(a_slot_that_is_not_used_is_revoked_when_others_wait),
