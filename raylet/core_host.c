@@ -297,10 +297,10 @@ static void run(struct raylet_core *c, struct peer *p, const struct peer_msg *m)
         return;
     }
     g->outstanding--;
-    schedule_unpromise(c, g->class_->pool, 1);
     t = task_new_guest(c, g->class_, p, &m->run, m->payload);
     add_references(c, t, &m->run);
     task_guest_ready(c, t);
+    schedule_use_promise(c, g->class_);
     heard(c, g);
     guest_waits(c);
 }

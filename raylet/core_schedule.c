@@ -283,11 +283,15 @@ static bool has_room(const struct worker *w, uint32_t prefill)
 
 /* It takes more: it is not waiting for answers, being stopped, or held up by a body that runs long.
  */
+static bool is_ready(const struct raylet_core *c, const struct worker *w)
+{
+    return w->state == WORKER_LEASED && w->client != NULL && w->taking_back == 0 && !w->stopping &&
+           (w->placed == 0 || c->now_ns - w->mark_ns < LONG_NS);
+}
+
 static bool is_open(const struct raylet_core *c, const struct worker *w, uint32_t prefill)
 {
-    return w->state == WORKER_LEASED && w->client != NULL && has_room(w, prefill) &&
-           w->taking_back == 0 && !w->stopping &&
-           (w->placed == 0 || c->now_ns - w->mark_ns < LONG_NS);
+    return is_ready(c, w) && has_room(w, prefill);
 }
 
 static struct worker *open_lease(const struct raylet_core *c, struct class_ *k, uint32_t prefill)
@@ -694,6 +698,20 @@ static void reserve(struct raylet_core *c)
             break_cycle(c, oldest, keeper);
         }
     }
+}
+
+void schedule_use_promise(struct raylet_core *c, struct class_ *k)
+{
+    LIST_FOREACH(at, &k->pool->leased)
+    {
+        struct worker *w = list_entry(at, struct worker, place_link);
+        if (w->promised > 0 && is_ready(c, w) && w->placed < LOCAL_CLAIMS) {
+            w->promised--;
+            serve_one(c, w, k);
+            return;
+        }
+    }
+    schedule_unpromise(c, k->pool, 1);
 }
 
 void schedule_unpromise(struct raylet_core *c, struct pool *pool, uint32_t count)

@@ -13,7 +13,10 @@
 #include "raylet/core_state.h"
 
 void schedule(struct raylet_core *c);
-/* So many slots of this pool that were lent are used, returned or void. */
+/* A slot of this class, in whose queue there is something, is used: the worker that was kept for it
+ * has it at once, so that nobody is faster. If it was taken back, the queue has its turn. */
+void schedule_use_promise(struct raylet_core *c, struct class_ *k);
+/* So many slots of this pool that were lent are returned or void. */
 void schedule_unpromise(struct raylet_core *c, struct pool *pool, uint32_t count);
 
 /* The one place where a worker changes state, and where its resources are taken and given. */

@@ -132,6 +132,27 @@ static void a_new_session_goes_on_with_any_number(void **state)
     end(s);
 }
 
+/* Else what waits here is always faster, and it goes back, and comes again, for ever. */
+static void a_slot_is_for_whom_it_was_lent(void **state)
+{
+    struct scene *s = begin_among_nodes();
+
+    announce(s, 2);
+    assert_int_equal(said(s, THEM, SIDE_IN, PEER_GRANT)->slots.count, 2);
+    for (uint64_t i = 0; i < 4; i++) {
+        (void)submit(s, i);
+    }
+    rig_settle(&s->rig);
+    assert_null(rig_ready_worker(&s->rig));
+    struct rig_process *w = run_theirs(s, NULL, 0);
+    assert_true(object_id_equal(w->current.task, theirs(900)));
+    assert_null(rig_ready_worker(&s->rig));
+    rig_return(&s->rig, w, 5);
+    rig_settle(&s->rig);
+    assert_non_null(said(s, THEM, SIDE_IN, PEER_RESULT));
+    end(s);
+}
+
 /* It may be cut off, and what it could use is kept from others no longer than once. */
 static void a_home_that_uses_no_slot_gets_no_other(void **state)
 {
@@ -522,6 +543,7 @@ static void grants_bring_the_next_ask_soon(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_slot_is_for_whom_it_was_lent),
         cmocka_unit_test(a_home_that_uses_no_slot_gets_no_other),
         cmocka_unit_test(a_new_session_goes_on_with_any_number),
         cmocka_unit_test(an_argument_that_is_not_kept_costs_no_message),
