@@ -4,11 +4,13 @@
  *
  *   sim [--seed N] [--seeds COUNT] [--jobs N] [--quiet]
  *   sim --seed N --about ID --messages     what happens to an object, what nodes say
+ *   sim --stories STRIDE [--jobs N]        one death or cut at each STRIDE-th step of a fixed story
  *   sim --without RULE [--seeds COUNT]     a rule left out: says the first seed that shows it
  *   sim --rules                            lists them
  */
 #include "tests/sim/sim_faults.h"
 #include "tests/sim/sim_rules.h"
+#include "tests/sim/sim_story.h"
 
 #include "common/text.h"
 
@@ -20,7 +22,7 @@
 #define JOBS_MAX 64
 
 struct arguments {
-    uint64_t seed, seeds, jobs;
+    uint64_t seed, seeds, jobs, stories;
     bool quiet, tells;
     struct object_id about;
     const char *without;
@@ -29,7 +31,7 @@ struct arguments {
 static int usage(void)
 {
     fprintf(stderr, "usage: sim [--seed N] [--seeds COUNT] [--jobs N] [--quiet] "
-                    "[--about ID] [--messages] [--without RULE | --rules]\n");
+                    "[--about ID] [--messages] [--without RULE | --rules | --stories STRIDE]\n");
     return 2;
 }
 
@@ -50,6 +52,8 @@ static bool parse(int argc, char **argv, struct arguments *a)
                       text_parse_u64(argv[++i], UINT64_MAX, &a->seed) == 0) ||
                      (strcmp(argv[i], "--seeds") == 0 && more &&
                       text_parse_u64(argv[++i], UINT64_MAX, &a->seeds) == 0) ||
+                     (strcmp(argv[i], "--stories") == 0 && more &&
+                      text_parse_u64(argv[++i], UINT64_MAX, &a->stories) == 0) ||
                      (strcmp(argv[i], "--jobs") == 0 && more &&
                       text_parse_u64(argv[++i], JOBS_MAX, &a->jobs) == 0 && a->jobs > 0))) {
             return false;
@@ -165,6 +169,14 @@ static int run_twice(const struct arguments *a)
     return 0;
 }
 
+static int run_stories(const struct arguments *a)
+{
+    uint64_t runs = 0, failed = sim_stories(a->stories, a->jobs, &runs);
+
+    printf("%llu stories, %llu failed\n", (unsigned long long)runs, (unsigned long long)failed);
+    return failed != 0;
+}
+
 int main(int argc, char **argv)
 {
     struct arguments a = {.seed = 1, .seeds = 1, .jobs = 1};
@@ -175,6 +187,9 @@ int main(int argc, char **argv)
     }
     if (!parse(argc, argv, &a)) {
         return usage();
+    }
+    if (a.stories > 0) {
+        return run_stories(&a);
     }
     if (a.without != NULL) {
         return sim_rule_without(a.without, a.seed, a.seeds);

@@ -17,6 +17,12 @@ static struct sim_counts *counts(const struct sim_node *n)
     return &n->config.world->counts;
 }
 
+/* In a script what may happen does. */
+static bool chance(const struct sim_node *n, double p)
+{
+    return n->config.script != NULL || rng_chance(dice(n), p);
+}
+
 /* References of its arguments last as long as its home keeps them for it. */
 static struct sim_cover cover_of(const struct rig_process *w, const struct sim_body *b)
 {
@@ -185,8 +191,7 @@ static void begin_body(struct sim_node *n, struct rig_process *w, struct sim_bod
     if (payload & KEEPS_REFS) {
         keep_refs(n, w, b);
     }
-    if ((payload & (DOES_NEST | DOES_ALIAS)) ||
-        ((payload & RETURNS_REFS) && rng_chance(dice(n), 0.5))) {
+    if ((payload & (DOES_NEST | DOES_ALIAS)) || ((payload & RETURNS_REFS) && chance(n, 0.5))) {
         submit_children(n, w, b);
     }
     if (payload & (DOES_NEST | READS_REFS)) {
@@ -249,7 +254,7 @@ static uint32_t gather(struct sim_node *n, struct rig_process *w, struct sim_bod
     for (uint32_t i = 0; i < b->child_count; i++) {
         ret[k++] = b->children[i];
     }
-    if (rng_chance(dice(n), 0.5)) {
+    if (chance(n, 0.5)) {
         uint64_t value = rng_below(dice(n), 1000);
         b->put = rig_put(n->rig, w, value);
         sim_fact_new(n->config.world, b->put, value, true);

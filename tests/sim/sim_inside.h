@@ -136,6 +136,8 @@ struct sim_driver {
     uint32_t class_count;
     struct asked asked[ASKED_MAX];
     uint32_t count;
+    struct object_id heard[REFS_MAX]; /* by a script: what is inside the last value */
+    uint32_t heard_count;
     uint32_t quota; /* tasks it still submits */
     bool hasty;     /* leaves before all is answered */
     bool drained;   /* has all its answers and holds nothing any more */

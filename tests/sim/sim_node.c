@@ -4,6 +4,8 @@
 
 #include <stdio.h>
 
+#define SCRIPT_LOOKS_NS (200 * NS_PER_MS)
+
 static struct sim_counts *counts(const struct sim_node *n)
 {
     return &n->config.world->counts;
@@ -473,6 +475,7 @@ uint64_t sim_node_next_ns(const struct sim_node *n)
     next = MIN_OF(raylet_core_next_ns(n->rig->core), session_next_ns(n->session));
     next = MIN_OF(next, sim_peers_next_ns(n));
     next = MIN_OF(next, fetches_next_ns(n));
-    next = MIN_OF(next, sim_drivers_next_ns(n));
+    next = MIN_OF(next,
+                  n->config.script != NULL ? n->now_ns + SCRIPT_LOOKS_NS : sim_drivers_next_ns(n));
     return MIN_OF(next, sim_bodies_next_ns(n));
 }
