@@ -143,6 +143,14 @@ static void take_values(struct raylet_core *c, struct peer *p, struct task *t,
     }
 }
 
+/* With its owner: another attempt would return the same, and who reads it is told. */
+static bool is_lost(const struct object *o)
+{
+    const struct object *root = object_root(o);
+
+    return root->state == OBJECT_ERROR && root->error->failure.code == CODE_OWNER_LOST;
+}
+
 void home_secured(struct raylet_core *c, struct securing *s)
 {
     struct recording *r = container_of(s, struct recording, securing);
@@ -152,12 +160,16 @@ void home_secured(struct raylet_core *c, struct securing *s)
     bool gone = false;
 
     for (uint32_t i = 0; i < r->count; i++) {
-        gone = gone || foreign_is_gone(r->objects[i]);
+        gone = gone || (foreign_is_gone(r->objects[i]) && !is_lost(r->objects[i]));
     }
     if (gone) { /* made for a result that cannot be kept: the attempt counts as lost */
         struct failure f;
         failure_set(&f, CODE_OBJECT_LOST, "what its result refers to was lost on the way");
-        task_lost(c, t, &f);
+        if (t->flags & SUBMIT_AT_MOST_ONCE) {
+            task_end_unknown(c, t, &f);
+        } else {
+            task_lost(c, t, &f);
+        }
     } else {
         settle(c, t, r->result);
     }

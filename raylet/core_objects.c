@@ -66,10 +66,18 @@ static void drop_contents(struct raylet_core *c, struct object *o)
     }
 }
 
+static void unfollow(struct raylet_core *c, struct object *o);
+
 static void free_if_unheld(struct raylet_core *c, struct object *o)
 {
-    if (o->held || o->holds > 0 || (o->state == OBJECT_PENDING && !(o->far & FAR_PROXY))) {
+    if (o->held || o->holds > 0) {
         return;
+    }
+    if (o->state == OBJECT_PENDING && !(o->far & FAR_PROXY)) {
+        if (!o->following || o->watchers != NULL) {
+            return; /* who makes it, or waits for it, still knows it */
+        }
+        unfollow(c, o);
     }
     if (UNLIKELY(o->far != 0) && c->far->let_go(c, o)) {
         return;

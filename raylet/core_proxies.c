@@ -490,6 +490,7 @@ void foreign_end_waits(struct raylet_core *c, struct object *first, struct objec
                     todo = xrealloc(todo, room * sizeof(struct object *));
                 }
                 todo[count++] = w->object;
+                object_hold(w->object); /* until it was looked at */
                 object_move_watcher(w, &aliases);
                 continue;
             }
@@ -502,6 +503,9 @@ void foreign_end_waits(struct raylet_core *c, struct object *first, struct objec
         }
         while ((w = aliases) != NULL) {
             object_move_watcher(w, &o->watchers);
+        }
+        if (o != first) {
+            object_unhold(c, o);
         }
     }
     free(todo);

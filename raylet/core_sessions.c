@@ -154,7 +154,7 @@ bool session_work(struct raylet_core *c)
             peer_free(c, p);
         }
     }
-    return c->peers_died;
+    return c->peers_died || next_secured(c) != NULL;
 }
 
 void session_wind_up(struct raylet_core *c)

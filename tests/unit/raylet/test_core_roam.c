@@ -467,6 +467,50 @@ static void a_program_may_end_while_a_result_waits_to_be_recorded(void **state)
     end(s);
 }
 
+static void a_result_whose_references_lost_their_owner_is_recorded(void **state)
+{
+    struct scene *s = begin_among_nodes();
+    struct object_id id = run_ours(s, NULL, 0), inside = others(3);
+
+    up(s, OTHER, SIDE_OUT);
+    says_result(s, &inside, true);
+    assert_ids(said(s, OTHER, SIDE_OUT, PEER_ADD), inside);
+    assert_null(said(s, THEM, SIDE_OUT, PEER_RECORDED));
+    dies(s, OTHER);
+    assert_non_null(said(s, THEM, SIDE_OUT, PEER_RECORDED));
+    assert_int_equal(value_of(&s->rig, id), 66);
+    rig_hold_through(&s->rig, s->driver, inside, id);
+    rig_get(&s->rig, s->driver, inside);
+    rig_settle(&s->rig);
+    assert_int_equal(code_of(&s->rig, inside), CODE_OWNER_LOST);
+    end(s);
+}
+
+static void a_result_that_follows_who_is_silent_goes_when_it_is_released(void **state)
+{
+    struct scene *s = begin_among_nodes();
+    struct object_id id = run_ours(s, NULL, 0), target = others(3);
+    struct peer_msg *m = rig_peer_message(&s->rig, THEM, SIDE_OUT, PEER_RESULT);
+    struct peer_return *one = arena_alloc(&s->rig.arena, sizeof *one);
+
+    *one = (struct peer_return){.state = RETURN_ALIAS, .alias = target};
+    m->result.run = 1;
+    m->result.returns = one;
+    m->result.return_count = 1;
+    m->result.wants_recorded = m->result.args_free = true;
+    up(s, OTHER, SIDE_OUT);
+    says_added(s, target, true);
+    assert_non_null(said(s, THEM, SIDE_OUT, PEER_RECORDED));
+    down(s, OTHER, SIDE_OUT);
+    rig_pass(&s->rig, 16 * NS_PER_S);
+    assert_int_equal(code_of(&s->rig, id), CODE_UNREACHABLE);
+    assert_non_null(find(s, target));
+    release(s, id);
+    assert_null(find(s, id));
+    assert_null(find(s, target));
+    end(s);
+}
+
 static void a_result_for_a_program_that_ended_is_let_go(void **state)
 {
     struct scene *s = begin_among_nodes();
@@ -559,6 +603,8 @@ int main(void)
         cmocka_unit_test(who_waits_for_a_result_that_cannot_be_recorded_is_told),
         cmocka_unit_test(what_an_orphan_submitted_goes_when_it_dies),
         cmocka_unit_test(a_result_for_a_program_that_ended_is_let_go),
+        cmocka_unit_test(a_result_whose_references_lost_their_owner_is_recorded),
+        cmocka_unit_test(a_result_that_follows_who_is_silent_goes_when_it_is_released),
         cmocka_unit_test(a_program_may_end_while_a_result_waits_to_be_recorded),
         cmocka_unit_test(what_was_needed_there_travels_with_what_is_inside),
     };
