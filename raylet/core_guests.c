@@ -169,11 +169,18 @@ static struct object *find_reference(struct raylet_core *c, const struct task *t
 static bool keep_references(struct raylet_core *c, struct task *t, const struct local_result *m,
                             uint32_t *ret_count)
 {
-    size_t room = m->return_count + m->ref_count, n = 0;
-    struct object **objects = xcalloc(room + 1, sizeof(struct object *));
+    size_t room = m->ref_count, n = 0;
     bool keeps = (c->rules_off & RULE_KEEP_RESULT) == 0;
     bool all = true;
 
+    for (size_t i = 0; i < m->return_count; i++) {
+        room += m->returns[i].state == RETURN_ALIAS;
+    }
+    *ret_count = 0;
+    if (room == 0) { /* as nearly all */
+        return true;
+    }
+    struct object **objects = xcalloc(room, sizeof(struct object *));
     for (size_t i = 0; i < m->return_count && all; i++) {
         if (m->returns[i].state == RETURN_ALIAS) {
             objects[n] = find_reference(c, t, m->returns[i].alias);

@@ -266,7 +266,10 @@ static void add_references(struct raylet_core *c, struct task *t, const struct p
 {
     struct task_extra *x = t->extra;
 
-    x->refs = xcalloc(m->ref_count + 1, sizeof(struct object *));
+    if (m->ref_count == 0) {
+        return;
+    }
+    x->refs = xcalloc(m->ref_count, sizeof(struct object *));
     for (size_t i = 0; i < m->ref_count; i++) {
         struct object *o = foreign_object(c, t->class_->job, m->refs[i]);
         if (o != NULL) {

@@ -189,9 +189,10 @@ struct task *task_new_guest(struct raylet_core *c, struct class_ *k, struct peer
     g->arrived_ns = c->now_ns;
     g->args_size = m->args_size;
     g->need_count = (uint32_t)m->need_count;
-    g->need_sizes = xcalloc(m->need_count + 1, sizeof *g->need_sizes);
-    memcpy(g->need_sizes, m->need_sizes == NULL ? (const void *)"" : m->need_sizes,
-           m->need_count * sizeof *g->need_sizes);
+    if (m->need_count > 0) {
+        g->need_sizes = xcalloc(m->need_count, sizeof *g->need_sizes);
+        memcpy(g->need_sizes, m->need_sizes, m->need_count * sizeof *g->need_sizes);
+    }
     task_extra_of(t)->guest = g;
     if (m->name[0] != '\0') {
         t->extra->name = xstrdup(m->name);
