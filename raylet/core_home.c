@@ -11,7 +11,8 @@
 
 #include <stdio.h>
 
-#define QUICK_NS (2 * NS_PER_MS)
+#define QUICK_NS     (2 * NS_PER_MS)
+#define CANCELS_MOST 1024u /* for one node, until its session is up */
 
 static void recorded(struct raylet_core *c, struct peer *p, uint64_t run)
 {
@@ -496,16 +497,39 @@ bool home_force(struct raylet_core *c, struct object_id id)
     return f.found;
 }
 
+static void send_cancel(struct raylet_core *c, struct peer *p, const struct peer_cancel *cancel)
+{
+    core_send_peer(c, p, SIDE_OUT, PEER_CANCEL)->cancel = *cancel;
+}
+
 bool home_cancel(struct raylet_core *c, const struct object *o, uint32_t flags)
 {
-    struct object_id id = core_object_id(c, o);
-    struct peer *p = peer_find(c, id.node);
+    const struct peer_cancel cancel = {.id = core_object_id(c, o), .flags = flags};
+    struct peer *p = peer_find(c, cancel.id.node);
 
-    if (p == NULL || !peer_use(c, p)) {
+    if (p == NULL || p->state != PEER_ALIVE) {
         return false;
     }
-    struct peer_msg *m = core_send_peer(c, p, SIDE_OUT, PEER_CANCEL);
-    m->cancel.id = id;
-    m->cancel.flags = flags;
+    if (peer_use(c, p)) {
+        send_cancel(c, p, &cancel);
+        return true;
+    }
+    if (p->avoid_until_ns > c->now_ns || p->cancel_count == CANCELS_MOST) {
+        return false;
+    }
+    if (p->cancels == NULL) {
+        p->cancels = xcalloc(CANCELS_MOST, sizeof *p->cancels);
+    }
+    p->cancels[p->cancel_count++] = cancel;
     return true;
+}
+
+void home_peer_up(struct raylet_core *c, struct peer *p)
+{
+    for (uint32_t i = 0; i < p->cancel_count; i++) {
+        send_cancel(c, p, &p->cancels[i]);
+    }
+    free(p->cancels);
+    p->cancels = NULL;
+    p->cancel_count = 0;
 }

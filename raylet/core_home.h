@@ -10,6 +10,8 @@
 
 /* GRANT, STARTED, BACK, RESULT, ARGS_FREE, JOB_BROKEN, LOG. False: not one of these. */
 bool home_message(struct raylet_core *c, struct peer *p, const struct peer_msg *m);
+/* The OUT session is up: what was cancelled there meanwhile is told. */
+void home_peer_up(struct raylet_core *c, struct peer *p);
 /* The OUT session ended: what was sent there is lost. */
 void home_peer_down(struct raylet_core *c, struct peer *p, const struct raylet_event *e);
 void home_peer_dead(struct raylet_core *c, struct peer *p);
@@ -22,7 +24,8 @@ void home_unsecured(struct raylet_core *c, struct securing *s);
 /* The body of a task that was settled before, if it still runs elsewhere, is killed. False: none.
  */
 bool home_force(struct raylet_core *c, struct object_id id);
-/* The task that makes an object of another node is cancelled there. False: it cannot be reached. */
+/* The task that makes an object of another node is cancelled there, or as soon as the session is
+ * up. False: it cannot be reached. */
 bool home_cancel(struct raylet_core *c, const struct object *o, uint32_t flags);
 void home_end_job(struct raylet_core *c, struct job *job);
 

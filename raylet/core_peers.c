@@ -73,6 +73,7 @@ void peer_free(struct raylet_core *c, struct peer *p)
     numbers_fini(&p->lanes_by_number);
     numbers_fini(&p->guest_classes);
     numbers_fini(&p->guests);
+    free(p->cancels);
     free(p->name);
     free(p->address);
     free(p->key);

@@ -32,6 +32,9 @@ static void up(struct raylet_core *c, struct peer *p, enum peer_side side)
     }
     peer_up(c, p, side);
     foreign_peer_up(c, p, side);
+    if (side == SIDE_OUT) {
+        home_peer_up(c, p);
+    }
 }
 
 static void message(struct raylet_core *c, struct peer *p, enum peer_side side,

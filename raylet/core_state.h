@@ -536,9 +536,11 @@ struct peer { /* another node */
     struct numbers lanes_by_number; /* by class number */
     struct numbers runs;            /* tasks placed there, by run */
     uint64_t next_run;
-    struct numbers covers; /* struct cover, by run */
-    uint64_t sent_bytes;   /* of the tasks in `runs` */
-    struct told_job *told; /* jobs that this session was told of */
+    struct numbers covers;       /* struct cover, by run */
+    uint64_t sent_bytes;         /* of the tasks in `runs` */
+    struct told_job *told;       /* jobs that this session was told of */
+    struct peer_cancel *cancels; /* until it is up */
+    uint32_t cancel_count;
 
     /* they are home: core_guests */
     struct numbers guest_classes; /* struct guest_class, by their number */

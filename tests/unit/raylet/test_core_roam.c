@@ -332,6 +332,25 @@ static void says_result(struct scene *s, const struct object_id *inside, bool ar
     rig_settle(&s->rig);
 }
 
+/* The first thing that is said to a node may be this. */
+static void a_cancel_waits_for_the_session(void **state)
+{
+    struct scene *s = begin_among_nodes();
+    struct object_id id = theirs(3);
+
+    borrow(s, id);
+    rig_cancel(&s->rig, s->driver, id, CANCEL_FORCE);
+    rig_settle(&s->rig);
+    assert_int_equal(s->driver->cancelled_code, 0);
+    assert_null(said(s, THEM, SIDE_OUT, PEER_CANCEL));
+    up(s, THEM, SIDE_OUT);
+    const struct peer_msg *m = said(s, THEM, SIDE_OUT, PEER_CANCEL);
+    assert_non_null(m);
+    assert_true(object_id_equal(m->cancel.id, id));
+    assert_int_equal(m->cancel.flags, CANCEL_FORCE);
+    end(s);
+}
+
 /* Also while there is room here; and what runs where they are gone is better than nothing. */
 static void a_soft_wish_is_granted_while_it_can_be(void **state)
 {
@@ -598,6 +617,7 @@ int main(void)
         cmocka_unit_test(an_argument_stays_until_the_executor_says_that_it_is_free),
         cmocka_unit_test(grants_bring_the_next_ask_soon),
         cmocka_unit_test(a_soft_wish_is_granted_while_it_can_be),
+        cmocka_unit_test(a_cancel_waits_for_the_session),
         cmocka_unit_test(a_cover_ends_with_the_session),
         cmocka_unit_test(a_result_is_recorded_when_what_is_inside_is_added),
         cmocka_unit_test(who_waits_for_a_result_that_cannot_be_recorded_is_told),
