@@ -497,6 +497,15 @@ static void charge_value(struct raylet_core *c, struct task *t, struct object *o
     }
 }
 
+/* What went wrong in the body did so where it ran. */
+static void say_where(const struct task *t, struct failure *f)
+{
+    if (t->place == AT_LANE) {
+        text_copy(f->node, sizeof f->node, t->lane->peer->name);
+    }
+    f->attempts = t->attempt;
+}
+
 static void settle_return(struct raylet_core *c, struct task *t, struct object *o,
                           const struct local_return *r, struct bytes value,
                           const struct object_id *refs)
@@ -523,14 +532,17 @@ static void settle_return(struct raylet_core *c, struct task *t, struct object *
                        "it returned a reference that was released");
         break;
     case RETURN_TOO_LARGE:
-        e = error_make(c, CODE_TOO_LARGE, task_function(t),
-                       "a value is at most %u bytes; return %u or fewer, or several values",
-                       VALUE_MAX, VALUE_MAX);
+        e = error_make(
+            c, CODE_TOO_LARGE, task_function(t),
+            "a value is at most %u bytes, and holds at most %u references; return less, or "
+            "several values",
+            VALUE_MAX, LOCAL_ARGS_MAX);
         break;
     default:
         e = error_make(c, CODE_SIGNATURE, task_function(t),
                        "it ended without setting this result: set each one with drt_return_at");
     }
+    say_where(t, &e->failure);
     object_settle_error(c, o, e);
     error_unref(e);
 }
@@ -583,11 +595,8 @@ static void body_failed(struct raylet_core *c, struct task *t, const struct loca
         return;
     }
     struct object_error *e = error_make(c, m->code, task_function(t), "%s", m->message);
-    if (t->place == AT_LANE) {
-        text_copy(e->failure.node, sizeof e->failure.node, t->lane->peer->name);
-    }
+    say_where(t, &e->failure);
     e->failure.app_code = m->app_code;
-    e->failure.attempts = t->attempt;
     task_settle_error(c, t, worker_of(t), e);
     error_unref(e);
     task_free(c, t);

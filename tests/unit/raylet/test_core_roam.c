@@ -417,6 +417,23 @@ static void a_cover_ends_with_the_session(void **state)
     end(s);
 }
 
+static void what_a_body_did_wrong_was_where_it_ran(void **state)
+{
+    static const struct peer_return unset = {.state = RETURN_UNSET};
+    struct scene *s = begin_among_nodes();
+    struct object_id id = run_ours(s, NULL, 0);
+    struct peer_msg *m = rig_peer_message(&s->rig, THEM, SIDE_OUT, PEER_RESULT);
+
+    m->result.run = 1;
+    m->result.returns = (struct peer_return *)&unset;
+    m->result.return_count = 1;
+    m->result.args_free = true;
+    rig_settle(&s->rig);
+    assert_int_equal(code_of(&s->rig, id), CODE_SIGNATURE);
+    assert_string_equal(find(s, id)->error->failure.node, "box-2");
+    end(s);
+}
+
 static void a_result_is_recorded_when_what_is_inside_is_added(void **state)
 {
     struct scene *s = begin_among_nodes();
@@ -619,6 +636,7 @@ int main(void)
         cmocka_unit_test(a_soft_wish_is_granted_while_it_can_be),
         cmocka_unit_test(a_cancel_waits_for_the_session),
         cmocka_unit_test(a_cover_ends_with_the_session),
+        cmocka_unit_test(what_a_body_did_wrong_was_where_it_ran),
         cmocka_unit_test(a_result_is_recorded_when_what_is_inside_is_added),
         cmocka_unit_test(who_waits_for_a_result_that_cannot_be_recorded_is_told),
         cmocka_unit_test(what_an_orphan_submitted_goes_when_it_dies),
