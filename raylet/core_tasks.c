@@ -31,29 +31,44 @@ static bool may_enter(uint8_t from, uint8_t to)
     return (allowed[from] >> to & 1) != 0;
 }
 
-static bool counts_as_waiting(uint8_t state)
+static int counts_as_waiting(uint8_t state)
 {
-    return state == TASK_WAITING || state == TASK_BACKOFF || state == TASK_READY;
+    return (1u << TASK_WAITING | 1u << TASK_BACKOFF | 1u << TASK_READY) >> state & 1;
+}
+
+/* PLACED now, or no more. */
+static void count_placed(struct raylet_core *c, const struct task *t, uint64_t by)
+{
+    struct job *job = t->class_->job;
+
+    job->running_count += by;
+    if (LIKELY(t->place != AT_LANE)) {
+        c->running += by;
+    } else {
+        c->away += by;
+        job->away_count += by;
+    }
 }
 
 void task_enter(struct raylet_core *c, struct task *t, uint8_t state)
 {
-    struct job *job = t->class_->job;
+    struct class_ *k = t->class_;
     uint8_t was = t->state;
     int waiting = counts_as_waiting(state) - counts_as_waiting(was);
-    int placed = (state == TASK_PLACED) - (was == TASK_PLACED);
-    uint64_t *where = t->place == AT_LANE ? &c->away : &c->running;
-    int backing_off = (state == TASK_BACKOFF) - (was == TASK_BACKOFF);
 
     ASSERT(may_enter(was, state));
     t->state = state;
     c->waiting += (uint64_t)(int64_t)waiting;
-    job->waiting_count += (uint64_t)(int64_t)waiting;
-    *where += (uint64_t)(int64_t)placed;
-    c->backing_off += (uint64_t)(int64_t)backing_off;
-    t->class_->ready += (uint64_t)(int64_t)((state == TASK_READY) - (was == TASK_READY));
-    job->running_count += (uint64_t)(int64_t)placed;
-    job->away_count += t->place == AT_LANE ? (uint64_t)(int64_t)placed : 0;
+    k->job->waiting_count += (uint64_t)(int64_t)waiting;
+    if (state == TASK_READY || was == TASK_READY) {
+        k->ready += state == TASK_READY ? 1 : UINT64_MAX; /* -1 */
+    }
+    if (state == TASK_PLACED || was == TASK_PLACED) {
+        count_placed(c, t, state == TASK_PLACED ? 1 : UINT64_MAX);
+    }
+    if (UNLIKELY(state == TASK_BACKOFF || was == TASK_BACKOFF)) {
+        c->backing_off += state == TASK_BACKOFF ? 1 : UINT64_MAX;
+    }
 }
 
 const char *task_state_name(uint8_t state)
