@@ -5,7 +5,8 @@
  *   sim [--seed N] [--seeds COUNT] [--jobs N] [--quiet]
  *   sim --seed N --about ID --messages     what happens to an object, what nodes say
  *   sim --stories STRIDE [--jobs N]        one death or cut at each STRIDE-th step of a fixed story
- *   sim --without RULE [--seeds COUNT]     a rule left out: says the first seed that shows it
+ *   sim --without RULE [--stories STRIDE] [--seed N] [--seeds COUNT]
+ *                                          a rule left out: says what shows it
  *   sim --rules                            lists them
  */
 #include "tests/sim/sim_faults.h"
@@ -188,11 +189,11 @@ int main(int argc, char **argv)
     if (!parse(argc, argv, &a)) {
         return usage();
     }
+    if (a.without != NULL) {
+        return sim_rule_without(a.without, a.seed, a.seeds, a.stories);
+    }
     if (a.stories > 0) {
         return run_stories(&a);
-    }
-    if (a.without != NULL) {
-        return sim_rule_without(a.without, a.seed, a.seeds);
     }
     return a.seeds == 1 ? run_twice(&a) : run_seeds(&a);
 }

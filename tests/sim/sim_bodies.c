@@ -168,6 +168,23 @@ static void wait_for(struct sim_node *n, struct rig_process *w, struct sim_body 
     }
 }
 
+/* What is not given back while a body waits is never taken by more than there is. */
+static void check_x(struct sim_node *n, uint64_t payload)
+{
+    int taken = (payload & TAKES_X) != 0;
+
+    for (uint32_t i = 0; taken > 0 && i < n->rig->process_count; i++) {
+        const struct rig_process *w = &n->rig->processes[i];
+        const struct sim_body *b = &n->bodies[i];
+        taken += w->used && w->alive && b->busy && b->client == w->client &&
+                 (w->current.payload & TAKES_X) != 0;
+    }
+    if (taken > SIM_X) {
+        sim_breach(n->config.world, "%s: %d bodies run that take an x, and it has %d",
+                   n->config.name, taken, SIM_X);
+    }
+}
+
 static void begin_body(struct sim_node *n, struct rig_process *w, struct sim_body *b)
 {
     uint64_t payload = w->current.payload;
@@ -179,6 +196,7 @@ static void begin_body(struct sim_node *n, struct rig_process *w, struct sim_bod
                    object_id_format(w->current.task, text));
     }
     sim_begins(n->config.world, w->current.task, w->current.attempt, n->rig->node);
+    check_x(n, payload);
     counts(n)->foreign_bodies += w->current.task.node != n->rig->node;
     took = payload & TAKES_LONG ? rng_between(dice(n), 100, 3000) * NS_PER_MS : took;
     b->busy = true;

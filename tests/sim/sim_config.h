@@ -10,6 +10,7 @@
 #include "tests/sim/rig.h"
 #include "tests/sim/sim_world.h"
 
+#define SIM_X           2 /* of "x" each node has */
 #define SIM_DRIVERS     3
 #define SIM_NUMBERS_MAX 1024 /* of nodes in one run */
 
@@ -17,13 +18,13 @@ struct sim_node;
 
 /* Rules of docs/protocol.md that the simulation itself keeps, and may leave out. */
 enum sim_rule {
-    SIM_RULE_ONCE_IN_ORDER = 1u << 0, /* a message between nodes arrives once and in order */
-    SIM_RULE_NUMBERS = 1u << 1,       /* who is not the node that was meant is not spoken to */
-    SIM_RULE_ENDS = 1u << 2,          /* the end of a session is told on both sides */
-    SIM_RULE_JOURNAL_FIRST = 1u << 3, /* what the head says is on disk before */
+    SIM_RULE_CURRENT_RESULT = 1u << 6, /* a result of a former session is none of the current */
+    SIM_RULE_ONCE_IN_ORDER = 1u << 0,  /* a message between nodes arrives once and in order */
+    SIM_RULE_NUMBERS = 1u << 1,        /* who is not the node that was meant is not spoken to */
+    SIM_RULE_ENDS = 1u << 2,           /* the end of a session is told on both sides */
+    SIM_RULE_JOURNAL_FIRST = 1u << 3,  /* what the head says is on disk before */
     SIM_RULE_SILENT_IS_ALIVE =
-        1u << 4,                   /* only a refused connection is death before the lease ends */
-    SIM_RULE_NEW_NUMBER = 1u << 5, /* a raylet that starts again gets a new number */
+        1u << 4, /* only a refused connection is death before the lease ends */
 };
 
 struct sim_config {

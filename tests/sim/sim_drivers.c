@@ -136,6 +136,7 @@ static void submit_one(struct sim_node *n, struct sim_driver *d)
     /* what takes "x" does not wait: the other that has it may wait for it */
     bool may_wait = class_number != d->classes[7] && class_number != d->classes[8];
     t.payload = random_payload(rng, t.ref_count > 0, may_wait);
+    t.payload |= may_wait ? 0 : TAKES_X;
     t.payload &= t.returns > 1 ? ~(DOES_NEST | DOES_ALIAS | RETURNS_REF) : ~0ull;
     expected += t.payload & WORD_MASK;
     if (t.payload & RETURNS_REF) {

@@ -106,7 +106,8 @@ void sim_check_gets(struct sim_node *n)
             free(g);
             continue;
         }
-        uint64_t since = f == NULL || !f->seen ? UINT64_MAX : MAX_OF(f->seen_ns, g->since_ns);
+        uint64_t settled = f == NULL ? UINT64_MAX : sim_settled_ns(f);
+        uint64_t since = MAX_OF(settled, g->since_ns);
         if (since < n->now_ns && n->now_ns - since > ANSWER_WITHIN_NS) {
             sim_breach(
                 n->config.world,

@@ -25,6 +25,7 @@
 #define READS_REFS    (1ull << 48) /* waits for the references that it was given */
 #define KEEPS_REFS    (1ull << 49) /* holds them beyond its body */
 #define PASSES_REFS   (1ull << 50) /* gives them to the tasks that it submits */
+#define TAKES_X       (1ull << 52) /* one of the node's */
 #define RETURNS_REF   (1ull << 51) /* returns the first reference that it was given */
 
 #define SIM_NODE_PORT 7500 /* of the first node */
@@ -46,6 +47,12 @@ struct sim_sent_run { /* of a task to another node */
     UT_hash_handle hh;
 };
 
+struct sim_old_result { /* of a former session: for a rule left out */
+    uint64_t run;
+    struct buffer bytes;
+    UT_hash_handle hh;
+};
+
 struct sim_peer_link {
     struct sim_node *node;
     bool used, out, up, slow, refused;
@@ -58,8 +65,9 @@ struct sim_peer_link {
     struct session *session; /* NULL: it was somebody else */
     uint64_t said, heard;    /* batches */
     struct sim_sent_run *runs;
-    struct buffer batch;    /* of this step */
-    struct buffer *waiting; /* batches for which there was no room */
+    struct sim_old_result *results, *old_results; /* of this session, of former ones */
+    struct buffer batch;                          /* of this step */
+    struct buffer *waiting;                       /* batches for which there was no room */
     uint32_t waiting_count;
 };
 

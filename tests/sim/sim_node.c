@@ -176,7 +176,7 @@ static void open_rig(struct sim_node *n)
     struct rig_config config = {.name = n->config.name,
                                 .cpus = n->config.cpus,
                                 .custom = "x",
-                                .custom_total = 2,
+                                .custom_total = SIM_X,
                                 .address = address,
                                 .key = key,
                                 .labels = labels,

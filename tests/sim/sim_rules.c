@@ -1,6 +1,7 @@
 #include "tests/sim/sim_rules.h"
 
 #include "tests/sim/sim_faults.h"
+#include "tests/sim/sim_story.h"
 
 #include <stdio.h>
 #include <sys/wait.h>
@@ -12,7 +13,8 @@ struct rule {
 };
 
 static const struct rule rules[] = {
-    {"current-result", "home: only the current attempt's result is taken", RULE_CURRENT_RESULT, 0},
+    {"current-result", "home: only the current attempt's result is taken", 0,
+     SIM_RULE_CURRENT_RESULT},
     {"cover-args", "home: holds a task's references until ARGS_FREE", RULE_COVER_ARGS, 0},
     {"add-first", "ARGS_FREE and RECORDED only after ADDED", RULE_ADD_FIRST, 0},
     {"keep-result", "executor: holds what is inside a result until RECORDED", RULE_KEEP_RESULT, 0},
@@ -42,38 +44,74 @@ void sim_rules_list(void)
     }
 }
 
-static bool fails(const struct rule *r, uint64_t seed)
+static bool fails(void (*run)(const struct rule *r, const uint64_t *which), const struct rule *r,
+                  const uint64_t *which)
 {
-    struct sim_options o = {
-        .seed = seed, .drivers = SIM_DRIVERS, .core_off = r->core, .rules_off = r->sim};
     int status = 0;
     pid_t pid;
 
     fflush(stdout);
     pid = fork();
     if (pid == 0) {
-        struct sim_summary sum;
-        sim_run(&o, &sum);
+        run(r, which);
         _exit(0);
     }
     return pid > 0 && waitpid(pid, &status, 0) == pid && status != 0;
 }
 
-int sim_rule_without(const char *name, uint64_t seed, uint64_t seeds)
+static void run_seed(const struct rule *r, const uint64_t *which)
+{
+    struct sim_options o = {
+        .seed = which[0], .drivers = SIM_DRIVERS, .core_off = r->core, .rules_off = r->sim};
+    struct sim_summary sum;
+
+    sim_run(&o, &sum);
+}
+
+static void run_story(const struct rule *r, const uint64_t *which)
+{
+    sim_story_run((enum story_fault)which[0], which[1], r->core, r->sim);
+}
+
+/* Stories first: there are many, and they are short. */
+static bool some_story_fails(const struct rule *r, uint64_t stride)
+{
+    for (uint64_t f = STORY_CALM; f < STORY_FAULTS; f++) {
+        uint64_t count = sim_story_count((enum story_fault)f, 0, 0);
+        for (uint64_t at = f % stride; at < count; at += stride) {
+            if (fails(run_story, r, (const uint64_t[]){f, at})) {
+                printf("without %s the story \"%s\" fails at step %llu, as it should\n", r->name,
+                       sim_story_name((enum story_fault)f), (unsigned long long)at);
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static bool some_seed_fails(const struct rule *r, uint64_t seed, uint64_t seeds)
+{
+    for (uint64_t k = 0; k < seeds; k++) {
+        if (fails(run_seed, r, (const uint64_t[]){seed + k})) {
+            printf("without %s seed %llu fails, as it should\n", r->name,
+                   (unsigned long long)(seed + k));
+            return true;
+        }
+    }
+    return false;
+}
+
+int sim_rule_without(const char *name, uint64_t seed, uint64_t seeds, uint64_t stride)
 {
     for (size_t i = 0; i < ARRAY_SIZE(rules); i++) {
         if (strcmp(rules[i].name, name) != 0) {
             continue;
         }
-        for (uint64_t k = 0; k < seeds; k++) {
-            if (fails(&rules[i], seed + k)) {
-                printf("without %s seed %llu fails, as it should\n", name,
-                       (unsigned long long)(seed + k));
-                return 0;
-            }
+        if ((stride > 0 && some_story_fails(&rules[i], stride)) ||
+            some_seed_fails(&rules[i], seed, seeds)) {
+            return 0;
         }
-        printf("without %s no seed of %llu to %llu fails\n", name, (unsigned long long)seed,
-               (unsigned long long)(seed + seeds - 1));
+        printf("without %s nothing fails\n", name);
         return 1;
     }
     fprintf(stderr, "there is no rule '%s'; sim --rules lists them\n", name);

@@ -95,6 +95,13 @@ struct sim_fact *sim_fact_new(struct sim_world *w, struct object_id id, uint64_t
     return f;
 }
 
+uint64_t sim_settled_ns(const struct sim_fact *f)
+{
+    bool was_put = f->tries == 0 && f->returned_count > 0;
+
+    return was_put ? f->made_ns : f->seen ? f->seen_ns : UINT64_MAX;
+}
+
 void sim_charged(struct sim_world *w, struct object_id task, uint32_t attempt)
 {
     struct sim_fact *f = sim_fact(w, task);

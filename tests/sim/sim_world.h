@@ -85,6 +85,8 @@ uint64_t sim_hash(struct bytes b);
 struct sim_fact *sim_fact_new(struct sim_world *w, struct object_id id, uint64_t expected,
                               bool known);
 struct sim_fact *sim_fact(struct sim_world *w, struct object_id id); /* NULL: none */
+/* Since when it is known to be settled; UINT64_MAX: it is not known to be. */
+uint64_t sim_settled_ns(const struct sim_fact *f);
 /* A body of the task with this first return begins at this node. */
 void sim_begins(struct sim_world *w, struct object_id task, uint32_t attempt, uint32_t node);
 /* Its home knew that this attempt had begun, and lost it; and sends one to another node. */
