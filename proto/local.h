@@ -251,8 +251,12 @@ struct local_log { /* to a driver that wants them: whole lines in the payload */
     uint32_t stream; /* 1 out, 2 err */
 };
 
-struct local_msg {
+struct local_msg { /* in front what all have: of most only two cache lines are touched */
     enum local_type type;
+    struct bytes payload;
+    const struct bytes *more; /* encoding only: further parts of the payload, each beginning
+                                 64-aligned in it (RUN) */
+    size_t more_count;
     union {
         struct local_open open;
         struct local_welcome welcome;
@@ -272,10 +276,6 @@ struct local_msg {
         struct local_reply reply;
         struct local_log log;
     };
-    struct bytes payload;
-    const struct bytes *more; /* encoding only: further parts of the payload, each beginning
-                                 64-aligned in it (RUN) */
-    size_t more_count;
 };
 
 /* Bytes that local_encode will write: exact. */

@@ -236,6 +236,10 @@ struct peer_cancel {
 
 struct peer_msg {
     enum peer_type type;
+    struct bytes payload;
+    const struct bytes *more; /* encoding only, as in local_msg: further parts of the payload of a
+                                 RUN, each 64-aligned in it */
+    size_t more_count;
     union {
         struct peer_job job;
         struct peer_job_end job_end;
@@ -258,10 +262,6 @@ struct peer_msg {
         struct peer_value value;
         struct peer_cancel cancel;
     };
-    struct bytes payload;
-    const struct bytes *more; /* encoding only, as in local_msg: further parts of the payload of a
-                                 RUN, each 64-aligned in it */
-    size_t more_count;
 };
 
 /* Bytes that peer_encode will write: exact. */
