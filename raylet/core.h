@@ -39,8 +39,7 @@ struct raylet_config {
 
 /* Rules of docs/protocol.md that a test may switch off, to see that it then fails. */
 enum core_rule {
-    RULE_CURRENT_RESULT = 1u << 0, /* home: only the current attempt's result is taken */
-    RULE_COVER_ARGS = 1u << 1,     /* home: holds a task's references until ARGS_FREE */
+    RULE_COVER_ARGS = 1u << 1,  /* home: holds a task's references until ARGS_FREE */
     RULE_ADD_FIRST = 1u << 2,   /* executor: ARGS_FREE only after ADDED; home: RECORDED likewise */
     RULE_KEEP_RESULT = 1u << 3, /* executor: holds what is inside a result until RECORDED */
     RULE_SILENCE_HOLDS =

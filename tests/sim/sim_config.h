@@ -18,13 +18,10 @@ struct sim_node;
 
 /* Rules of docs/protocol.md that the simulation itself keeps, and may leave out. */
 enum sim_rule {
-    SIM_RULE_CURRENT_RESULT = 1u << 6, /* a result of a former session is none of the current */
-    SIM_RULE_ONCE_IN_ORDER = 1u << 0,  /* a message between nodes arrives once and in order */
-    SIM_RULE_NUMBERS = 1u << 1,        /* who is not the node that was meant is not spoken to */
-    SIM_RULE_ENDS = 1u << 2,           /* the end of a session is told on both sides */
-    SIM_RULE_JOURNAL_FIRST = 1u << 3,  /* what the head says is on disk before */
-    SIM_RULE_SILENT_IS_ALIVE =
-        1u << 4, /* only a refused connection is death before the lease ends */
+    SIM_RULE_ONCE_IN_ORDER = 1u << 0,   /* a message between nodes arrives once and in order */
+    SIM_RULE_NUMBERS = 1u << 1,         /* who is not the node that was meant is not spoken to */
+    SIM_RULE_JOURNAL_FIRST = 1u << 2,   /* what the head says is on disk before */
+    SIM_RULE_SILENT_IS_ALIVE = 1u << 3, /* a silent node is dead when its lease ends */
 };
 
 struct sim_config {

@@ -47,12 +47,6 @@ struct sim_sent_run { /* of a task to another node */
     UT_hash_handle hh;
 };
 
-struct sim_old_result { /* of a former session: for a rule left out */
-    uint64_t run;
-    struct buffer bytes;
-    UT_hash_handle hh;
-};
-
 struct sim_peer_link {
     struct sim_node *node;
     bool used, out, up, slow, refused;
@@ -65,9 +59,8 @@ struct sim_peer_link {
     struct session *session; /* NULL: it was somebody else */
     uint64_t said, heard;    /* batches */
     struct sim_sent_run *runs;
-    struct sim_old_result *results, *old_results; /* of this session, of former ones */
-    struct buffer batch;                          /* of this step */
-    struct buffer *waiting;                       /* batches for which there was no room */
+    struct buffer batch;    /* of this step */
+    struct buffer *waiting; /* batches for which there was no room */
     uint32_t waiting_count;
 };
 

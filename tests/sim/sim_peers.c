@@ -88,58 +88,8 @@ static void runs_lost(struct sim_peer_link *l, bool charged)
     }
 }
 
-/* ---- a rule left out: a result of a former session is taken for one of this ---- */
-
-static void keep_result(struct sim_peer_link *l, const struct peer_msg *m)
-{
-    struct sim_old_result *o = xcalloc(1, sizeof *o);
-    size_t size = peer_size(m);
-
-    o->run = m->result.run;
-    peer_encode(m, buffer_extend(&o->bytes, size));
-    HASH_ADD(hh, l->results, run, sizeof o->run, o);
-}
-
-static void forget_results(struct sim_old_result **results)
-{
-    struct sim_old_result *o, *next;
-
-    HASH_ITER(hh, *results, o, next)
-    {
-        HASH_DEL(*results, o);
-        buffer_fini(&o->bytes);
-        free(o);
-    }
-}
-
-static void session_is_new(struct sim_peer_link *l)
-{
-    forget_results(&l->old_results);
-    l->old_results = l->results;
-    l->results = NULL;
-}
-
-static void answer_with_old(struct sim_peer_link *l, uint64_t run)
-{
-    struct rig *r = l->node->rig;
-    struct sim_old_result *o;
-
-    HASH_FIND(hh, l->old_results, &run, sizeof run, o);
-    if (o != NULL) {
-        struct peer_msg *m = arena_alloc(&r->arena, sizeof *m);
-        struct bytes b = {arena_copy(&r->arena, o->bytes.data, o->bytes.size), o->bytes.size};
-        const char *why = "";
-        if (peer_decode(b, &r->arena, m, &why) == 0) {
-            rig_peer_says(r, l->peer, SIDE_OUT, m);
-        }
-    }
-}
-
 static void note_answer(struct sim_peer_link *l, const struct peer_msg *m)
 {
-    if (m->type == PEER_RESULT && is_off(l->node, SIM_RULE_CURRENT_RESULT)) {
-        keep_result(l, m);
-    }
     if (m->type == PEER_RESULT) {
         run_over(l, m->result.run);
     } else if (m->type == PEER_BACK) {
@@ -170,9 +120,6 @@ static void tell_down(struct sim_peer_link *l, bool refused, bool key_refused)
     }
     counts(n)->peer_refused += refused;
     l->up = false;
-    if (is_off(n, SIM_RULE_ENDS)) {
-        return;
-    }
     rig_peer_down(n->rig, l->peer, side_of(l), refused);
     n->rig->events[n->rig->event_count - 1].key_refused = key_refused;
 }
@@ -337,7 +284,6 @@ static void on_peer_send(void *arg, uint32_t peer, enum peer_side side, const st
     counts(n)->peer_messages++;
     if (m->type == PEER_RUN) {
         run_sent(l, &m->run);
-        answer_with_old(l, m->run.run);
     }
     if (n->config.world->tells) {
         tell_message(n, peer, side, m);
@@ -429,7 +375,6 @@ static void session_up(struct sim_peer_link *l, uint32_t peer)
     }
     l->up = true;
     l->said = l->heard = 0;
-    session_is_new(l);
     counts(n)->sessions++;
     rig_peer_up(n->rig, l->peer, side_of(l));
 }
@@ -502,8 +447,6 @@ static struct sim_peer_link *link_new(struct sim_node *n)
 static void link_free(struct sim_peer_link *l)
 {
     runs_lost(l, false);
-    forget_results(&l->results);
-    forget_results(&l->old_results);
     forget_unsent(l);
     buffer_fini(&l->batch);
     session_free(l->session);

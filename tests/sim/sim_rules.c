@@ -13,8 +13,6 @@ struct rule {
 };
 
 static const struct rule rules[] = {
-    {"current-result", "home: only the current attempt's result is taken", 0,
-     SIM_RULE_CURRENT_RESULT},
     {"cover-args", "home: holds a task's references until ARGS_FREE", RULE_COVER_ARGS, 0},
     {"add-first", "ARGS_FREE and RECORDED only after ADDED", RULE_ADD_FIRST, 0},
     {"keep-result", "executor: holds what is inside a result until RECORDED", RULE_KEEP_RESULT, 0},
@@ -31,7 +29,6 @@ static const struct rule rules[] = {
     {"once-in-order", "a message between nodes arrives once and in order", 0,
      SIM_RULE_ONCE_IN_ORDER},
     {"numbers", "who is not the node that was meant is not spoken to", 0, SIM_RULE_NUMBERS},
-    {"ends", "the end of a session is told on both sides", 0, SIM_RULE_ENDS},
     {"journal-first", "what the head says is on disk before", 0, SIM_RULE_JOURNAL_FIRST},
     {"silent-is-alive", "a silent node is dead when its lease ends, not before", 0,
      SIM_RULE_SILENT_IS_ALIVE},

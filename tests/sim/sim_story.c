@@ -7,10 +7,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define CUT_NS    (40 * NS_PER_S)
-#define LATER_NS  (4 * NS_PER_S)  /* what was kept is read then */
-#define LATEST_NS (70 * NS_PER_S) /* the same where something is cut meanwhile */
-#define LIMIT_NS  (300 * NS_PER_S)
+#define CUT_NS    (60 * NS_PER_S)
+#define LATER_NS  (4 * NS_PER_S)   /* what was kept is read then */
+#define LATEST_NS (100 * NS_PER_S) /* the same where something is cut meanwhile */
+#define LIMIT_NS  (400 * NS_PER_S)
 
 struct story {
     struct sim_cluster cluster;
@@ -129,11 +129,11 @@ static void release_at(struct sim_node *n, uint32_t i)
     d->asked[i] = d->asked[--d->count];
 }
 
-static void ask_all(struct sim_node *n)
+static void ask_some(struct sim_node *n, uint32_t count)
 {
     struct sim_driver *d = driver(n);
 
-    for (uint32_t i = 0; i < d->count; i++) {
+    for (uint32_t i = 0; i < d->count && i < count; i++) {
         sim_ask(n, d->process, d->asked[i].id, (struct sim_cover){.through = d->asked[i].through});
     }
 }
@@ -169,9 +169,10 @@ static void next_chapter(struct story *s, struct sim_node *n)
     case 4:
         sim_release(n, driver(n)->process, s->current);
         s->later_ns = n->now_ns + (is_cut(s->fault) ? LATEST_NS : LATER_NS);
+        ask_some(n, is_cut(s->fault) ? 2 : 0);
         break;
     case 5:
-        ask_all(n);
+        ask_some(n, driver(n)->count);
         break;
     default:
         while (driver(n)->count > 0) {

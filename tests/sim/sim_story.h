@@ -19,7 +19,7 @@ enum story_fault {
     STORY_DRIVER,
     STORY_EXECUTOR_WORKER,
     STORY_OWNER_WORKER,
-    STORY_CUT_HOME_EXECUTOR, /* for 40 s; at / 3: the step; at % 3: both ways, there, back */
+    STORY_CUT_HOME_EXECUTOR, /* for 60 s; at / 3: the step; at % 3: both ways, there, back */
     STORY_CUT_HOME_OWNER,
     STORY_CUT_EXECUTOR_OWNER,
     STORY_FAULTS
