@@ -256,10 +256,12 @@ static uint64_t next_ns(struct sim_cluster *s)
 /* A node that the head calls lost while it lives: is that so by its leases? */
 static void look(struct sim_cluster *s)
 {
-    if (s->now_ns < s->looked_ns + NS_PER_S / 10 || !sim_head_is_up(s->head)) {
-        return;
+    uint64_t records = sim_head_count(s->head).records;
+
+    if (!sim_head_is_up(s->head) || s->looked_records == records) {
+        return; /* it has said nothing new */
     }
-    s->looked_ns = s->now_ns;
+    s->looked_records = records;
     for (int i = 0; i < SIM_NODES; i++) {
         uint32_t number = sim_node_number(s->nodes[i]);
         const struct head_node_row *row = number == 0 ? NULL : sim_head_node(s->head, number);

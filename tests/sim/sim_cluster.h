@@ -38,7 +38,7 @@ struct sim_cluster {
     uint64_t weather_until_ns, black_until_ns, black_at_ns, black_left;
     struct sim_fault_counts faults;
     uint32_t rules_off;
-    uint64_t looked_ns;
+    uint64_t looked_records;
     uint64_t now_ns, steps, trace; /* trace: a hash of what happened when */
 };
 
