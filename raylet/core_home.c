@@ -144,12 +144,14 @@ static void take_values(struct raylet_core *c, struct peer *p, struct task *t,
     }
 }
 
-/* With its owner: another attempt would return the same, and who reads it is told. */
-static bool is_lost(const struct object *o)
+/* Its owner let it go. Not so when the owner itself is gone: another attempt would return the same,
+ * and who reads it is told, or has its value here. */
+static bool is_released(struct object *o)
 {
     const struct object *root = object_root(o);
 
-    return root->state == OBJECT_ERROR && root->error->failure.code == CODE_OWNER_LOST;
+    return foreign_is_gone(o) && root->state == OBJECT_ERROR &&
+           root->error->failure.code == CODE_NOT_FOUND;
 }
 
 void home_secured(struct raylet_core *c, struct securing *s)
@@ -161,7 +163,7 @@ void home_secured(struct raylet_core *c, struct securing *s)
     bool gone = false;
 
     for (uint32_t i = 0; i < r->count; i++) {
-        gone = gone || (foreign_is_gone(r->objects[i]) && !is_lost(r->objects[i]));
+        gone = gone || is_released(r->objects[i]);
     }
     if (gone) { /* made for a result that cannot be kept: the attempt counts as lost */
         struct failure f;

@@ -522,6 +522,36 @@ static void a_result_whose_references_lost_their_owner_is_recorded(void **state)
     end(s);
 }
 
+static void a_result_with_a_value_that_outlived_its_owner_is_recorded(void **state)
+{
+    struct scene *s = begin_among_nodes();
+    struct object_id id = run_ours(s, NULL, 0), inside[2] = {others(3), theirs(4)};
+
+    borrow_added(s, inside[0]);
+    rig_get(&s->rig, s->driver, inside[0]);
+    rig_settle(&s->rig);
+    says_value(s, inside[0], 77, NULL, 0);
+    dies(s, OTHER);
+    struct peer_msg *m = rig_peer_message(&s->rig, THEM, SIDE_OUT, PEER_RESULT);
+    struct peer_return *one = arena_alloc(&s->rig.arena, sizeof *one);
+    static const uint64_t word = 66;
+
+    *one = (struct peer_return){.state = RETURN_VALUE, .size = 8, .ref_count = 2};
+    m->result.run = 1;
+    m->result.returns = one;
+    m->result.return_count = 1;
+    m->result.refs = inside;
+    m->result.ref_count = 2;
+    m->result.wants_recorded = m->result.args_free = true;
+    m->payload = bytes_of(&word, 8);
+    rig_settle(&s->rig);
+    assert_null(said(s, THEM, SIDE_OUT, PEER_RECORDED));
+    says_added(s, inside[1], true);
+    assert_non_null(said(s, THEM, SIDE_OUT, PEER_RECORDED));
+    assert_int_equal(value_of(&s->rig, id), 66);
+    end(s);
+}
+
 static void a_result_that_follows_who_is_silent_goes_when_it_is_released(void **state)
 {
     struct scene *s = begin_among_nodes();
@@ -642,6 +672,7 @@ int main(void)
         cmocka_unit_test(what_an_orphan_submitted_goes_when_it_dies),
         cmocka_unit_test(a_result_for_a_program_that_ended_is_let_go),
         cmocka_unit_test(a_result_whose_references_lost_their_owner_is_recorded),
+        cmocka_unit_test(a_result_with_a_value_that_outlived_its_owner_is_recorded),
         cmocka_unit_test(a_result_that_follows_who_is_silent_goes_when_it_is_released),
         cmocka_unit_test(a_program_may_end_while_a_result_waits_to_be_recorded),
         cmocka_unit_test(what_was_needed_there_travels_with_what_is_inside),
