@@ -343,7 +343,7 @@ static void drive(struct sim_node *n, struct sim_driver *d)
     }
     shorten(n, d);
     ask_late(n, d, n->finishing || d->quota == 0 ? 1.0 : 0.02);
-    d->next_ns = n->now_ns + rng_between(rng, 1, 220) * NS_PER_MS;
+    d->next_ns = n->now_ns + rng_between(rng, 1, 330) * NS_PER_MS;
     if (!n->finishing && d->quota > 0) {
         for (uint64_t i = rng_below(rng, 12); i > 0; i--) {
             act(n, d);
