@@ -148,7 +148,7 @@ def test_nothing_is_left_of_tests_that_were_killed():
     """The whole bed and what runs on it ends with the process that made it."""
     script = ("import os, subprocess, sys; from bed import Bed; b = Bed();"
               "p = subprocess.Popen(['nsenter', '-t', str(b.spaces[1].init), '-p', '-n',"
-              "'sleep', '1000']);"
+              "'tail', '-f', '/dev/null']);"
               "b.lossy(2);"
               "print(*[s.init for s in b.spaces.values()], b.switch.init,"
               "*[r.pid for r in b.relays.values()], flush=True);"
