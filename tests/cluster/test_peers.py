@@ -137,9 +137,12 @@ def test_a_worker_on_another_node_is_killed(three):
 
 # ---- raylets killed at each step of the exchange ----
 
+# Free of charge if its home had not heard yet that it had begun.
+ENDS = ("0 done in attempt 2\n", "0 done in attempt 1\n")
+
 
 def test_an_executor_is_killed_while_bodies_run(three):
-    """What had begun is charged, and begins elsewhere within a second."""
+    """It begins elsewhere within a second; what was told to have begun is charged."""
     h = Held(three, 2, "r", 1)
     pid = h.pid_of(0)
     h.pid_of(1)
@@ -154,7 +157,7 @@ def test_an_executor_is_killed_while_bodies_run(three):
     assert took < 2, took
     until("its workers end", lambda: not is_alive(pid), 5)
     h.let_go()
-    assert "0 done in attempt 2\n" in h.end()
+    assert h.end().startswith(ENDS)
     until("it is lost", lambda: states(three)[where] == "lost", 2)
     assert_all_is_back(three)
 
@@ -297,6 +300,6 @@ def test_a_raylet_that_stands_still_for_too_long(three):
     os.kill(stopped, signal.SIGCONT)
     until("it ends", lambda: not is_alive(stopped), 5)
     h.let_go()
-    assert h.end() == "0 done in attempt 2\n"
+    assert h.end() in ENDS
     assert states(three)[where] == "lost"
     assert_all_is_back(three)
