@@ -49,6 +49,17 @@ static const struct cluster_amount *amounts(struct raylet_core *c, size_t *ret_c
     return list;
 }
 
+/* A bit for each resource of which something is free: what matters most to those who place. */
+static uint32_t free_kinds(const struct raylet_core *c)
+{
+    uint32_t kinds = 0;
+
+    for (uint32_t i = 0; i < MIN_OF(c->available.count, (uint32_t)RESOURCES_MAX); i++) {
+        kinds |= (uint32_t)(c->available.amounts[i].units > 0) << i;
+    }
+    return kinds;
+}
+
 void head_up(struct raylet_core *c)
 {
     struct cluster_msg *m = core_send_head(c, CLUSTER_JOIN);
@@ -73,6 +84,12 @@ void head_up(struct raylet_core *c)
     m->join.leaving = c->leaving;
     m->join.jobs = jobs;
     m->join.job_count = n;
+    /* It is a renewal, too. Its answer waits for the head's disk and comes in order, so it may take
+     * longer than a lease: those that follow do not wait for it. */
+    c->joins_ns = c->boot_ns;
+    c->renewed_free = free_kinds(c);
+    c->renewed_ns = c->now_ns;
+    core_timer_arm(c, &c->renew_timer, c->now_ns + RENEW_NS);
 }
 
 /* Whether the head's process or the network is down makes no difference: the lease only guards what
@@ -91,17 +108,6 @@ void head_down(struct raylet_core *c, const struct raylet_event *e)
     {
         list_entry(at, struct wish, link)->request = 0;
     }
-}
-
-/* A bit for each resource of which something is free: what matters most to those who place. */
-static uint32_t free_kinds(const struct raylet_core *c)
-{
-    uint32_t kinds = 0;
-
-    for (uint32_t i = 0; i < MIN_OF(c->available.count, (uint32_t)RESOURCES_MAX); i++) {
-        kinds |= (uint32_t)(c->available.amounts[i].units > 0) << i;
-    }
-    return kinds;
 }
 
 static void renew(struct raylet_core *c)
@@ -137,7 +143,7 @@ void head_renew_work(struct raylet_core *c)
     if (LIKELY(!is_news && !c->renew_due)) {
         return;
     }
-    if (c->head_state != HEAD_JOINED) {
+    if (c->head_state == HEAD_DOWN_) {
         c->renew_due = false;
     } else if (c->renew_due || c->now_ns >= soon_ns) {
         renew(c);
@@ -159,7 +165,7 @@ static void joined(struct raylet_core *c, const struct cluster_joined *m)
     }
     c->node = m->number;
     c->lease_ns = m->lease_ns;
-    c->renew_answered_ns = c->boot_ns;
+    c->renew_answered_ns = MAX_OF(c->renew_answered_ns, c->joins_ns);
     head_enter(c, HEAD_JOINED);
     renew(c);
     job_say_all(c);

@@ -631,7 +631,8 @@ struct raylet_core {
     bool leaving, quit_said, fenced;
     bool key_refused; /* by the head, when it was last tried */
     struct core_timer renew_timer, leave_timer;
-    uint64_t renew_answered_ns; /* boot clock */
+    uint64_t renew_answered_ns; /* boot clock: the sending of what was answered last */
+    uint64_t joins_ns;          /* boot clock: the sending of the last JOIN */
     bool renew_due;
     uint32_t renewed_free; /* what the last renewal said */
     uint64_t renewed_ns;
