@@ -51,12 +51,20 @@ static void note_outage(struct sim_cluster *s, int i, uint64_t for_ns)
 
 static uint64_t outage_ns(const struct sim_cluster *s, int i)
 {
-    uint64_t from = s->now_ns > WINDOW_NS ? s->now_ns - WINDOW_NS : 0, sum = 0;
+    uint64_t from_ns = s->now_ns > WINDOW_NS ? s->now_ns - WINDOW_NS : 0, sum = 0;
 
-    for (int k = 0; k < SIM_OUTAGES; k++) {
-        uint64_t a = MAX_OF(s->outages[i][k].from_ns, from);
-        uint64_t b = MIN_OF(s->outages[i][k].to_ns, s->now_ns);
-        sum += b > a ? b - a : 0;
+    while (from_ns < s->now_ns) { /* to the end of what covers it, or the beginning of the next */
+        uint64_t covered_ns = from_ns, next_ns = s->now_ns;
+        for (int k = 0; k < SIM_OUTAGES; k++) {
+            const struct sim_outage *o = &s->outages[i][k];
+            if (o->from_ns > from_ns) {
+                next_ns = MIN_OF(next_ns, o->from_ns);
+            } else {
+                covered_ns = MAX_OF(covered_ns, MIN_OF(o->to_ns, s->now_ns));
+            }
+        }
+        sum += covered_ns - from_ns;
+        from_ns = covered_ns > from_ns ? covered_ns : next_ns;
     }
     return sum;
 }
