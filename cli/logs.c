@@ -11,7 +11,8 @@
 enum { PIECE_BYTES = 64 << 10, ASKED_AT_ONCE = 32, LINE_MAX_BYTES = 1 << 20 };
 #define FOLLOW_PAUSE_NS (200 * NS_PER_MS)
 #define FIND_PAUSE_NS   (500 * NS_PER_MS)
-#define LAST_WORDS_NS   (2 * NS_PER_S) /* for workers to end whose job has */
+#define LAST_WORDS_NS   (2 * NS_PER_S)  /* for workers to end whose job has */
+#define AWAY_NS         (30 * NS_PER_S) /* who follows waits so long for a head that ended */
 
 struct reader {
     const struct logs *logs;
@@ -21,6 +22,7 @@ struct reader {
     const struct log_source *written; /* who wrote last; NULL: nobody yet */
     struct failure first;             /* of those that could not be read; code 0: none */
     bool read_any, in_line;           /* in_line: what was written last has no end yet */
+    uint64_t away_since_ns;           /* following: nobody could say since then; 0: they can */
 };
 
 /* ---- writing ---- */
@@ -92,6 +94,12 @@ static int write_piece(struct reader *r, struct log_source *s, const struct answ
 
 /* ---- reading ---- */
 
+/* What may be over soon: a head or node that is away, and comes back. */
+static bool may_pass(const struct failure *f)
+{
+    return f->code == CODE_DISCONNECTED || f->code == CODE_TIMEOUT || f->code == CODE_UNREACHABLE;
+}
+
 /* One that cannot be read says why, once; the others go on. */
 static void give_up(struct reader *r, struct log_source *s, const struct failure *f)
 {
@@ -109,7 +117,9 @@ static int take_piece(struct reader *r, struct log_source *s, const struct answe
                       bool *ret_more)
 {
     if (piece->failure.code != 0) {
-        give_up(r, s, &piece->failure);
+        if (!r->choice.follow || !may_pass(&piece->failure)) {
+            give_up(r, s, &piece->failure);
+        }
         return EXIT_DONE;
     }
     int status = write_piece(r, s, piece);
@@ -193,6 +203,63 @@ static bool all_closed(const struct reader *r)
     return true;
 }
 
+static void pause_for(uint64_t ns)
+{
+    const struct timespec pause = {.tv_nsec = (long)ns};
+    clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
+}
+
+/* Connects again where the head was killed and is started again. A node's own socket is no way out:
+ * it knows its own workers and jobs only. EXIT_DONE: worth another look; else the failure stands.
+ */
+static int come_back(struct reader *r, int status, struct failure *f)
+{
+    bool from_node = r->ask.from_node, is_lost = f->code == CODE_DISCONNECTED;
+    uint64_t now_ns = clock_now_ns();
+    if (!may_pass(f)) {
+        return status;
+    }
+    if (r->away_since_ns == 0) {
+        r->away_since_ns = now_ns;
+        complain(status, f);
+        fprintf(stderr, "drt: waiting for it, %u s at most\n", (unsigned)(AWAY_NS / NS_PER_S));
+    }
+    if (now_ns - r->away_since_ns >= AWAY_NS) {
+        return status;
+    }
+    pause_for(FOLLOW_PAUSE_NS);
+    while (is_lost) {
+        struct failure why = {0};
+        ask_close(&r->ask);
+        int again = ask_begin(&r->logs->show.where, &r->ask, &why);
+        if (again == EXIT_DONE && (from_node || !r->ask.from_node)) {
+            break;
+        }
+        if (clock_now_ns() - r->away_since_ns >= AWAY_NS || again == EXIT_REFUSED) {
+            return status;
+        }
+        pause_for(FOLLOW_PAUSE_NS);
+    }
+    *f = (struct failure){0};
+    return EXIT_DONE;
+}
+
+/* One look at what was written, and now and then at who writes. */
+static int follow_once(struct reader *r, bool *ret_more, uint64_t *find_ns, struct failure *f)
+{
+    int status = read_round(r, ret_more, f);
+    if (status == EXIT_DONE && !r->sources.over && clock_now_ns() >= *find_ns) {
+        status = log_sources_find(&r->sources, &r->ask, &r->choice, f);
+        *find_ns = clock_now_ns() + FIND_PAUSE_NS;
+    }
+    if (status == EXIT_DONE) {
+        r->away_since_ns = 0;
+        return EXIT_DONE;
+    }
+    *ret_more = true; /* there may be */
+    return come_back(r, status, f);
+}
+
 /* Until the job, task or worker has ended and all that was written is read. */
 static int follow(struct reader *r, struct failure *f)
 {
@@ -201,7 +268,7 @@ static int follow(struct reader *r, struct failure *f)
     while (status == EXIT_DONE) {
         bool more = false;
         bool was_over = r->sources.over; /* before the reading: what came until then is read */
-        status = read_round(r, &more, f);
+        status = follow_once(r, &more, &find_ns, f);
         uint64_t now_ns = clock_now_ns();
         if (was_over && over_ns == NS_FOREVER) {
             /* A worker serves further tasks: it need not end with one. */
@@ -211,13 +278,8 @@ static int follow(struct reader *r, struct failure *f)
         if (was_over && !more && (all_closed(r) || now_ns >= over_ns)) {
             break;
         }
-        if (status == EXIT_DONE && !r->sources.over && now_ns >= find_ns) {
-            status = log_sources_find(&r->sources, &r->ask, &r->choice, f);
-            find_ns = clock_now_ns() + FIND_PAUSE_NS;
-        }
         if (status == EXIT_DONE && !more) {
-            const struct timespec pause = {.tv_nsec = FOLLOW_PAUSE_NS};
-            clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
+            pause_for(FOLLOW_PAUSE_NS);
         }
     }
     for (size_t i = 0; i < r->sources.count && status == EXIT_DONE && !r->logs->show.json; i++) {

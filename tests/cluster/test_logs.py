@@ -69,6 +69,34 @@ def test_one_worker_is_shown_as_it_writes(cluster, held):
     assert follower.child.returncode == 0 and follower.text == "task 0 waits\n"
 
 
+def test_the_head_is_killed_and_comes_back(cluster, held):
+    """Who follows says that it waits, goes on, and sees each line once; also of workers elsewhere."""
+    cluster.up()
+    cluster.join("n2")
+    h = held(2, "spread")
+    pids = [h.pid_of(0), h.pid_of(1)]
+    follower = Follower(cluster, "--job", "last")
+    follower.until("task 0 waits\n")
+    follower.until("task 1 waits\n")
+    os.kill(cluster.head_pid(), signal.SIGKILL)
+    until("it says that it waits",
+          lambda: select.select([follower.child.stderr], [], [], 0)[0])
+    assert follower.child.poll() is None
+    cluster.start_head()
+    until("both nodes are back", lambda: [n["state"] for n in cluster.ask("nodes")] == ["alive"] * 2)
+    h.forget(0)
+    os.kill(pids[0], signal.SIGKILL)
+    h.pid_of(0)
+    until("the new worker is followed", lambda: follower.sees("") and
+          follower.text.count("task 0 waits") == 2)
+    h.let_go()
+    h.end()
+    err = follower.end()
+    assert follower.child.returncode == 0, err
+    assert follower.text.count("task 1 waits") == 1
+    assert err.count("ended while it was asked") == 1 and "waiting for it" in err
+
+
 def test_a_task_that_has_not_begun(cluster, held):
     cluster.up(cpus=1)
     h = held(2)
