@@ -237,10 +237,34 @@ bool text_copy(char *dst, size_t size, const char *src)
     return all;
 }
 
-/* Bytes of the valid UTF-8 character at `s`, beyond ASCII; 0 if it is none. */
+/* Characters that are not seen and change how others are: directions, joiners, fillers, tags. The
+ * selectors behind a character (U+FE00 to U+FE0F) belong to it and stay. */
+static bool is_unseen(uint32_t character)
+{
+    static const struct {
+        uint32_t first, last;
+    } ranges[] = {
+        {0x80, 0x9f}, /* these steer some terminals */
+        {0xad, 0xad},       {0x34f, 0x34f},     {0x600, 0x605},     {0x61c, 0x61c},
+        {0x6dd, 0x6dd},     {0x70f, 0x70f},     {0x890, 0x891},     {0x8e2, 0x8e2},
+        {0x115f, 0x1160},   {0x17b4, 0x17b5},   {0x180b, 0x180f},   {0x200b, 0x200f},
+        {0x2028, 0x202e},   {0x2060, 0x206f},   {0x3164, 0x3164},   {0xfeff, 0xfeff},
+        {0xffa0, 0xffa0},   {0xfff0, 0xfffb},   {0x110bd, 0x110bd}, {0x110cd, 0x110cd},
+        {0x13430, 0x1343f}, {0x1bca0, 0x1bca3}, {0x1d173, 0x1d17a}, {0xe0000, 0xe0fff},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(ranges) && character >= ranges[i].first; i++) {
+        if (character <= ranges[i].last) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Bytes of the valid UTF-8 character at `s`, beyond ASCII, that may be shown; 0 if it is none. */
 static size_t utf8_length(const uint8_t *s)
 {
     size_t length = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
+    uint32_t character = s[0] & (0xffu >> (length + 1));
     if (s[0] < 0xc2 || s[0] > 0xf4) {
         return 0;
     }
@@ -248,13 +272,12 @@ static size_t utf8_length(const uint8_t *s)
         if ((s[i] & 0xc0) != 0x80) {
             return 0;
         }
+        character = character << 6 | (s[i] & 0x3f);
     }
     bool too_long = (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xf0 && s[1] < 0x90);
     bool surrogate = s[0] == 0xed && s[1] >= 0xa0;
     bool too_high = s[0] == 0xf4 && s[1] >= 0x90;
-    /* U+0080 to U+009F steer some terminals. */
-    bool control = s[0] == 0xc2 && s[1] < 0xa0;
-    return too_long || surrogate || too_high || control ? 0 : length;
+    return too_long || surrogate || too_high || is_unseen(character) ? 0 : length;
 }
 
 void text_clean(char *text)

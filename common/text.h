@@ -22,8 +22,9 @@ const char *text_format_rfc3339(uint64_t unix_ms, char out[40]); /* "2026-01-31T
 
 /* Copies at most size - 1 bytes and terminates; true if all fitted. */
 bool text_copy(char *dst, size_t size, const char *src);
-/* Printable ASCII and valid UTF-8 stay, all else becomes '?': for what came from outside and goes
- * to a terminal. */
+/* Printable ASCII and valid UTF-8 that is seen stay, all else becomes '?', byte by byte: for what
+ * came from outside and goes to a terminal. Not seen are control characters, those that turn the
+ * direction of others (U+202E), those without width (U+200B), fillers, tags. */
 void text_clean(char *text);
 
 #endif

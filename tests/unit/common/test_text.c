@@ -212,6 +212,17 @@ static void test_clean(void **state)
         {"\xf4\x90\x80\x80", "????"},
         {"\xc2\x9b", "??"},
         {"\xff\xfe", "??"},
+        {"a\xe2\x80\xae"
+         "b",
+         "a???b"},                              /* U+202E: what follows would run backwards */
+        {"\xe2\x81\xa6\xe2\x81\xa9", "??????"}, /* U+2066, U+2069 */
+        {"\xd8\x9c\xe2\x80\x8f", "?????"},      /* U+061C, U+200F */
+        {"\xe2\x80\x8b\xef\xbb\xbf", "??????"}, /* no width: U+200B, U+FEFF */
+        {"\xe2\x80\xa8\xc2\xad", "?????"},      /* U+2028, U+00AD */
+        {"\xf3\xa0\x81\x81", "????"},           /* U+E0041, a tag */
+        {"\xe2\x80\xa7\xe2\x80\xaf", "\xe2\x80\xa7\xe2\x80\xaf"}, /* their neighbours */
+        {"\xe2\x9d\xa4\xef\xb8\x8f", "\xe2\x9d\xa4\xef\xb8\x8f"}, /* a heart, as a picture */
+        {"\xd7\xa9\xd7\x9c", "\xd7\xa9\xd7\x9c"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         char text[64];
