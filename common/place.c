@@ -103,6 +103,19 @@ static void name_cluster(struct place *p, const char *wanted)
     buffer_fini(&text);
 }
 
+int place_keep_name(const struct place *p, const char *cluster)
+{
+    struct place named = *p;
+    char path[PLACE_PATH_MAX], text[80];
+    name_cluster(&named, NULL);
+    if (strcmp(named.cluster, cluster) == 0) {
+        return 0;
+    }
+    int size = snprintf(text, sizeof text, "%s\n", cluster);
+    int r = place_path(p, "name", path);
+    return r != 0 ? r : files_write_atomic(path, text, (size_t)size, 0600);
+}
+
 /* `dir` as an absolute path without slashes at its end. */
 static int place_in(const char *dir, const char *cluster, struct place *ret, struct failure *f)
 {

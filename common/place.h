@@ -33,6 +33,9 @@ int place_for_start(const char *dir, const char *cluster, struct place *ret,
 int place_find(const char *dir, const char *cluster, struct place *ret,
                struct failure *f) MUST_CHECK;
 
+/* Writes down the cluster's name where the directory's own says another (file "name"). -errno */
+int place_keep_name(const struct place *p, const char *cluster) MUST_CHECK;
+
 /* Paths inside; each returns 0 or -ENAMETOOLONG. */
 int place_path(const struct place *p, const char *relative, char ret[PLACE_PATH_MAX]) MUST_CHECK;
 int place_node_path(const struct place *p, const char *node, const char *relative,

@@ -163,15 +163,10 @@ static int take_lock(struct start *s, struct failure *f)
 /* The cluster's name where the directory's own name is another one. */
 static int write_name(const struct start *s, struct failure *f)
 {
-    const char *slash = strrchr(s->place.dir, '/');
-    char path[PLACE_PATH_MAX], text[80];
-    if (slash != NULL && strcmp(slash + 1, s->keys.cluster) == 0) {
-        return 0;
-    }
-    int size = snprintf(text, sizeof text, "%s\n", s->keys.cluster);
-    int r = place_path(&s->place, "name", path);
-    r = r != 0 ? r : files_write_atomic(path, text, (size_t)size, 0600);
-    return r == 0 ? 0 : failure_set(f, CODE_FAILED, "cannot write %s: %s", path, strerror(-r));
+    int r = place_keep_name(&s->place, s->keys.cluster);
+    return r == 0 ? 0
+                  : failure_set(f, CODE_FAILED, "cannot write the file \"name\" in %s: %s",
+                                s->place.dir, strerror(-r));
 }
 
 static int take_keys(struct start *s, struct failure *f)

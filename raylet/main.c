@@ -84,6 +84,10 @@ static void tell_joined(void *arg, uint32_t number, const char *cluster)
 {
     struct join *j = arg;
     char text[512], what[128];
+    int r = j->is_private ? 0 : place_keep_name(&j->invite.place, cluster);
+    if (r != 0) {
+        log_warn("the cluster's name cannot be kept in %s: %s", j->invite.place.dir, strerror(-r));
+    }
     if (j->is_private) {
         snprintf(what, sizeof what, "for one program, no CPUs");
     } else {

@@ -81,6 +81,16 @@ def test_a_node_is_not_guessed(cluster):
     cluster.run(node, "leave", check=0)
 
 
+def test_a_directory_by_another_name(cluster):
+    """Who leaves hears the name of the cluster that it joined."""
+    cluster.start_head()
+    there = cluster.home / "elsewhere" / "files"
+    joined = cluster.join("n1", "--dir", there, "--join-file", cluster.dir / "join.key").stdout
+    assert joined.startswith('Node "n1" joined "default" ')
+    left = cluster.run(cluster.path("drt-node"), "leave", "--dir", there, check=0).stdout
+    assert left == 'Node "n1" left "default".\n'
+
+
 def test_many_join_at_once_and_leave(cluster):
     cluster.start_head()
     names = [f"n{i}" for i in range(12)]
