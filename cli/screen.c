@@ -11,7 +11,7 @@
 #include "common/clock.h"
 #include "common/text.h"
 
-enum { CELL_MAX = 600, BAR_CELLS = 8, COLUMNS_MAX = 16, GAP = 2 };
+enum { CELL_MAX = 1200, BAR_CELLS = 8, COLUMNS_MAX = 16, GAP = 2 };
 
 static const char *const TONES[] = {
     [TONE_PLAIN] = "",       [TONE_GOOD] = "\033[32m", [TONE_WARN] = "\033[33m",

@@ -105,16 +105,22 @@ static size_t count_rows(const struct answer *a)
     return a->node_count + a->job_count + a->task_count + a->line_count;
 }
 
-/* What the answer lacks: a failure, or the one thing that was asked for. */
-static int check_answer(const struct wish *wish, const struct answer *a, struct failure *f)
+/* What the answers lack: a failure, or the one thing that was asked for. */
+static int check_answers(const struct view *view, const struct wish *wish,
+                         const struct answer *answers, struct failure *f)
 {
-    if (a->failure.code != 0) {
-        *f = a->failure;
+    const char *missing = NULL;
+    if (answers[0].failure.code != 0) {
+        *f = answers[0].failure;
         return exit_of_failure(f);
     }
-    if (*text_or(wish->thing, "") != '\0' && count_rows(a) == 0) {
-        failure_set(f, CODE_NOT_FOUND, "there is no \"%.60s\" here, or it is long over.",
-                    wish->thing);
+    if (view->lacks != NULL) {
+        missing = view->lacks(wish, answers, clock_unix_ms());
+    } else if (*text_or(wish->thing, "") != '\0' && count_rows(&answers[0]) == 0) {
+        missing = wish->thing;
+    }
+    if (missing != NULL) {
+        failure_set(f, CODE_NOT_FOUND, "there is no \"%.60s\" here, or it is long over.", missing);
         return EXIT_FAILED;
     }
     return EXIT_DONE;
@@ -196,12 +202,13 @@ static int show_once(const struct show *show, const struct view *view, struct fa
         answers[0].head_stands = ask.remote == NULL && answers[0].head_pid == 0 &&
                                  stop_finds_head(&ask.place, &answers[0].head_stand_pid);
         answers[0].cluster = text_or(answers[0].cluster, ask.place.cluster);
-        r = check_answer(&wish, &answers[0], f);
+        r = check_answers(view, &wish, answers, f);
+        bool is_partial = answers[0].failure.code != 0 && count_rows(&answers[0]) != 0;
         if (r == EXIT_DONE && wish.job != 0 && count_rows(&answers[0]) == 0) {
             r = check_job(&ask, wish.job, f);
         }
         /* Where one node of several does not answer, the others' rows are worth showing. */
-        if (r == EXIT_DONE || count_rows(&answers[0]) != 0) {
+        if (r == EXIT_DONE || is_partial) {
             int shown = render(show, &wish, view, answers);
             r = r == EXIT_DONE ? shown : r;
         }

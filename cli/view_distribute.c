@@ -186,9 +186,21 @@ static void put_nodes(const struct wish *w, const struct answer *answers, const 
     if (table_row_count(t) != 0) {
         table_print(t, s, 0, true, out);
     } else {
-        buffer_append_text(out, "No such node is known. 'drt nodes' lists them.\n");
+        buffer_append_text(out, "No node has joined.\n");
     }
     table_free(t);
+}
+
+static const char *distribute_lacks(const struct wish *w, const struct answer *answers,
+                                    uint64_t now_unix_ms)
+{
+    const struct answer *a = &answers[CLUSTER];
+    for (size_t i = 0; i < a->node_count; i++) {
+        if (is_shown(w, a, &a->nodes[i], now_unix_ms)) {
+            return NULL;
+        }
+    }
+    return *text_or(w->node, "") != '\0' ? w->node : NULL;
 }
 
 /* What a job does on one node. */
@@ -299,4 +311,7 @@ static json_t *distribute_json(const struct wish *w, const struct answer *answer
     return json_pack("{s:o, s:o}", "nodes", nodes, "jobs", json_of_shares(w, &answers[CLASSES]));
 }
 
-const struct view distribute_view = {distribute_ask, distribute_text, distribute_json};
+const struct view distribute_view = {.ask = distribute_ask,
+                                     .text = distribute_text,
+                                     .json = distribute_json,
+                                     .lacks = distribute_lacks};

@@ -28,4 +28,4 @@ static json_t *explain_json(const struct wish *w, const struct answer *answers,
     return json_pack("{s:o, s:o}", "task", json_of_text(w->thing), "lines", lines);
 }
 
-const struct view explain_view = {explain_ask, explain_text, explain_json};
+const struct view explain_view = {.ask = explain_ask, .text = explain_text, .json = explain_json};

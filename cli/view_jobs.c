@@ -101,4 +101,4 @@ static json_t *jobs_json(const struct wish *w, const struct answer *answers, uin
     return array;
 }
 
-const struct view jobs_view = {jobs_ask, jobs_text, jobs_json};
+const struct view jobs_view = {.ask = jobs_ask, .text = jobs_text, .json = jobs_json};

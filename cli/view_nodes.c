@@ -130,4 +130,4 @@ static json_t *nodes_json(const struct wish *w, const struct answer *answers, ui
     return json_of_nodes(&answers[0], now_unix_ms);
 }
 
-const struct view nodes_view = {nodes_ask, nodes_text, nodes_json};
+const struct view nodes_view = {.ask = nodes_ask, .text = nodes_text, .json = nodes_json};

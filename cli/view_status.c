@@ -231,7 +231,7 @@ static void put_failed(const struct answer *a, const struct screen *s, struct bu
     struct table *t = table_new(columns, ARRAY_SIZE(columns));
     for (size_t i = 0; i < a->task_count && table_row_count(t) < FAILED_MAX; i++) {
         const struct state_task *k = &a->tasks[i];
-        char when[32], id[ID_TEXT_SIZE], story[160];
+        char when[32], id[ID_TEXT_SIZE], story[TASK_STORY_SIZE];
         bool failed = strcmp(k->state, "failed") == 0;
         if (!failed || k->ended_unix_ms + HOUR_MS < s->now_unix_ms) {
             continue;
@@ -299,4 +299,4 @@ static json_t *status_json(const struct wish *w, const struct answer *answers, u
                      classes, "failed", json_of_tasks(&answers[FAILED], now_unix_ms));
 }
 
-const struct view status_view = {status_ask, status_text, status_json};
+const struct view status_view = {.ask = status_ask, .text = status_text, .json = status_json};

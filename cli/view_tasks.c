@@ -13,7 +13,7 @@ static size_t tasks_ask(const struct wish *w, struct state_query *ret)
 
 static void put_row(const struct state_task *k, const struct screen *s, struct table *t)
 {
-    char id[ID_TEXT_SIZE], text[32], story[160];
+    char id[ID_TEXT_SIZE], text[32], story[TASK_STORY_SIZE];
     uint64_t until = k->ended_unix_ms != 0 ? k->ended_unix_ms : s->now_unix_ms;
 
     table_row(t);
@@ -65,4 +65,4 @@ static json_t *tasks_json(const struct wish *w, const struct answer *answers, ui
     return json_of_tasks(&answers[0], now_unix_ms);
 }
 
-const struct view tasks_view = {tasks_ask, tasks_text, tasks_json};
+const struct view tasks_view = {.ask = tasks_ask, .text = tasks_text, .json = tasks_json};

@@ -125,11 +125,11 @@ static const struct {
     {CODE_TOO_LARGE, "a value above 1 MiB"},
 };
 
-const char *task_story(const struct state_task *t, char out[160])
+const char *task_story(const struct state_task *t, char out[TASK_STORY_SIZE])
 {
     const char *reason = text_or(t->reason, "");
     if (t->code == 0 || (*reason != '\0' && strcmp(reason, code_name((int)t->code)) != 0)) {
-        snprintf(out, 160, "%s", reason);
+        snprintf(out, TASK_STORY_SIZE, "%s", reason);
         return out;
     }
     const char *words = code_name((int)t->code);
@@ -139,10 +139,10 @@ const char *task_story(const struct state_task *t, char out[160])
         }
     }
     if (t->attempt > 1) {
-        snprintf(out, 160, "%s, attempt %" PRIu32 " of %" PRIu32, words, t->attempt,
+        snprintf(out, TASK_STORY_SIZE, "%s, attempt %" PRIu32 " of %" PRIu32, words, t->attempt,
                  t->max_attempts);
     } else {
-        snprintf(out, 160, "%s", words);
+        snprintf(out, TASK_STORY_SIZE, "%s", words);
     }
     return out;
 }

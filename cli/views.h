@@ -27,6 +27,9 @@ struct view {
     void (*text)(const struct wish *w, const struct answer *answers, const struct screen *s,
                  struct buffer *out);
     json_t *(*json)(const struct wish *w, const struct answer *answers, uint64_t now_unix_ms);
+    /* What the wish names and no answer has; NULL: nothing. NULL itself: the thing, unless the
+     * first answer has rows. */
+    const char *(*lacks)(const struct wish *w, const struct answer *answers, uint64_t now_unix_ms);
 };
 
 extern const struct view status_view, nodes_view, tasks_view, jobs_view, explain_view,
@@ -43,9 +46,10 @@ void sort_jobs(struct answer *a);
  * "-" if the node has none. */
 void put_amount(struct table *t, const struct screen *s, const struct state_node *n,
                 const char *name);
+#define TASK_STORY_SIZE 1024
 /* Why a task waits, or how it ended: its raylet's words where it has some, else what its code means
  * and how often it was tried. "" if there is nothing to say. */
-const char *task_story(const struct state_task *t, char out[160]);
+const char *task_story(const struct state_task *t, char out[TASK_STORY_SIZE]);
 /* Whether a node serves no more. */
 bool node_is_gone(const struct state_node *n);
 /* Whether the summary has a line for it: not for those that left, for programs' own ones, and for

@@ -17,7 +17,7 @@ static const char *text_in_arena(struct raylet_core *c, const char *format, ...)
 
 static const char *text_in_arena(struct raylet_core *c, const char *format, ...)
 {
-    char text[512];
+    char text[1024]; /* a failure's sentence, and what is said around it */
     va_list args;
 
     va_start(args, format);

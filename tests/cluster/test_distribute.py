@@ -34,6 +34,8 @@ def test_status_and_interrupt(cluster, held):
     h.pid_of(0)
     until("all are counted", lambda: cluster.ask("distribute", "status")["nodes"] == [
         {"name": "n1", "state": "alive", "running": 2, "waiting": 1}])
+    nobody = cluster.drt("distribute", "status", "--node", "nope", check=1)
+    assert nobody.stdout == "" and nobody.stderr == cluster.drt("nodes", "nope", check=1).stderr
     h.let_go()
     h.end()
     test = cluster.start(cluster.path("drt"), "distribute", "test", "-n", 4, "-t", "1h")

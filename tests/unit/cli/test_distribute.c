@@ -123,7 +123,12 @@ static void status_shows_all_jobs_by_node(void **state)
          "\n"
          "NODE   JOB  NAME    RUNNING  WAITING\n"
          "box-2    4  resize       14        0\n");
-    show(&nobody, &piped, "No such node is known. 'drt nodes' lists them.\n");
+    struct answer answers[3];
+    fixture_status(answers);
+    assert_null(distribute_view.lacks(&everything, answers, NOW_MS));
+    assert_null(distribute_view.lacks(&one, answers, NOW_MS));
+    assert_string_equal(distribute_view.lacks(&nobody, answers, NOW_MS), "box-9");
+    fixture_fini(answers, 3);
 }
 
 static void status_of_one_job_and_as_json(void **state)

@@ -117,6 +117,11 @@ static void what_is_not_there_fails(void **state)
     struct show nobody = {.wish = {.thing = "nobody"}};
     assert_int_equal(shown(*state, &nodes_view, nobody, out), EXIT_FAILED);
     assert_string_equal(out, "");
+    struct show distributed = {.wish = {.thing = "status", .node = "nobody"}};
+    assert_int_equal(shown(*state, &distribute_view, distributed, out), EXIT_FAILED);
+    assert_string_equal(out, "");
+    distributed.wish.node = "box-2";
+    assert_int_equal(shown(*state, &distribute_view, distributed, out), EXIT_DONE);
     struct show no_job = {.wish = {.job = 999}};
     assert_int_equal(shown(*state, &tasks_view, no_job, out), EXIT_FAILED);
     assert_string_equal(out, "");

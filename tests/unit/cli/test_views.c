@@ -120,6 +120,39 @@ static void status_shows_nodes_and_why_tasks_wait(void **state)
     fixture_fini(answers, 3);
 }
 
+static void a_pipe_gets_the_whole_sentence(void **state)
+{
+    char sentence[700], story[TASK_STORY_SIZE];
+    memset(sentence, 'x', sizeof sentence);
+    memcpy(sentence + sizeof sentence - 5, " end", 5);
+    const struct state_task task = {.id = {1, 4, 1},
+                                    .function = "f",
+                                    .state = "failed",
+                                    .reason = sentence,
+                                    .code = CODE_FAILED,
+                                    .ended_unix_ms = NOW_MS};
+    const struct state_reply reply = {.tasks = &task, .task_count = 1, .last = true};
+    assert_string_equal(task_story(&task, story), sentence);
+    const struct view *const views[] = {&tasks_view, &status_view};
+    for (size_t i = 0; i < ARRAY_SIZE(views); i++) {
+        struct answer answers[3];
+        struct buffer out = {0};
+        for (size_t k = 0; k < ARRAY_SIZE(answers); k++) {
+            answer_init(&answers[k]);
+        }
+        struct state_node node = {.name = "a", .state = "alive", .failed = 1};
+        assert_int_equal(answer_add(&answers[i == 0 ? 0 : 2], &reply), 0);
+        if (i == 1) {
+            const struct state_reply nodes = {.nodes = &node, .node_count = 1, .last = true};
+            assert_int_equal(answer_add(&answers[0], &nodes), 0);
+        }
+        views[i]->text(&everything, answers, &piped, &out);
+        assert_non_null(strstr(buffer_text(&out), sentence));
+        buffer_fini(&out);
+        fixture_fini(answers, 3);
+    }
+}
+
 static void status_on_a_terminal_has_bars_and_fits(void **state)
 {
     struct answer answers[3];
@@ -339,6 +372,7 @@ int main(void)
     tzset();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(status_shows_nodes_and_why_tasks_wait),
+        cmocka_unit_test(a_pipe_gets_the_whole_sentence),
         cmocka_unit_test(status_on_a_terminal_has_bars_and_fits),
         cmocka_unit_test(status_leaves_out_what_came_back_or_is_a_programs),
         cmocka_unit_test(status_shows_columns_of_what_exists),
