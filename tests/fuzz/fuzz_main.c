@@ -6,25 +6,22 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "common/clock.h"
 #include "common/files.h"
 #include "common/rng.h"
 #include "common/text.h"
 
 /*
- * Without libFuzzer: every file of the corpus, every seed, then seeded mutations of them, for a
- * number of runs or of seconds. A crash leaves its input behind: copied into the corpus it is a
- * test from then on.
+ * Without libFuzzer: every file of the corpus, every seed, then N seeded mutations of them. A crash
+ * leaves its input behind: copied into the corpus it is a test from then on. --write writes the
+ * seeds into a folder, for libFuzzer to begin with.
  *
- *     fuzz_<target> [--runs N] [--seconds S] [--seed S] [--crash FILE] [--write FOLDER] [corpus
- * folders and files
- * ...]
+ *     fuzz_<target> [--runs N] [--seed S] [--crash FILE] [--write FOLDER] [folders and files ...]
  */
 
 #define INPUT_MAX 65536u
 
 struct options {
-    uint64_t runs, seconds, seed;
+    uint64_t runs, seed;
     const char *crash, *write;
 };
 
@@ -179,12 +176,11 @@ static void mutate(struct buffer *b, struct rng *rng, const struct corpus *c)
     }
 }
 
-static void run_mutations(const struct options *o, const struct corpus *c, uint64_t *ret_runs)
+static void run_mutations(const struct options *o, const struct corpus *c)
 {
     struct rng rng;
     rng_seed(&rng, o->seed);
-    uint64_t end_ns = clock_now_ns() + o->seconds * NS_PER_S, runs = 0;
-    for (; runs < o->runs && (runs % 64 != 0 || clock_now_ns() < end_ns); runs++) {
+    for (uint64_t runs = 0; runs < o->runs; runs++) {
         const struct buffer *from = &c->inputs[rng_below(&rng, c->count)];
         buffer_clear(&current);
         buffer_append(&current, from->data, from->size);
@@ -193,16 +189,14 @@ static void run_mutations(const struct options *o, const struct corpus *c, uint6
         }
         run_one();
     }
-    *ret_runs = runs;
 }
 
 static int options_read(int argc, char **argv, struct options *o, struct corpus *c)
 {
     for (int i = 1; i < argc; i++) {
-        uint64_t *number = strcmp(argv[i], "--runs") == 0      ? &o->runs
-                           : strcmp(argv[i], "--seconds") == 0 ? &o->seconds
-                           : strcmp(argv[i], "--seed") == 0    ? &o->seed
-                                                               : NULL;
+        uint64_t *number = strcmp(argv[i], "--runs") == 0   ? &o->runs
+                           : strcmp(argv[i], "--seed") == 0 ? &o->seed
+                                                            : NULL;
         if (number != NULL &&
             (i + 1 == argc || text_parse_u64(argv[++i], UINT64_MAX, number) != 0)) {
             fprintf(stderr, "a number belongs behind %s\n", argv[i - 1]);
@@ -224,7 +218,7 @@ static int options_read(int argc, char **argv, struct options *o, struct corpus 
 
 int main(int argc, char **argv)
 {
-    struct options options = {.runs = 100000, .seconds = 3, .seed = 1, .crash = "fuzz-crash"};
+    struct options options = {.runs = 100000, .seed = 1, .crash = "fuzz-crash"};
     struct corpus corpus = {0};
     if (options_read(argc, argv, &options, &corpus) != 0) {
         return 2;
@@ -247,10 +241,9 @@ int main(int argc, char **argv)
         buffer_append(&current, corpus.inputs[i].data, corpus.inputs[i].size);
         run_one();
     }
-    uint64_t runs = 0;
-    run_mutations(&options, &corpus, &runs);
+    run_mutations(&options, &corpus);
     printf("%zu inputs, %llu mutations, seed %llu: nothing found\n", corpus.count,
-           (unsigned long long)runs, (unsigned long long)options.seed);
+           (unsigned long long)options.runs, (unsigned long long)options.seed);
     for (size_t i = 0; i < corpus.count; i++) {
         buffer_fini(&corpus.inputs[i]);
     }

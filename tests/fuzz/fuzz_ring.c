@@ -11,7 +11,8 @@
 
 #define LANE_BYTES   384u /* of the segment's beginning: see struct ring_lane */
 #define DATA_AT      4096u
-#define CLEARED      (32u << 10) /* what a command may reach in each ring, from both ends */
+#define BEGINS_AT    256u        /* bytes before a ring's end, at most */
+#define REACHED      (32u << 10) /* of our incoming data's beginning, by commands, at most */
 #define COMMANDS_MAX 64
 
 enum command {
@@ -33,16 +34,16 @@ struct hostile {
     struct ring_channel ours;
     uint8_t *segment;
     uint64_t base, tail; /* where it began, where it would write next */
+    size_t written;      /* of the incoming data's beginning: to be cleared for the next input */
     struct arena arena;
 };
 
 static void segment_clear(struct hostile *h, uint64_t base)
 {
-    memset(h->segment, 0, DATA_AT);
+    memset(h->segment, 0, DATA_AT + h->written);
+    memset(h->segment + DATA_AT + RING_BYTES - BEGINS_AT, 0, BEGINS_AT);
+    h->written = 0;
     for (unsigned lane = 0; lane < 2; lane++) {
-        uint8_t *data = h->segment + DATA_AT + (size_t)lane * RING_BYTES;
-        memset(data, 0, CLEARED);
-        memset(data + RING_BYTES - CLEARED, 0, CLEARED);
         for (unsigned position = 0; position < 2; position++) {
             memcpy(h->segment + lane * LANE_BYTES + position * 128, &base, sizeof base);
         }
@@ -56,6 +57,15 @@ static void segment_clear(struct hostile *h, uint64_t base)
     h->base = h->tail = base;
 }
 
+/* `at`: 8-aligned, in the incoming data. */
+static void data_put(struct hostile *h, size_t at, const void *word)
+{
+    memcpy(h->segment + DATA_AT + at, word, 8);
+    if (at < RING_BYTES - BEGINS_AT) {
+        h->written = MAX_OF(h->written, at + 8);
+    }
+}
+
 static void tail_publish(struct hostile *h)
 {
     memcpy(h->segment, &h->tail, sizeof h->tail);
@@ -64,8 +74,8 @@ static void tail_publish(struct hostile *h)
 static void record_put(struct hostile *h, struct fuzz_input *in)
 {
     uint32_t head[2] = {(uint32_t)fuzz_take(in, 3), (uint32_t)fuzz_take(in, 4)};
-    if (h->tail - h->base < CLEARED - 1024) { /* else it would not be cleared for the next input */
-        memcpy(h->segment + DATA_AT + h->tail % RING_BYTES, head, sizeof head);
+    if (h->tail - h->base < REACHED) {
+        data_put(h, h->tail % RING_BYTES, head);
     }
     h->tail += sizeof head + align_up(head[0], 8);
     tail_publish(h);
@@ -104,11 +114,14 @@ static void command_run(struct hostile *h, enum command command, struct fuzz_inp
         record_put(h, in);
         return;
     case PUT_WORD:
-    case PUT_DATA:
-        at = fuzz_take(in, 2);
-        at = (command == PUT_WORD ? at % DATA_AT : DATA_AT + at % CLEARED) & ~7ull;
+        at = fuzz_take(in, 2) % DATA_AT & ~7ull;
         word = fuzz_take(in, 8);
         memcpy(segment + at, &word, sizeof word);
+        return;
+    case PUT_DATA:
+        at = fuzz_take(in, 2) % REACHED & ~7ull;
+        word = fuzz_take(in, 8);
+        data_put(h, at, &word);
         return;
     case MOVE_TAIL:
     case MOVE_HEAD:
@@ -145,7 +158,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     struct fuzz_input in = {data, data + size};
     /* Near the ring's end too, where records wrap. */
-    segment_clear(&h, RING_BYTES * 4ull - (fuzz_take(&in, 1) & 31) * 8);
+    segment_clear(&h, RING_BYTES * 4ull - fuzz_take(&in, 1) % (BEGINS_AT / 8) * 8);
     for (unsigned n = 0; n < COMMANDS_MAX && fuzz_more(&in); n++) {
         command_run(&h, (enum command)(fuzz_take(&in, 1) % COMMANDS), &in);
     }
