@@ -1,5 +1,9 @@
 #include "common/resources.h"
 
+#include <stdio.h>
+
+#include "common/text.h"
+
 #define NAMES_MAX 4096
 
 void resource_names_init(struct resource_names *n)
@@ -172,4 +176,14 @@ int resource_units(double amount, int64_t *ret)
     int64_t whole = (int64_t)units;
     *ret = whole + (units - (double)whole >= 0.5);
     return 0;
+}
+
+const char *resource_format(uint32_t kind, int64_t units, char out[32])
+{
+    int64_t shown = MAX_OF(units, (int64_t)0);
+    if (kind == RESOURCE_MEMORY || kind == RESOURCE_GPU_MEMORY || kind == RESOURCE_STORE) {
+        return text_format_size((uint64_t)shown / RESOURCE_UNIT, out);
+    }
+    snprintf(out, 32, "%.10g", resource_amount_of(shown));
+    return out;
 }

@@ -63,5 +63,7 @@ static inline double resource_amount_of(int64_t units)
 {
     return (double)units / RESOURCE_UNIT;
 }
+/* For people: "2.5", of memory "4.0 GiB"; below zero as zero. Returns `out`. */
+const char *resource_format(uint32_t kind, int64_t units, char out[32]);
 
 #endif

@@ -149,15 +149,10 @@ static const char *asks(struct raylet_core *c, const struct shape *s)
 
     for (uint32_t i = 0; i < s->asked.count && n < sizeof text; i++) {
         const struct resource_amount *a = &s->asked.amounts[i];
-        char size[32];
-        if (a->kind == RESOURCE_MEMORY) {
-            n += (size_t)snprintf(text + n, sizeof text - n, "%smemory %s", i > 0 ? ", " : "",
-                                  text_format_size((uint64_t)a->units / RESOURCE_UNIT, size));
-        } else {
-            n += (size_t)snprintf(text + n, sizeof text - n, "%s%s %g", i > 0 ? ", " : "",
-                                  resource_name(&c->resources, a->kind),
-                                  resource_amount_of(a->units));
-        }
+        char amount[32];
+        n += (size_t)snprintf(text + n, sizeof text - n, "%s%s %s", i > 0 ? ", " : "",
+                              resource_name(&c->resources, a->kind),
+                              resource_format(a->kind, a->units, amount));
     }
     return text_in_arena(c, "%s", s->asked.count == 0 ? "nothing" : text);
 }
@@ -181,18 +176,12 @@ static const char *missing(struct raylet_core *c, const struct shape *s)
         const struct resource_amount *a = &s->asked.amounts[i];
         int64_t free_units = resource_set_get(&c->available, a->kind);
         if (free_units < a->units) {
-            bool memory = a->kind == RESOURCE_MEMORY;
-            char want[32], have[32];
-            if (memory) {
-                return text_in_arena(
-                    c, "memory: %s asked, %s free",
-                    text_format_size((uint64_t)a->units / RESOURCE_UNIT, want),
-                    text_format_size((uint64_t)MAX_OF(free_units, 0) / RESOURCE_UNIT, have));
-            }
+            char want[32], have[32], all[32];
             return text_in_arena(
-                c, "%s: %g asked, %g of %g free", resource_name(&c->resources, a->kind),
-                resource_amount_of(a->units), resource_amount_of(MAX_OF(free_units, 0)),
-                resource_amount_of(resource_set_get(&c->total, a->kind)));
+                c, "%s: %s asked, %s of %s free", resource_name(&c->resources, a->kind),
+                resource_format(a->kind, a->units, want),
+                resource_format(a->kind, free_units, have),
+                resource_format(a->kind, resource_set_get(&c->total, a->kind), all));
         }
     }
     return NULL;

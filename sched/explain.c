@@ -2,7 +2,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "common/text.h"
 #include "sched/policy.h"
 
 #define NODES_NAMED 4u
@@ -29,13 +28,8 @@ static void put(struct text *t, const char *format, ...)
 
 static void put_units(struct text *t, uint32_t kind, int64_t units)
 {
-    char size[32];
-    if (kind == RESOURCE_MEMORY || kind == RESOURCE_GPU_MEMORY || kind == RESOURCE_STORE) {
-        uint64_t bytes = (uint64_t)MAX_OF(units, (int64_t)0) / RESOURCE_UNIT;
-        put(t, "%s", text_format_size(bytes, size));
-    } else {
-        put(t, "%.10g", resource_amount_of(units));
-    }
+    char text[32];
+    put(t, "%s", resource_format(kind, units, text));
 }
 
 static bool lacks(const struct sched_node *n, const struct resource_amount *asked)
@@ -95,11 +89,10 @@ static void put_free(struct text *t, const struct sched_node *n, const struct re
         put(t, "has room");
     }
     if (amount != NULL) {
-        int64_t free_units = resource_set_get(n->available, amount->kind);
         put(t, "%s%s ", has_room ? ": " : "", resource_name(names, amount->kind));
         put_units(t, amount->kind, amount->units);
         put(t, " asked, ");
-        put_units(t, amount->kind, MAX_OF(free_units, (int64_t)0));
+        put_units(t, amount->kind, resource_set_get(n->available, amount->kind));
         put(t, " free of ");
         put_units(t, amount->kind, resource_set_get(n->total, amount->kind));
     }

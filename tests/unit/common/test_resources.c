@@ -170,6 +170,17 @@ static void test_units_round_to_nearest(void **state)
     assert_true(resource_amount_of(15000) == 1.5);
 }
 
+static void test_as_people_read_it(void **state)
+{
+    char text[32];
+    assert_string_equal(resource_format(RESOURCE_CPU, 25000, text), "2.5");
+    assert_string_equal(resource_format(RESOURCE_CUSTOM, 1, text), "0.0001");
+    assert_string_equal(resource_format(RESOURCE_CPU, -10000, text), "0");
+    assert_string_equal(resource_format(RESOURCE_MEMORY, (int64_t)1536 * RESOURCE_UNIT, text),
+                        "1.5 KiB");
+    assert_string_equal(resource_format(RESOURCE_STORE, -RESOURCE_UNIT, text), "0 B");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -182,6 +193,7 @@ int main(void)
         cmocka_unit_test(test_what_is_not_had_is_not_covered),
         cmocka_unit_test(test_equal),
         cmocka_unit_test(test_units_round_to_nearest),
+        cmocka_unit_test(test_as_people_read_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
