@@ -334,7 +334,6 @@ def test_stop_kills_what_hangs(cluster):
 
 def test_two_clusters_must_be_named(cluster):
     cluster.start_head()
-    cluster.port += 0
     other = cluster.run(cluster.path("drt-head"), "start", "--cluster", "test", "--bind",
                         "127.0.0.1", check=0)
     assert 'Cluster "test" is up.' in other.stdout
