@@ -2,7 +2,6 @@
 
 #include <poll.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -10,7 +9,7 @@
 #define EVENTS_PER_TURN 64
 
 struct loop {
-    int epoll_fd, wake_fd;
+    int epoll_fd;
     size_t sources;
     struct list idle;  /* sources that nobody called again */
     struct list again; /* those that were, in order */
@@ -25,7 +24,6 @@ void loop_free(struct loop *loop)
         return;
     }
     ASSERT(loop->sources == 0);
-    close_fd(&loop->wake_fd);
     close_fd(&loop->epoll_fd);
     free(loop);
 }
@@ -35,17 +33,9 @@ int loop_new(struct loop **ret)
     struct loop *loop = xcalloc(1, sizeof *loop);
     list_init(&loop->idle);
     list_init(&loop->again);
-    loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    int r = 0;
-    if (loop->wake_fd < 0 || loop->epoll_fd < 0) {
-        r = -errno;
-    } else {
-        /* No source: its data is the loop itself. */
-        struct epoll_event event = {.events = EPOLLIN, .data.ptr = loop};
-        r = epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, loop->wake_fd, &event) < 0 ? -errno : 0;
-    }
-    if (r != 0) {
+    if (loop->epoll_fd < 0) {
+        int r = -errno;
         loop_free(loop);
         return r;
     }
@@ -160,11 +150,7 @@ int loop_turn(struct loop *loop, uint64_t timeout_ns)
     int ran = run_again(loop);
     for (int i = 0; i < n; i++) {
         struct loop_source *source = loop->events[i].data.ptr;
-        if ((void *)source == (void *)loop) {
-            uint64_t count;
-            ssize_t got = read(loop->wake_fd, &count, sizeof count);
-            (void)got;
-        } else if (source != NULL) {
+        if (source != NULL) {
             source->fn(source, loop->events[i].events);
             ran++;
         }
@@ -177,14 +163,4 @@ bool loop_is_ready(const struct loop *loop)
 {
     struct pollfd all = {.fd = loop->epoll_fd, .events = POLLIN};
     return !list_is_empty(&loop->again) || poll(&all, 1, 0) > 0;
-}
-
-void loop_wake(struct loop *loop)
-{
-    uint64_t one = 1;
-    int saved = errno;
-    /* Fails only when the counter is full, and then the loop wakes anyway. */
-    ssize_t written = write(loop->wake_fd, &one, sizeof one);
-    (void)written;
-    errno = saved;
 }

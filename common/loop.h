@@ -1,8 +1,8 @@
 /*
  * One epoll loop for each daemon. Sources are level-triggered callbacks; what is edge-triggered
- * below (ZMQ_FD) re-arms itself with loop_source_again. Everything runs on the thread that calls
- * loop_turn, but loop_wake, which any thread may call. Callbacks may add and remove any source,
- * also the one that runs; one that was removed does not fire again, not even in this turn.
+ * below (ZMQ_FD) re-arms itself with loop_source_again. One thread for each loop; another one wakes
+ * it through a descriptor of its own (see offload.h). Callbacks may add and remove any source, also
+ * the one that runs; one that was removed does not fire again, not even in this turn.
  */
 #ifndef COMMON_LOOP_H
 #define COMMON_LOOP_H
@@ -37,7 +37,5 @@ void loop_source_again(struct loop_source *source);
 int loop_turn(struct loop *loop, uint64_t timeout_ns) MUST_CHECK;
 /* Whether loop_turn would find something; takes nothing. A system call. */
 bool loop_is_ready(const struct loop *loop);
-/* Any thread, signal handlers too: the next loop_turn returns at once. */
-void loop_wake(struct loop *loop);
 
 #endif

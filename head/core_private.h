@@ -234,6 +234,7 @@ void head_view_touch(struct head_core *core, struct head_node *node, enum head_h
 void head_view_flush(struct head_core *core); /* what is urgent or due */
 void head_view_tick(struct head_core *core);  /* whatever changed */
 void head_view_whole(struct head_core *core, struct head_link *link);
+
 /* ---- core_feasible.c ---- */
 
 void head_feasible(struct head_core *core, struct head_node *node,

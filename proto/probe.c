@@ -34,7 +34,7 @@ void probe_init(struct probe *probe)
     *probe = (struct probe){.fd = -1};
 }
 
-bool probe_is_running(const struct probe *probe)
+static bool is_running(const struct probe *probe)
 {
     return probe->fd >= 0;
 }
@@ -71,7 +71,7 @@ int probe_start(struct probe *probe, struct loop *loop, const union probe_addres
                 uint64_t deadline_ns, void (*fn)(struct probe *, enum probe_answer))
 {
     socklen_t size = address->any.sa_family == AF_INET ? sizeof address->four : sizeof address->six;
-    ASSERT(!probe_is_running(probe));
+    ASSERT(!is_running(probe));
     probe_init(probe);
     probe->deadline_ns = deadline_ns;
     probe->fn = fn;
@@ -99,7 +99,7 @@ int probe_start(struct probe *probe, struct loop *loop, const union probe_addres
 
 void probe_tick(struct probe *probe, uint64_t now_ns)
 {
-    if (!probe_is_running(probe)) {
+    if (!is_running(probe)) {
         return;
     }
     struct pollfd p = {.fd = probe->fd, .events = POLLOUT};

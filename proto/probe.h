@@ -40,6 +40,5 @@ void probe_tick(struct probe *probe,
                 uint64_t now_ns);     /* without a loop: looks; notices the deadline */
 void probe_stop(struct probe *probe); /* fine if it is not under way, or zeroed by probe_init */
 void probe_init(struct probe *probe);
-bool probe_is_running(const struct probe *probe);
 
 #endif

@@ -147,8 +147,3 @@ static const struct codec_field reply_fields[] = {
     CODEC_FIELD(CODEC_BOOL, struct state_reply, log_closed),
 };
 const struct codec state_reply_codec = CODEC_OF("StateReply", reply_fields, struct state_reply);
-
-size_t state_reply_size(const struct state_reply *reply)
-{
-    return codec_size(&state_reply_codec, reply);
-}

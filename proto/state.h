@@ -86,6 +86,8 @@ struct state_worker {
     uint64_t started_unix_ms, tasks_done;
 };
 
+/* In a message below MESSAGE_META_MAX (1 MiB): a long answer is several, each with so many rows.
+ * `log` is at most 512 KiB, `lines` at most 4,096. */
 struct state_reply {
     bool last;                          /* no further reply to this query */
     struct failure failure;             /* code 0: none */
@@ -108,11 +110,5 @@ struct state_reply {
     uint64_t log_offset, log_end; /* of `log` in the stream, and of the stream's end now */
     bool log_closed;              /* the worker is gone: nothing will follow */
 };
-
-/* Bytes that it takes in a message. One must stay below MESSAGE_META_MAX (1 MiB): whoever makes
- * long answers ends one and begins the next every STATE_REPLY_ROWS rows, or looks here. `log` is at
- * most 512 KiB, `lines` at most 4,096. */
-size_t state_reply_size(const struct state_reply *reply);
-#define STATE_REPLY_ROWS 100u
 
 #endif

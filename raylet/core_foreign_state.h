@@ -80,9 +80,8 @@ struct foreign_peer {
 
     /* it borrows from us */
     struct list holders;
-    uint32_t list;     /* counts the lists it began */
-    bool list_is_open; /* its first came, its last did not */
-    bool sweeping;     /* what the last list did not name is being let go */
+    uint32_t list; /* counts the lists it began */
+    bool sweeping; /* what the last list did not name is being let go */
     uint32_t in_session;
     struct telling *tellings;
     uint32_t telling_first, telling_count, telling_room;

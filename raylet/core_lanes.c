@@ -25,11 +25,6 @@ struct lane *lane_use(struct raylet_core *c, struct class_ *k, struct peer *p)
     return l;
 }
 
-bool lane_is_idle(const struct lane *l)
-{
-    return l->queued == 0 && l->placed == 0 && l->credits == 0;
-}
-
 void lane_free(struct raylet_core *c, struct lane *l)
 {
     ASSERT(l->queued == 0 && l->placed == 0);

@@ -12,7 +12,6 @@ struct lane *lane_find(struct class_ *k, struct peer *p); /* NULL: none */
 struct lane *lane_use(struct raylet_core *c, struct class_ *k, struct peer *p);
 /* Tells the node, gives its slots back. Nothing is queued or placed. */
 void lane_free(struct raylet_core *c, struct lane *l);
-bool lane_is_idle(const struct lane *l);
 
 /* The node shall grant until we got `limit` in all; says so if it does not know. Opens the session
  * and tells it of job and class first; false: it is not up yet. */

@@ -212,7 +212,6 @@ struct job { /* of a driver here, or of one elsewhere whose tasks run here (gues
 struct shape { /* what a task asks for, interned */
     struct resource_set asked;
     uint32_t refs;
-    bool fits; /* this node could satisfy it */
     UT_hash_handle hh;
 };
 

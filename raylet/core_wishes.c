@@ -13,7 +13,6 @@ struct shape *shape_use(struct raylet_core *c, const struct resource_set *asked)
     if (s == NULL) {
         s = xcalloc(1, sizeof *s);
         s->asked = *asked;
-        s->fits = resource_set_covers(&c->total, asked);
         HASH_ADD_KEYPTR(hh, c->shapes, &s->asked, size, s);
     }
     s->refs++;
@@ -37,7 +36,9 @@ struct sched_request wish_request(const struct wish *w)
                                   .labels = w->labels};
 }
 
-bool wish_fits_here(struct raylet_core *c, const struct wish *w)
+/* By resources that this node has in all, and by its name and labels; a soft wish that another node
+ * fulfils is not for this one. */
+static bool wish_fits_here(struct raylet_core *c, const struct wish *w)
 {
     struct sched_node self = {.number = c->node,
                               .name = c->node_name,

@@ -24,9 +24,6 @@ struct sched_request wish_request(const struct wish *w);
 void wish_doubt(struct raylet_core *c, struct wish *w);
 /* Who is there has changed: what was impossible may not be, and who grants a soft wish. */
 void wish_recheck(struct raylet_core *c);
-/* By resources that this node has in all, and by its name and labels; a soft wish that another node
- * fulfils is not for this one. */
-bool wish_fits_here(struct raylet_core *c, const struct wish *w);
 /* A soft wish: those that fulfil it cannot be reached or cannot run the program. Until the view
  * changes. */
 void wish_take_here(struct raylet_core *c, struct wish *w);

@@ -151,8 +151,3 @@ const struct drt_entry_ *registry_find(drt_task_fn *fn, const char *name)
     }
     return fn != NULL && name != NULL ? registry_find_name(name) : NULL;
 }
-
-size_t registry_count(void)
-{
-    return table()->count;
-}

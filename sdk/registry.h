@@ -20,6 +20,5 @@ int registry_check(void) MUST_CHECK;
  */
 const struct drt_entry_ *registry_find(drt_task_fn *fn, const char *name);
 const struct drt_entry_ *registry_find_name(const char *name);
-size_t registry_count(void);
 
 #endif

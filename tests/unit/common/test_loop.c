@@ -1,6 +1,5 @@
 #include "common/loop.h"
 
-#include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -179,27 +178,6 @@ static void test_timeout(void **state)
     loop_free(loop);
 }
 
-static void *wake(void *arg)
-{
-    loop_wake(arg);
-    return NULL;
-}
-
-static void test_wake(void **state)
-{
-    struct loop *loop = new_loop();
-    pthread_t thread;
-    loop_wake(loop);
-    loop_wake(loop);
-    assert_int_equal(loop_turn(loop, NS_FOREVER), 0);
-    assert_int_equal(pthread_create(&thread, NULL, wake, loop), 0);
-    assert_int_equal(loop_turn(loop, NS_FOREVER), 0);
-    assert_int_equal(pthread_join(thread, NULL), 0);
-    /* Consumed: the next turn waits. */
-    assert_int_equal(loop_turn(loop, NS_PER_MS), 0);
-    loop_free(loop);
-}
-
 static void test_more_sources_than_one_turn_takes(void **state)
 {
     static struct bell bells[200];
@@ -242,7 +220,6 @@ int main(void)
         cmocka_unit_test(test_a_callback_may_add),
         cmocka_unit_test(test_again_runs_in_the_next_turn_without_waiting),
         cmocka_unit_test(test_timeout),
-        cmocka_unit_test(test_wake),
         cmocka_unit_test(test_more_sources_than_one_turn_takes),
         cmocka_unit_test(test_what_cannot_be_watched),
     };
