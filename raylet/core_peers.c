@@ -1,5 +1,7 @@
 #include "raylet/core_peers.h"
 
+#include <stdio.h>
+
 #include "sched/policy.h"
 
 #define UNUSED_NS (30 * NS_PER_S) /* a session that nothing uses is closed after */
@@ -33,6 +35,33 @@ struct peer *peer_find(struct raylet_core *c, uint32_t number)
 
     HASH_FIND(hh, c->peers, &number, sizeof number, p);
     return p;
+}
+
+static const char *name_of(struct raylet_core *c, uint32_t number)
+{
+    const struct peer *p = peer_find(c, number);
+
+    if (p != NULL) {
+        return p->name;
+    }
+    for (size_t i = 0; i < GONE_NODES; i++) {
+        if (c->gone_nodes[i].name != NULL && c->gone_nodes[i].number == number) {
+            return c->gone_nodes[i].name;
+        }
+    }
+    return "";
+}
+
+const char *peer_describe(struct raylet_core *c, uint32_t number, char out[PEER_DESCRIBED_SIZE])
+{
+    const char *name = name_of(c, number);
+
+    if (*name == '\0') {
+        snprintf(out, PEER_DESCRIBED_SIZE, "node %u", number);
+    } else {
+        snprintf(out, PEER_DESCRIBED_SIZE, "node %.80s (number %u)", name, number);
+    }
+    return out;
 }
 
 static struct peer *peer_new(struct raylet_core *c, uint32_t number, uint8_t state)
@@ -74,7 +103,10 @@ void peer_free(struct raylet_core *c, struct peer *p)
     numbers_fini(&p->guest_classes);
     numbers_fini(&p->guests);
     free(p->cancels);
-    free(p->name);
+    struct gone_node *gone = &c->gone_nodes[c->gone_next];
+    c->gone_next = (c->gone_next + 1) % GONE_NODES;
+    free(gone->name);
+    *gone = (struct gone_node){p->number, p->name};
     free(p->address);
     free(p->key);
     free(p->labels);
@@ -88,6 +120,10 @@ void peers_free(struct raylet_core *c)
     HASH_ITER(hh, c->peers, p, next)
     {
         peer_free(c, p);
+    }
+    for (size_t i = 0; i < GONE_NODES; i++) {
+        free(c->gone_nodes[i].name);
+        c->gone_nodes[i].name = NULL;
     }
 }
 

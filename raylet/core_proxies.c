@@ -128,10 +128,10 @@ static void settle(struct raylet_core *c, struct proxy *x, int code, const char 
 
 static void settle_lost(struct raylet_core *c, struct proxy *x)
 {
-    char text[128];
+    char text[PEER_DESCRIBED_SIZE + 64], node[PEER_DESCRIBED_SIZE];
 
-    snprintf(text, sizeof text, "node %u, which made it and kept it, is gone",
-             x->object.owner->node);
+    snprintf(text, sizeof text, "%s, which made it and kept it, is gone",
+             peer_describe(c, x->object.owner->node, node));
     settle(c, x, CODE_OWNER_LOST, text);
 }
 

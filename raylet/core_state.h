@@ -555,6 +555,12 @@ struct peer { /* another node */
     UT_hash_handle hh;
 };
 
+struct gone_node { /* so that it can be named */
+    uint32_t number;
+    char *name;
+};
+#define GONE_NODES 64u
+
 struct ended_worker { /* so that its job's logs are found */
     uint64_t job;
     uint32_t number;
@@ -637,6 +643,8 @@ struct raylet_core {
     uint64_t renewed_ns;
     uint64_t lease_ns;
     struct peer *peers;
+    struct gone_node gone_nodes[GONE_NODES]; /* a ring: the last ones that died */
+    uint32_t gone_next;
     uint32_t newest_node;  /* the highest number that the head told of */
     bool peers_died;       /* some are DEAD: to be worked off */
     uint64_t view_version; /* rises with each change of who is there */

@@ -396,6 +396,8 @@ static void an_owner_that_dies_is_lost_whatever_was_asked_of_it(void **state)
     struct object *late = take(s, theirs(6)); /* a reference that comes after its death */
     assert_int_equal(late->state, OBJECT_ERROR);
     assert_int_equal(late->error->failure.code, CODE_OWNER_LOST);
+    assert_string_equal(late->error->failure.message,
+                        "node box-2 (number 9), which made it and kept it, is gone");
     give(s, late);
     end(s);
 }
