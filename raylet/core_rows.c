@@ -6,6 +6,7 @@
 #include "raylet/core_plan.h"
 #include "raylet/core_schedule.h"
 #include "raylet/core_tasks.h"
+#include "sched/policy.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -170,18 +171,20 @@ static const char *strategy(struct raylet_core *c, const struct wish *w)
                          w->labels[0] != '\0' ? "labels " : "", w->labels);
 }
 
-static const char *missing(struct raylet_core *c, const struct shape *s)
+/* What a node has too little of; NULL: nothing. */
+static const char *missing(struct raylet_core *c, const struct shape *s,
+                           const struct resource_set *total, const struct resource_set *available)
 {
     for (uint32_t i = 0; i < s->asked.count; i++) {
         const struct resource_amount *a = &s->asked.amounts[i];
-        int64_t free_units = resource_set_get(&c->available, a->kind);
+        int64_t free_units = resource_set_get(available, a->kind);
         if (free_units < a->units) {
             char want[32], have[32], all[32];
-            return text_in_arena(
-                c, "%s: %s asked, %s of %s free", resource_name(&c->resources, a->kind),
-                resource_format(a->kind, a->units, want),
-                resource_format(a->kind, free_units, have),
-                resource_format(a->kind, resource_set_get(&c->total, a->kind), all));
+            return text_in_arena(c, "%s: %s asked, %s of %s free",
+                                 resource_name(&c->resources, a->kind),
+                                 resource_format(a->kind, a->units, want),
+                                 resource_format(a->kind, free_units, have),
+                                 resource_format(a->kind, resource_set_get(total, a->kind), all));
         }
     }
     return NULL;
@@ -202,7 +205,7 @@ static const char *class_reason(struct raylet_core *c, const struct class_ *k)
                    ? "no other node that may run it is known yet"
                    : "other nodes are asked for room";
     }
-    what = missing(c, k->pool->shape);
+    what = missing(c, k->pool->shape, &c->total, &c->available);
     if (what != NULL) {
         return what;
     }
@@ -211,6 +214,24 @@ static const char *class_reason(struct raylet_core *c, const struct class_ *k)
                              c->reserving->function);
     }
     return k->job->starting > 0 ? "a worker is starting" : "its turn comes";
+}
+
+/* Why what is fixed to another node waits for it. */
+static const char *lane_reason(struct raylet_core *c, const struct lane *lane)
+{
+    const struct peer *p = lane->peer;
+    const char *what = missing(c, lane->class_->pool->shape, &p->total, &p->available);
+    char took[32];
+
+    if (p->silent_ns != 0 && c->now_ns - p->silent_ns > NS_PER_S) {
+        text_format_duration(c->now_ns - p->silent_ns, took);
+        return text_in_arena(c, "it is for node %s, which cannot be reached from here since %s",
+                             p->name, took);
+    }
+    if (what != NULL) { /* as the head heard last */
+        return text_in_arena(c, "it is for node %s, where %s", p->name, what);
+    }
+    return text_in_arena(c, "it is for node %s, which is asked for room", p->name);
 }
 
 static const char *task_reason(struct raylet_core *c, const struct task *t)
@@ -224,8 +245,7 @@ static const char *task_reason(struct raylet_core *c, const struct task *t)
                              t->attempt - 1u);
     case TASK_READY:
         if (t->place == AT_LANE) {
-            return text_in_arena(c, "it is for node %s, which is asked for room",
-                                 t->lane->peer->name);
+            return lane_reason(c, t->lane);
         }
         return class_reason(c, t->class_);
     case TASK_PLACED:
@@ -620,10 +640,16 @@ static void explain(struct raylet_core *c, const struct state_query *q, struct s
         lines[n++] = text_in_arena(c, "Task %s \"%s\" waits since %s.", id, row.name, took);
         if (o != NULL && o->state == OBJECT_PENDING && !o->following && o->task != NULL) {
             const struct class_ *k = o->task->class_;
-            lines[n++] = text_in_arena(c, "  It asks %s; %s; priority %d.", asks(c, k->pool->shape),
-                                       strategy(c, k->wish), k->priority);
+            bool fixed = k->wish->strategy == SCHED_SPREAD && o->task->state == TASK_READY &&
+                         o->task->place != AT_FRESH;
+            lines[n++] =
+                text_in_arena(c, "  It asks %s; %s%s%s; priority %d.", asks(c, k->pool->shape),
+                              strategy(c, k->wish), fixed ? ", which chose node " : "",
+                              fixed ? row.node : "", k->priority);
             lines[n++] = text_in_arena(c, "  Now: %s.", row.reason);
-            n += plan_explain(c, k, lines + n, LINES_MAX - n - 2);
+            if (!fixed) { /* else it goes to no other */
+                n += plan_explain(c, k, lines + n, LINES_MAX - n - 2);
+            }
             uint64_t others = k->queued - (k->queued > 0 && o->task->place == AT_QUEUE);
             lines[n++] =
                 text_in_arena(c, "  Of its class %llu more wait%s; on this node %llu task%s.",

@@ -106,16 +106,19 @@ void worker_refused(struct raylet_core *c, const struct raylet_event *e)
 static void describe_end(const struct raylet_core *c, const struct worker *w, int status,
                          struct failure *f)
 {
+    char logs[128];
+    /* Each node counts its own workers. */
+    snprintf(logs, sizeof logs, c->peers == NULL ? "%u" : "%u --node %s", w->number, c->node_name);
     if (w->why != NULL) {
         *f = *w->why;
     } else if (WIFSIGNALED(status)) {
         failure_set(f, CODE_CRASHED,
-                    "its worker died of signal %d (%s); its output: drt logs --worker %u",
-                    WTERMSIG(status), strsignal(WTERMSIG(status)), w->number);
+                    "its worker died of signal %d (%s); its output: drt logs --worker %s",
+                    WTERMSIG(status), strsignal(WTERMSIG(status)), logs);
         f->signal = WTERMSIG(status);
     } else {
-        failure_set(f, CODE_EXITED, "its worker called exit(%d); its output: drt logs --worker %u",
-                    WEXITSTATUS(status), w->number);
+        failure_set(f, CODE_EXITED, "its worker called exit(%d); its output: drt logs --worker %s",
+                    WEXITSTATUS(status), logs);
         f->exit_code = WEXITSTATUS(status);
     }
     text_copy(f->node, sizeof f->node, c->node_name);

@@ -465,8 +465,11 @@ static void comes(struct rig *r, uint32_t client, const struct local_msg *m)
         break;
     case LOCAL_REPLY:
         r->reply = m->reply.reply;
-        snprintf(r->reply_line, sizeof r->reply_line, "%s",
-                 r->reply.line_count > 0 ? r->reply.lines[0] : "");
+        r->reply_line[0] = '\0';
+        for (size_t i = 0, at = 0; i < r->reply.line_count && at < sizeof r->reply_line; i++) {
+            at += (size_t)snprintf(r->reply_line + at, sizeof r->reply_line - at, "%s%s",
+                                   i > 0 ? "\n" : "", r->reply.lines[i]);
+        }
         for (size_t i = 0; i < r->reply.task_count && i < ARRAY_SIZE(r->reply_tasks); i++) {
             r->reply_tasks[i] = r->reply.tasks[i];
         }

@@ -126,8 +126,8 @@ struct rig {
     struct arena arena;       /* of the events of one turn */
     struct raylet_event *events;
     uint32_t event_count, event_room;
-    struct state_reply reply; /* the last; shallow, valid until the next step */
-    char reply_line[512];
+    struct state_reply reply;              /* the last; shallow, valid until the next step */
+    char reply_line[2048];                 /* its lines, each ended but the last */
     struct state_task reply_tasks[8];      /* the first of its rows, without their texts but ... */
     char reply_reason[128];                /* ... the first one's */
     char reply_name[64], reply_amount[64]; /* of the first task; the first of the first node's */

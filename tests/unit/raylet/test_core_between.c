@@ -101,6 +101,74 @@ static void spread_gives_each_node_the_same(void **state)
     end(s);
 }
 
+/* Each node counts its own workers, so where there are several the number alone says little. */
+static void a_crash_says_where_its_output_is(void **state)
+{
+    for (int among = 0; among < 2; among++) {
+        struct scene *s = among ? begin_as_home(0, 0) : begin();
+        submit_to(s, (struct rig_task){.class_number = s->f, .payload = 1, .max_attempts = 1});
+        struct rig_process *w = rig_ready_worker(&s->rig);
+        assert_true(rig_claim(&s->rig, w));
+        rig_crash(&s->rig, w, 11);
+        rig_settle(&s->rig);
+        assert_string_equal(s->rig.last_error,
+                            among ? "its worker died of signal 11 (Segmentation fault); its "
+                                    "output: drt logs --worker 1 --node box-1"
+                                  : "its worker died of signal 11 (Segmentation fault); its "
+                                    "output: drt logs --worker 1");
+        end(s);
+    }
+}
+
+static const char *explained(struct scene *s, struct rig_process *tool, struct object_id id)
+{
+    char text[ID_TEXT_SIZE];
+
+    rig_query(&s->rig, tool,
+              (struct state_query){.kind = STATE_EXPLAIN, .id = object_id_format(id, text)});
+    return s->rig.reply_line;
+}
+
+/* Where it is fixed to, and why it waits there; what this node lacks is not the reason. */
+static void spread_tasks_are_explained_by_their_node(void **state)
+{
+    struct scene *s = begin_as_home(2, 0);
+    struct rig_class spread = {.cpus_x10000 = 20000, .strategy = SCHED_SPREAD};
+    uint32_t k = declare(s, "s", spread);
+    struct rig_process *tool = rig_tool(&s->rig);
+    struct cluster_amount none = {"CPU", 2 * RESOURCE_UNIT, RESOURCE_UNIT / 2};
+    struct cluster_view_node row = {
+        .number = THEM, .state = NODE_ALIVE, .name = "", .amounts = &none, .amount_count = 1};
+    struct cluster_msg view = {.type = CLUSTER_VIEW, .view = {.nodes = &row, .node_count = 1}};
+    struct object_id ids[4];
+
+    for (size_t i = 0; i < ARRAY_SIZE(ids); i++) {
+        ids[i] = submit_to(s, (struct rig_task){.class_number = k, .payload = 1});
+    }
+    up(s, THEM, SIDE_OUT);
+    size_t there = 0, ours = 0;
+    const char *text = explained(s, tool, ids[0]);
+    while (strstr(text, "which chose node box-2") == NULL) {
+        text = explained(s, tool, ids[++there]);
+        assert_true(there + 1 < ARRAY_SIZE(ids));
+    }
+    assert_non_null(strstr(text, "Now: it is for node box-2, which is asked for room."));
+    rig_head_says(&s->rig, &view);
+    rig_settle(&s->rig);
+    text = explained(s, tool, ids[there]);
+    assert_non_null(strstr(text, "Now: it is for node box-2, where CPU: 2 asked, 0.5 of 2 free."));
+    assert_null(strstr(text, "box-1"));
+    for (size_t i = 0; i < ARRAY_SIZE(ids); i++) {
+        text = explained(s, tool, ids[i]);
+        if (strstr(text, "which chose node box-1") != NULL) { /* else it runs, or is the other's */
+            assert_non_null(strstr(text, "Now: CPU: 2 asked, 0 of 2 free."));
+            ours++;
+        }
+    }
+    assert_int_equal(ours, 1);
+    end(s);
+}
+
 static void balanced_work_goes_where_most_is_free(void **state)
 {
     struct scene *s = begin_as_home(8, 0);
@@ -461,6 +529,8 @@ int main(void)
         cmocka_unit_test(a_task_is_asked_for_granted_run_and_answered),
         cmocka_unit_test(a_slot_that_is_not_used_lingers_and_goes_back),
         cmocka_unit_test(spread_gives_each_node_the_same),
+        cmocka_unit_test(spread_tasks_are_explained_by_their_node),
+        cmocka_unit_test(a_crash_says_where_its_output_is),
         cmocka_unit_test(balanced_work_goes_where_most_is_free),
         cmocka_unit_test(what_finds_no_room_here_goes_elsewhere_when_it_is_worth_it),
         cmocka_unit_test(what_goes_back_is_sent_again_free_of_charge),
