@@ -24,6 +24,7 @@
 
 #define LOCAL_PROTOCOL_VERSION 1u
 #define LOCAL_IDS_MAX          1024u  /* ids in one GET, RELEASE */
+#define LOCAL_WAITS_MAX        256u   /* of one BLOCKED */
 #define LOCAL_ARGS_MAX         16384u /* needs, references of one task */
 #define LOCAL_RETURNS_MAX      4096u
 #define LOCAL_CLAIMS           128u /* claim slots of a worker */
@@ -174,7 +175,9 @@ struct local_values {
     size_t value_count;
 };
 
-struct local_ids { /* RELEASE, HOLD */
+/* BLOCKED names what the body waits for: all that would end the wait, or (where it needs all of
+ * them) some of it; none: it waits for something else. A further BLOCKED replaces the former. */
+struct local_ids { /* RELEASE, HOLD, BLOCKED */
     const struct object_id *ids;
     size_t id_count;
     struct object_id through; /* HOLD: a held object whose value has these inside; number 0: these

@@ -142,6 +142,11 @@ static int check_small(const struct local_msg *m, const char **ret_why)
     case LOCAL_RELEASE:
         return !object_id_is_none(m->ids.through) ? refuse(ret_why, "RELEASE goes through nothing")
                                                   : check_ids(m->ids.ids, m->ids.id_count, ret_why);
+    case LOCAL_BLOCKED:
+        return m->ids.id_count > LOCAL_WAITS_MAX || !object_id_is_none(m->ids.through)
+                   ? refuse(ret_why, "BLOCKED by too many")
+               : m->ids.id_count == 0 ? 0
+                                      : check_ids(m->ids.ids, m->ids.id_count, ret_why);
     case LOCAL_HOLD:
         return check_ids(m->ids.ids, m->ids.id_count, ret_why);
     case LOCAL_CANCEL:

@@ -3,7 +3,7 @@
 #include "proto/encode.h"
 #include "proto/tables.h"
 
-_Static_assert(sizeof(struct peer_return) == 32, "four words");
+_Static_assert(sizeof(struct peer_return) == 32 && sizeof(struct peer_step) == 32, "four words");
 
 #define IDS(type, member, count, bound)                                                            \
     CODEC_ARRAY(CODEC_WORDS, type, member, count, sizeof(struct object_id), bound, NULL)
@@ -171,6 +171,41 @@ static const struct codec_field cancel_fields[] = {
 };
 static const struct codec cancel_codec = CODEC_OF("PeerCancel", cancel_fields, struct peer_cancel);
 
+static const struct codec_field job_ask_fields[] = {
+    CODEC_FIELD(CODEC_U64, struct peer_job_ask, job),
+};
+static const struct codec job_ask_codec =
+    CODEC_OF("PeerJobAsk", job_ask_fields, struct peer_job_ask);
+
+static const struct codec_field look_fields[] = {
+    CODEC_FIELD(CODEC_U64, struct peer_look, look),
+    CODEC_FIELD(CODEC_U32, struct peer_look, item),
+    CODEC_FIELD(CODEC_U32, struct peer_look, kind),
+    CODEC_FIELD(CODEC_U32, struct peer_look, node),
+    CODEC_FIELD(CODEC_ID, struct peer_look, id),
+    CODEC_FIELD(CODEC_U64, struct peer_look, run),
+    CODEC_ARRAY(CODEC_SUBS, struct peer_look, amounts, amount_count, 0, AMOUNTS_MAX,
+                &asked_amount_codec),
+    CODEC_FIELD(CODEC_U32, struct peer_look, depth),
+};
+static const struct codec look_codec = CODEC_OF("PeerLook", look_fields, struct peer_look);
+
+static const struct codec_field seen_fields[] = {
+    CODEC_FIELD(CODEC_U64, struct peer_seen, look),
+    CODEC_FIELD(CODEC_U32, struct peer_seen, item),
+    CODEC_FIELD(CODEC_BOOL, struct peer_seen, stuck),
+    CODEC_FIELD(CODEC_U64, struct peer_seen, since),
+    CODEC_ARRAY(CODEC_WORDS, struct peer_seen, steps, step_count, sizeof(struct peer_step),
+                PEER_STEPS_MAX, NULL),
+    CODEC_ARRAY(CODEC_SUBS, struct peer_seen, amounts, amount_count, 0, AMOUNTS_MAX,
+                &asked_amount_codec),
+    CODEC_FIELD(CODEC_BOOL, struct peer_seen, waits_for_room),
+    CODEC_FIELD(CODEC_U32, struct peer_seen, depth),
+    CODEC_BOUND(CODEC_TEXT, struct peer_seen, name, LOCAL_NAME_MAX),
+    CODEC_BOUND(CODEC_TEXT, struct peer_seen, node_name, TEXT_NAME_MAX),
+};
+static const struct codec seen_codec = CODEC_OF("PeerSeen", seen_fields, struct peer_seen);
+
 static const struct codec *const codecs[] = {
     [PEER_JOB - PEER_JOB] = &job_codec,
     [PEER_JOB_END - PEER_JOB] = &job_end_codec,
@@ -196,6 +231,9 @@ static const struct codec *const codecs[] = {
     [PEER_ADDED - PEER_JOB] = &added_codec,
     [PEER_VALUE - PEER_JOB] = &value_codec,
     [PEER_CANCEL - PEER_JOB] = &cancel_codec,
+    [PEER_JOB_ASK - PEER_JOB] = &job_ask_codec,
+    [PEER_LOOK - PEER_JOB] = &look_codec,
+    [PEER_SEEN - PEER_JOB] = &seen_codec,
 };
 
 const struct codec *peer_codec(unsigned type)

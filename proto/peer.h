@@ -11,6 +11,8 @@
  *                                   <-     STARTED (list), then RESULT, or BACK: never begun
  *   RECORDED, STOP, RETURN          ->     may forget; <- ARGS_FREE
  *   ADD, WANT, DROP                 ->     <- ADDED, VALUE
+ *   LOOK (whoever waits for long)   ->     <- SEEN
+ *   JOB_ASK (of a guest, to its job's home)   ->   <- JOB_END, if it is over
  *                                   <-     PROGRAM_GET  -> PROGRAM_PART (the shells' own)
  */
 #ifndef PROTO_PEER_H
@@ -23,6 +25,7 @@
 #define PEER_REFS_MAX      16384u  /* references that travel with one task or result */
 #define PEER_PART_MAX      262144u /* bytes of a program in one message */
 #define PEER_LOG_BYTES_MAX 65536u
+#define PEER_STEPS_MAX     256u /* of one SEEN */
 
 enum peer_type {
     /* home to executor */
@@ -55,6 +58,10 @@ enum peer_type {
     PEER_VALUE = 118,
     /* borrower to owner */
     PEER_CANCEL = 119, /* the task that makes an object; its VALUE tells what became of it */
+    /* anybody to anybody */
+    PEER_JOB_ASK = 120, /* is it over? Answered with JOB_END only if so */
+    PEER_LOOK = 121,
+    PEER_SEEN = 122, /* exactly one for each LOOK */
 };
 
 /* A job whose tasks the sender will ask to run. Once in a session, before its first CLASS. */
@@ -234,6 +241,52 @@ struct peer_cancel {
     uint32_t flags; /* enum local_cancel_flags */
 };
 
+struct peer_job_ask {
+    uint64_t job;
+};
+
+/* What somebody waits for, as the node sees it that knows. What waits for it in turn is asked of
+ * whoever knows that, until something moves or all is seen (raylet/core_cycles.h). */
+enum peer_look_kind {
+    LOOK_OBJECT = 1, /* `id`, at its owner: who makes it */
+    LOOK_RUN = 2,    /* attempt `run` of task `id`, at its executor */
+    LOOK_BODY = 3,   /* of task `id`, on worker `run`: what it waits for */
+    LOOK_ROOM = 4,   /* who keeps the amounts */
+};
+
+struct peer_step { /* one of them, and who knows */
+    uint32_t kind; /* enum peer_look_kind */
+    uint32_t node;
+    struct object_id id;
+    uint64_t run;
+};
+
+struct peer_look {
+    uint64_t look;       /* the asker's number */
+    uint32_t item;       /* likewise */
+    uint32_t kind, node; /* as in a step */
+    struct object_id id;
+    uint64_t run;
+    const struct local_amount *amounts; /* ROOM */
+    size_t amount_count;
+    uint32_t depth; /* ROOM: of the task that waits */
+};
+
+struct peer_seen {
+    uint64_t look;
+    uint32_t item;
+    bool stuck;                    /* false: something happens there by itself, or is about to */
+    uint64_t since;                /* the same as long as it was so all the time */
+    const struct peer_step *steps; /* what it waits for: any of them would do */
+    size_t step_count;
+    const struct local_amount *amounts; /* of the ROOMs among them */
+    size_t amount_count;
+    bool waits_for_room; /* a task that waits for a place: it may be ended to let others go on */
+    uint32_t depth;      /* of that task */
+    const char *name;    /* the task, as people know it: BODY, and those that wait for a place */
+    const char *node_name;
+};
+
 struct peer_msg {
     enum peer_type type;
     struct bytes payload;
@@ -261,6 +314,9 @@ struct peer_msg {
         struct peer_added added;
         struct peer_value value;
         struct peer_cancel cancel;
+        struct peer_job_ask job_ask;
+        struct peer_look look;
+        struct peer_seen seen;
     };
 };
 

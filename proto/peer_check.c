@@ -31,12 +31,19 @@ static int check_job(const struct peer_job *m, const char **ret_why)
     return 0;
 }
 
+static bool amounts_good(const struct local_amount *amounts, size_t count)
+{
+    bool good = true;
+    for (size_t i = 0; i < count; i++) {
+        good &= amounts[i].units >= 0 && amounts[i].name[0] != '\0';
+    }
+    return good;
+}
+
 static int check_class(const struct peer_class *m, const char **ret_why)
 {
-    for (size_t i = 0; i < m->amount_count; i++) {
-        if (m->amounts[i].units < 0 || m->amounts[i].name[0] == '\0') {
-            return refuse(ret_why, "CLASS asks for an amount below zero or without a name");
-        }
+    if (!amounts_good(m->amounts, m->amount_count)) {
+        return refuse(ret_why, "CLASS asks for an amount below zero or without a name");
     }
     return m->number != 0 && m->job != 0 && m->function[0] != '\0'
                ? 0
@@ -137,6 +144,30 @@ static int check_ids(const struct object_id *ids, size_t count, const char **ret
     return count != 0 && ids_good(ids, count) ? 0 : refuse(ret_why, "no ids, or one that is none");
 }
 
+static bool step_good(uint32_t kind, uint32_t node, struct object_id id)
+{
+    return kind >= LOOK_OBJECT && kind <= LOOK_ROOM && node != 0 &&
+           (kind == LOOK_ROOM || id.number != 0);
+}
+
+static int check_look(const struct peer_look *m, const char **ret_why)
+{
+    return step_good(m->kind, m->node, m->id) && amounts_good(m->amounts, m->amount_count)
+               ? 0
+               : refuse(ret_why, "LOOK at nothing, or with amounts that are none");
+}
+
+static int check_seen(const struct peer_seen *m, const char **ret_why)
+{
+    bool good = amounts_good(m->amounts, m->amount_count);
+    for (size_t i = 0; i < m->step_count; i++) {
+        good &= step_good(m->steps[i].kind, m->steps[i].node, m->steps[i].id);
+    }
+    return good && (m->stuck || m->step_count == 0)
+               ? 0
+               : refuse(ret_why, "SEEN with steps or amounts that are none");
+}
+
 static int numbered(bool good, const char **ret_why)
 {
     return good ? 0 : refuse(ret_why, "a number that must not be zero, or a choice that is none");
@@ -162,6 +193,8 @@ static int check_small(const struct peer_msg *m, const char **ret_why)
         return numbered(m->cancel.id.number != 0 &&
                             m->cancel.flags <= (CANCEL_FORCE | CANCEL_RECURSIVE),
                         ret_why);
+    case PEER_JOB_ASK:
+        return numbered(m->job_ask.job != 0, ret_why);
     case PEER_JOB_BROKEN:
         return numbered(m->job_broken.job != 0 && m->job_broken.failure.code != 0, ret_why);
     default:
@@ -188,6 +221,10 @@ static int check_bare(const struct peer_msg *m, const char **ret_why)
     case PEER_DROP:
     case PEER_WANT:
         return check_ids(m->ids.ids, m->ids.id_count, ret_why);
+    case PEER_LOOK:
+        return check_look(&m->look, ret_why);
+    case PEER_SEEN:
+        return check_seen(&m->seen, ret_why);
     case PEER_ADDED:
         return m->added.id_count + m->added.gone_count != 0 &&
                        ids_good(m->added.ids, m->added.id_count) &&

@@ -18,18 +18,6 @@
 
 /* ---- jobs ---- */
 
-static struct job *find_job(struct raylet_core *c, uint64_t number)
-{
-    LIST_FOREACH(at, &c->jobs)
-    {
-        struct job *job = list_entry(at, struct job, link);
-        if (job->number == number) {
-            return job;
-        }
-    }
-    return NULL;
-}
-
 static struct sponsor *find_sponsor(struct peer *p, uint64_t number)
 {
     LIST_FOREACH(at, &p->sponsored)
@@ -82,7 +70,7 @@ static void fetch(struct raylet_core *c, struct peer *p, struct job *job)
 
 static void announced(struct raylet_core *c, struct peer *p, const struct peer_job *m)
 {
-    struct job *job = find_job(c, m->job);
+    struct job *job = job_find(c, m->job);
 
     if (find_sponsor(p, m->job) != NULL || m->job == 0) {
         peer_protocol_error(c, p, SIDE_IN, "a job announced twice");
@@ -95,10 +83,14 @@ static void announced(struct raylet_core *c, struct peer *p, const struct peer_j
         }
         return; /* it has ended: the home will hear of it, too */
     }
+    if (job == NULL && (m->home == c->node || peer_is_gone(c, m->home))) {
+        return; /* likewise */
+    }
     if (job == NULL) {
         job = job_new_guest(c, m);
     }
     add_sponsor(c, p, job);
+    job_sponsors_changed(c, job);
     fetch(c, p, job);
 }
 
@@ -125,7 +117,7 @@ static void sponsor_free(struct raylet_core *c, struct sponsor *s)
 
 void host_program(struct raylet_core *c, const struct raylet_event *e)
 {
-    struct job *job = find_job(c, e->job);
+    struct job *job = job_find(c, e->job);
 
     if (job == NULL || !job->guest || !job->fetching || job->state != JOB_LIVE) {
         if (e->program != 0) {
@@ -339,6 +331,16 @@ static void cancel(struct raylet_core *c, struct peer *p, const struct peer_canc
 
 static void job_ended(struct raylet_core *c, struct peer *p, const struct peer_job_end *m);
 
+bool host_home_says(struct raylet_core *c, struct peer *p, const struct peer_msg *m)
+{
+    struct job *job = m->type == PEER_JOB_END ? job_find(c, m->job_end.job) : NULL;
+
+    if (job != NULL && job->home == p->number && m->job_end.over) {
+        job_over(c, job, JOB_DONE);
+    }
+    return m->type == PEER_JOB_END;
+}
+
 bool host_message(struct raylet_core *c, struct peer *p, const struct peer_msg *m)
 {
     switch (m->type) {
@@ -347,6 +349,12 @@ bool host_message(struct raylet_core *c, struct peer *p, const struct peer_msg *
         return true;
     case PEER_JOB_END:
         job_ended(c, p, &m->job_end);
+        return true;
+    case PEER_JOB_ASK:
+        if (job_is_over(c, m->job_ask.job)) {
+            struct peer_msg *answer = core_send_peer(c, p, SIDE_IN, PEER_JOB_END);
+            answer->job_end = (struct peer_job_end){.job = m->job_ask.job, .over = true};
+        }
         return true;
     case PEER_CLASS:
         declared(c, p, &m->class_);
@@ -413,24 +421,22 @@ static void job_ended(struct raylet_core *c, struct peer *p, const struct peer_j
     numbers_each(&p->guests, orphan, &o);
     struct job *job = s->job;
     sponsor_free(c, s);
-    if (job->guest && m->over) {
-        job->over = true;
-        job_end(c, job, JOB_DONE);
+    if (m->over) {
+        job_over(c, job, JOB_DONE);
     } else if (job->guest && list_is_empty(&job->sponsors)) {
         job_let_go(c, job);
+    } else {
+        job_sponsors_changed(c, job);
     }
 }
 
-/* Nodes that ran tasks of a job and passed some on to each other would keep it for each other. */
 void host_home_dead(struct raylet_core *c, uint32_t node)
 {
     LIST_FOREACH(at, &c->jobs)
     {
         struct job *job = list_entry(at, struct job, link);
-        if (job->guest && job->home == node && job->state == JOB_LIVE) {
-            job->over = true;
-            job_end(c, job, JOB_LOST);
-            c->more_work = true;
+        if (job->home == node) {
+            job_over(c, job, JOB_LOST);
         }
     }
 }
@@ -448,7 +454,7 @@ void host_peer_down(struct raylet_core *c, struct peer *p)
         struct sponsor *s = list_entry(at, struct sponsor, peer_link);
         struct job *job = s->job;
         sponsor_free(c, s);
-        job_unsponsored(c, job);
+        job_sponsors_changed(c, job);
     }
     p->last_run = 0;
 }

@@ -8,7 +8,10 @@
 
 #include "raylet/core_state.h"
 
-/* JOB, JOB_END, CLASS, CLASS_END, ASK, RETURN, RUN, STOP, RECORDED. False: not one of these. */
+/* What the home of a guest job answers, whom we asked (SIDE_OUT). False: not one of these. */
+bool host_home_says(struct raylet_core *c, struct peer *p, const struct peer_msg *m);
+/* JOB, JOB_END, JOB_ASK, CLASS, CLASS_END, ASK, RETURN, RUN, STOP, RECORDED. False: not one of
+ * these. */
 bool host_message(struct raylet_core *c, struct peer *p, const struct peer_msg *m);
 /* The IN session ended: what that home has here ends. */
 void host_peer_down(struct raylet_core *c, struct peer *p);

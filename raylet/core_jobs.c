@@ -5,6 +5,7 @@
 #include "raylet/core_foreign.h"
 #include "raylet/core_home.h"
 #include "raylet/core_objects.h"
+#include "raylet/core_peers.h"
 #include "raylet/core_schedule.h"
 #include "raylet/core_tasks.h"
 #include "raylet/core_workers.h"
@@ -15,7 +16,8 @@
 #define CLIENTS_MAX  4096u
 #define STOP_NS      (2 * NS_PER_S)
 #define HELD_LOOK_NS (200 * NS_PER_MS)
-#define GRACE_NS     (5 * NS_PER_S) /* a guest without a home's session ends after */
+#define GRACE_NS     (5 * NS_PER_S) /* a guest that nobody announces any more ends after */
+#define ASK_HOME_NS  (5 * NS_PER_S) /* between two questions to the home of a guest */
 
 /* ---- jobs ---- */
 
@@ -303,11 +305,58 @@ void job_end(struct raylet_core *c, struct job *job, uint32_t end_state)
     core_timer_arm(c, &job->timer, c->now_ns + STOP_NS);
 }
 
-void job_unsponsored(struct raylet_core *c, struct job *job)
+struct job *job_find(const struct raylet_core *c, uint64_t number)
 {
-    if (job->guest && list_is_empty(&job->sponsors) && job->state == JOB_LIVE) {
+    LIST_FOREACH(at, (struct list *)&c->jobs)
+    {
+        struct job *job = list_entry(at, struct job, link);
+        if (job->number == number) {
+            return job;
+        }
+    }
+    return NULL;
+}
+
+bool job_is_over(const struct raylet_core *c, uint64_t number)
+{
+    const struct job *job = job_find(c, number);
+
+    return job == NULL || (!job->guest && job->state != JOB_LIVE);
+}
+
+void job_over(struct raylet_core *c, struct job *job, uint32_t end_state)
+{
+    if (job->guest && job->state == JOB_LIVE) {
+        job->over = true;
+        job_end(c, job, end_state);
+        c->more_work = true;
+    }
+}
+
+static bool home_announces(const struct job *job)
+{
+    LIST_FOREACH(at, (struct list *)&job->sponsors)
+    {
+        if (list_entry(at, struct sponsor, job_link)->home->number == job->home) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void job_sponsors_changed(struct raylet_core *c, struct job *job)
+{
+    if (!job->guest || job->state != JOB_LIVE) {
+        return;
+    }
+    if (list_is_empty(&job->sponsors)) {
         job->unsponsored_ns = c->now_ns;
-        core_timer_arm(c, &job->timer, c->now_ns + GRACE_NS);
+    }
+    if (home_announces(job)) {
+        job->ask_home_ns = 0;
+    } else if (job->ask_home_ns == 0) {
+        job->ask_home_ns = c->now_ns + GRACE_NS;
+        job_timer(c, job);
     }
 }
 
@@ -321,18 +370,45 @@ void job_let_go(struct raylet_core *c, struct job *job)
     }
 }
 
+static void ask_home(struct raylet_core *c, struct job *job)
+{
+    struct peer *home = peer_find(c, job->home);
+
+    job->ask_home_ns = c->now_ns + ASK_HOME_NS;
+    if (home != NULL && peer_use(c, home)) {
+        core_send_peer(c, home, SIDE_OUT, PEER_JOB_ASK)->job_ask.job = job->number;
+    }
+}
+
+/* A guest whose home does not announce it. */
+static void look_after(struct raylet_core *c, struct job *job)
+{
+    uint64_t next_ns;
+
+    if (job->ask_home_ns <= c->now_ns) {
+        ask_home(c, job);
+    }
+    next_ns = job->ask_home_ns;
+    if (list_is_empty(&job->sponsors)) {
+        uint64_t until_ns = job->unsponsored_ns + GRACE_NS;
+        if (c->now_ns >= until_ns) {
+            job_let_go(c, job);
+            return;
+        }
+        next_ns = MIN_OF(next_ns, until_ns);
+    }
+    if (!timer_is_armed(&job->timer.timer) || job->timer.timer.at_ns > next_ns) {
+        core_timer_arm(c, &job->timer, next_ns);
+    }
+}
+
 void job_timer(struct raylet_core *c, struct job *job)
 {
     if (job->state == JOB_LIVE) {
-        if (job->guest && list_is_empty(&job->sponsors)) {
-            uint64_t until_ns = job->unsponsored_ns + GRACE_NS;
-            if (c->now_ns >= until_ns) {
-                job_let_go(c, job);
-            } else { /* it was armed for workers that are to be started again */
-                core_timer_arm(c, &job->timer, until_ns);
-            }
+        if (job->guest && job->ask_home_ns != 0) {
+            look_after(c, job);
         }
-        return; /* workers may be started again: this step does */
+        return; /* it may have been for workers that are to be started again: this step does */
     }
     LIST_FOREACH(at, &job->workers)
     {
@@ -381,6 +457,24 @@ static bool release_some(struct raylet_core *c, struct job *job, uint32_t most)
     return false;
 }
 
+/* What follows an object of another node would wait for it, and keep it, and so its job there. */
+static bool end_following(struct raylet_core *c, struct job *job, uint32_t most)
+{
+    struct object_error *why = NULL;
+    bool more = false;
+
+    LIST_FOREACH(at, &c->clients)
+    {
+        struct client *client = list_entry(at, struct client, link);
+        if (client->job == job && client->state == CLIENT_GONE && client->objects.used > 0) {
+            why = why != NULL ? why : error_make(c, CODE_CANCELLED, "", "its program has ended");
+            more = object_end_following(c, client, why, most) || more;
+        }
+    }
+    error_unref(why);
+    return more;
+}
+
 bool job_work(struct raylet_core *c)
 {
     bool more = false;
@@ -392,7 +486,8 @@ bool job_work(struct raylet_core *c)
             continue;
         }
         if (cancel_some(c, job, WORK_STEP) == WORK_STEP || release_some(c, job, WORK_STEP) ||
-            foreign_job_ends(c, job, WORK_STEP) || !list_is_empty(&job->sponsors)) {
+            end_following(c, job, WORK_STEP) || foreign_job_ends(c, job, WORK_STEP) ||
+            !list_is_empty(&job->sponsors)) {
             more = true;
             continue;
         }

@@ -19,9 +19,19 @@ void client_goodbye(struct raylet_core *c, struct client *client);
  * they made. */
 void client_flush(struct raylet_core *c);
 
-/* Of a driver elsewhere; LIVE at once. It ends some seconds after its last sponsor went. */
+/*
+ * Of a driver elsewhere; LIVE at once. Its home says when it is over; as long as the home is not
+ * among those that announce it here, it is asked. Nodes that ran tasks of a job and passed some on
+ * to each other would else keep it for each other.
+ */
 struct job *job_new_guest(struct raylet_core *c, const struct peer_job *m);
-void job_unsponsored(struct raylet_core *c, struct job *job);
+/* A node announced it, or does so no more. */
+void job_sponsors_changed(struct raylet_core *c, struct job *job);
+/* Its home says, or the head said of its home, that it is over. */
+void job_over(struct raylet_core *c, struct job *job, uint32_t end_state);
+/* Somebody asks: whether a job of ours has ended. */
+bool job_is_over(const struct raylet_core *c, uint64_t number);
+struct job *job_find(const struct raylet_core *c, uint64_t number); /* NULL: none here */
 /* A guest that no home announces any more ends, once no other node holds objects of it here. */
 void job_let_go(struct raylet_core *c, struct job *job);
 void job_program(struct raylet_core *c, const struct raylet_event *e);

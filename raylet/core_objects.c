@@ -144,9 +144,12 @@ void object_release_foreign(struct raylet_core *c, struct client *client, struct
     }
 }
 
+/* Objects of one process, gathered before anything is done to them: freeing one may free another,
+ * and the table must not change while it is walked. */
 struct gathering {
     uint64_t *numbers;
     uint32_t count, most;
+    bool following; /* those that follow another one; else those that are held */
 };
 
 static bool gather(uint64_t number, void *value, void *arg)
@@ -154,15 +157,23 @@ static bool gather(uint64_t number, void *value, void *arg)
     struct gathering *g = arg;
     const struct object *o = value;
 
-    if (o->held) {
+    if (g->following ? o->following : o->held) {
         g->numbers[g->count++] = number;
     }
     return g->count < g->most;
 }
 
+static void gather_all(struct raylet_core *c, struct client *client, uint32_t most,
+                       struct gathering *g)
+{
+    g->most = (uint32_t)MIN_OF(most, client->objects.used + 1);
+    g->numbers = arena_alloc(&c->arena, g->most * sizeof *g->numbers);
+    numbers_each(&client->objects, gather, g);
+}
+
 bool object_release_all(struct raylet_core *c, struct client *client, uint32_t most)
 {
-    struct gathering g = {.most = (uint32_t)MIN_OF(most, client->objects.used + 1)};
+    struct gathering g = {.following = false};
     struct foreign_hold *h, *next;
 
     if (client->holds != NULL && client->state == CLIENT_GONE) {
@@ -172,17 +183,28 @@ bool object_release_all(struct raylet_core *c, struct client *client, uint32_t m
     {
         object_release_foreign(c, client, h->object);
     }
-    /* gathered first: freeing one may free another, and the table must not change while it is
-     * walked */
-    g.numbers = xmalloc(g.most * sizeof *g.numbers);
-    numbers_each(&client->objects, gather, &g);
+    gather_all(c, client, most, &g);
     for (uint32_t i = 0; i < g.count; i++) {
         struct object *o = numbers_get(&client->objects, g.numbers[i]);
         if (o != NULL) {
             object_release(c, o);
         }
     }
-    free(g.numbers);
+    return g.count == g.most;
+}
+
+bool object_end_following(struct raylet_core *c, struct client *client, struct object_error *error,
+                          uint32_t most)
+{
+    struct gathering g = {.following = true};
+
+    gather_all(c, client, most, &g);
+    for (uint32_t i = 0; i < g.count; i++) {
+        struct object *o = numbers_get(&client->objects, g.numbers[i]);
+        if (o != NULL && o->following) {
+            object_settle_error(c, o, error);
+        }
+    }
     return g.count == g.most;
 }
 

@@ -56,6 +56,10 @@ void object_release(struct raylet_core *c, struct object *o); /* the owner's hol
 /* All that this client holds: its own (at most `most` of them; true if there are more) and others'.
  */
 bool object_release_all(struct raylet_core *c, struct client *client, uint32_t most);
+/* What settles as another object does ends so instead: at most `most`; true if there may be more.
+ */
+bool object_end_following(struct raylet_core *c, struct client *client, struct object_error *error,
+                          uint32_t most);
 int object_hold_foreign(struct raylet_core *c, struct client *client,
                         struct object *o); /* once each */
 void object_release_foreign(struct raylet_core *c, struct client *client, struct object *o);

@@ -64,6 +64,13 @@ const char *peer_describe(struct raylet_core *c, uint32_t number, char out[PEER_
     return out;
 }
 
+bool peer_is_gone(struct raylet_core *c, uint32_t number)
+{
+    const struct peer *p = peer_find(c, number);
+
+    return p == NULL ? number != c->node && number <= c->newest_node : p->state == PEER_DEAD;
+}
+
 static struct peer *peer_new(struct raylet_core *c, uint32_t number, uint8_t state)
 {
     struct peer *p = xcalloc(1, sizeof *p);

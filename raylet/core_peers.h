@@ -17,6 +17,8 @@ struct peer *peer_find(struct raylet_core *c, uint32_t number); /* NULL: unknown
 /* "node box-2 (number 9)", also of one that died lately; "node 9" where the name is not known. */
 #define PEER_DESCRIBED_SIZE 128
 const char *peer_describe(struct raylet_core *c, uint32_t number, char out[PEER_DESCRIBED_SIZE]);
+/* The head told of it once, and it is dead. */
+bool peer_is_gone(struct raylet_core *c, uint32_t number);
 /* The one that events of a session are about; made if the head has not told of it yet. NULL: it is
  * dead, and the session is closed. */
 struct peer *peer_of_session(struct raylet_core *c, uint32_t number, enum peer_side side);

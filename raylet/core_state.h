@@ -174,6 +174,7 @@ struct job { /* of a driver here, or of one elsewhere whose tasks run here (gues
     bool fetching;      /* guest: its program is on its way */
     uint32_t fetched_from;
     uint64_t unsponsored_ns;
+    uint64_t ask_home_ns; /* guest: when its home is next asked whether it is over */
     struct list sponsors; /* struct sponsor, by job_link: homes elsewhere that announced it */
     uint8_t hash[PEER_HASH_SIZE]; /* of its program, once known */
     uint64_t program_size;

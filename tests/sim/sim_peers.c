@@ -259,11 +259,11 @@ static void tell_more(const struct peer_msg *m)
 static void tell_message(const struct sim_node *n, uint32_t peer, enum peer_side side,
                          const struct peer_msg *m)
 {
-    static const char *const names[] = {"JOB",     "JOB_END", "CLASS",  "CLASS_END", "ASK",
-                                        "RETURN",  "RUN",     "STOP",   "RECORDED",  "GRANT",
-                                        "STARTED", "BACK",    "RESULT", "ARGS_FREE", "JOB_BROKEN",
-                                        "LOG",     "GET",     "PART",   "ADD",       "DROP",
-                                        "WANT",    "ADDED",   "VALUE",  "CANCEL"};
+    static const char *const names[] = {
+        "JOB",        "JOB_END",  "CLASS",  "CLASS_END", "ASK",  "RETURN", "RUN",
+        "STOP",       "RECORDED", "GRANT",  "STARTED",   "BACK", "RESULT", "ARGS_FREE",
+        "JOB_BROKEN", "LOG",      "GET",    "PART",      "ADD",  "DROP",   "WANT",
+        "ADDED",      "VALUE",    "CANCEL", "JOB_ASK",   "LOOK", "SEEN"};
     uint32_t at = (uint32_t)m->type - PEER_JOB;
 
     printf("  %.6f s: %u %s %u: %s", (double)n->now_ns / 1e9, n->rig->node,

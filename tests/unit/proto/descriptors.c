@@ -61,6 +61,9 @@ static const ProtobufCMessageDescriptor *const descriptors[] = {
     &wire__peer_added__descriptor,
     &wire__peer_value__descriptor,
     &wire__peer_cancel__descriptor,
+    &wire__peer_job_ask__descriptor,
+    &wire__peer_look__descriptor,
+    &wire__peer_seen__descriptor,
 };
 
 const ProtobufCMessageDescriptor *descriptor_of(const char *name)

@@ -235,6 +235,7 @@ static const struct local_msg local_samples[] = {
     {.type = LOCAL_RESULT,
      .result = {.slot = 0, .code = CODE_FAILED, .app_code = -1, .message = "no such file"}},
     {.type = LOCAL_BLOCKED},
+    {.type = LOCAL_BLOCKED, .ids = {ids, 3, {0}}},
     {.type = LOCAL_UNBLOCKED},
     {.type = LOCAL_LEAVE},
     {.type = LOCAL_QUERY, .query = {.request = 1, .query = QUERY}},
@@ -337,6 +338,9 @@ static const struct peer_return peer_returns[] = {
     {RETURN_UNSET, 0, {0}, 0, 0},  {RETURN_TOO_LARGE, UINT32_MAX, {0}, 0, 0},
     {RETURN_VALUE, 80, {0}, 1, 0},
 };
+
+static const struct peer_step steps[] = {{LOOK_OBJECT, 3, {3, 7, 2231}, 0},
+                                         {LOOK_ROOM, UINT32_MAX, {0}, 0}};
 
 static const struct peer_msg peer_samples[] = {
     {.type = PEER_JOB,
@@ -441,6 +445,32 @@ static const struct peer_msg peer_samples[] = {
      .value = {.id = {3, 7, 2231}, .state = VALUE_ERROR},
      .payload = {payload_words, 8}},
     {.type = PEER_CANCEL, .cancel = {.id = {3, 7, 2231}, .flags = CANCEL_RECURSIVE}},
+    {.type = PEER_JOB_ASK, .job_ask = {.job = UINT64_MAX}},
+    {.type = PEER_LOOK,
+     .look = {.look = UINT64_MAX,
+              .item = 7,
+              .kind = LOOK_RUN,
+              .node = 4,
+              .id = {3, 7, 2231},
+              .run = 9,
+              .amounts = asked,
+              .amount_count = ARRAY_SIZE(asked),
+              .depth = 2}},
+    {.type = PEER_LOOK, .look = {.kind = LOOK_ROOM, .node = 1}},
+    {.type = PEER_SEEN, .seen = {.look = 1, .name = "", .node_name = ""}},
+    {.type = PEER_SEEN,
+     .seen = {.look = 1,
+              .item = UINT32_MAX,
+              .stuck = true,
+              .since = UINT64_MAX,
+              .steps = steps,
+              .step_count = ARRAY_SIZE(steps),
+              .amounts = asked,
+              .amount_count = ARRAY_SIZE(asked),
+              .waits_for_room = true,
+              .depth = 1,
+              .name = "hog",
+              .node_name = "box-1"}},
 };
 
 size_t sample_peer_count(void)

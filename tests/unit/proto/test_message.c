@@ -280,6 +280,8 @@ static void test_ranges_are_refused(void **state)
 static const struct object_id none[] = {{1, 1, 0}}, id[] = {{1, 1, 1}};
 static const struct local_amount below[] = {{"CPU", -1}};
 static const uint64_t no_run[] = {1, 0};
+static const struct peer_step good_step[] = {{LOOK_ROOM, 1, {0}, 0}};
+static const struct peer_step no_step[] = {{LOOK_OBJECT, 1, {0}, 0}};
 static const struct peer_return unset[] = {{RETURN_UNSET, 0, {0}, 1, 0}};
 static const struct peer_return two[] = {{RETURN_VALUE, 0, {0}, 2, 0}};
 static const struct peer_return huge[] = {{RETURN_VALUE, 0, {0}, UINT32_MAX, 0},
@@ -317,6 +319,15 @@ static const struct peer_msg bad_of_peers[] = {
     {.type = PEER_STOP, .stop = {.run = 1, .how = 4}},
     {.type = PEER_CANCEL, .cancel = {.id = {1, 1, 1}, .flags = 4}},
     {.type = PEER_CANCEL, .cancel = {.flags = 1}},
+    {.type = PEER_JOB_ASK},
+    {.type = PEER_LOOK, .look = {.kind = LOOK_OBJECT, .id = {1, 1, 1}}},
+    {.type = PEER_LOOK, .look = {.kind = LOOK_BODY, .node = 1}},
+    {.type = PEER_LOOK, .look = {.kind = 5, .node = 1, .id = {1, 1, 1}}},
+    {.type = PEER_LOOK,
+     .look = {.kind = LOOK_ROOM, .node = 1, .amounts = below, .amount_count = 1}},
+    {.type = PEER_SEEN, .seen = {.steps = good_step, .step_count = 1}},
+    {.type = PEER_SEEN, .seen = {.stuck = true, .steps = no_step, .step_count = 1}},
+    {.type = PEER_SEEN, .seen = {.stuck = true, .amounts = below, .amount_count = 1}},
     {.type = PEER_RECORDED},
     {.type = PEER_STARTED, .runs = {no_run, 2}},
     {.type = PEER_ARGS_FREE, .runs = {no_run, 1}, .payload = {"x", 1}},

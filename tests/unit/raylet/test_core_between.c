@@ -523,6 +523,62 @@ static void the_end_of_a_homes_session_ends_its_guests(void **state)
     end(s);
 }
 
+static void job_is_asked_about(struct scene *s, uint64_t job)
+{
+    rig_peer_message(&s->rig, THEM, SIDE_IN, PEER_JOB_ASK)->job_ask.job = job;
+    rig_settle(&s->rig);
+}
+
+static void who_asks_hears_of_a_job_that_is_over(void **state)
+{
+    struct scene *s = begin_as_home(2, 0);
+    uint64_t number = the_job(s)->number;
+
+    up(s, THEM, SIDE_IN);
+    job_is_asked_about(s, number);
+    assert_null(said(s, THEM, SIDE_IN, PEER_JOB_END));
+    rig_driver_end(&s->rig, s->driver, true);
+    rig_settle(&s->rig);
+    job_is_asked_about(s, number);
+    const struct peer_msg *m = said(s, THEM, SIDE_IN, PEER_JOB_END);
+    assert_non_null(m);
+    assert_int_equal(m->job_end.job, number);
+    assert_true(m->job_end.over);
+    end(s);
+}
+
+/* Its home's word was lost with the session, and a node that ran tasks of it, too, still announces
+ * it here. */
+static void the_home_of_a_job_is_asked_whether_it_is_over(void **state)
+{
+    struct scene *s = begin_as_executor();
+    uint32_t pins = rig_pins(&s->rig);
+
+    up(s, OTHER, SIDE_IN);
+    announces(s, OTHER);
+    rig_pass(&s->rig, 60 * NS_PER_S);
+    assert_null(said(s, THEM, SIDE_OUT, PEER_JOB_ASK)); /* it announces it itself */
+    down(s, THEM, SIDE_IN);
+    rig_pass(&s->rig, 6 * NS_PER_S);
+    up(s, THEM, SIDE_OUT);
+    rig_pass(&s->rig, 6 * NS_PER_S);
+    const struct peer_msg *m = said(s, THEM, SIDE_OUT, PEER_JOB_ASK);
+    assert_non_null(m);
+    assert_int_equal(m->job_ask.job, THEIR_JOB);
+    assert_int_equal(rig_pins(&s->rig), pins);
+    m = rig_peer_message(&s->rig, OTHER, SIDE_IN, PEER_JOB_ASK); /* that is not its home */
+    ((struct peer_msg *)m)->job_ask.job = THEIR_JOB;
+    rig_settle(&s->rig);
+    assert_null(said(s, OTHER, SIDE_IN, PEER_JOB_END));
+
+    struct peer_msg *over = rig_peer_message(&s->rig, THEM, SIDE_OUT, PEER_JOB_END);
+    over->job_end = (struct peer_job_end){.job = THEIR_JOB, .over = true};
+    rig_settle(&s->rig);
+    assert_int_equal(rig_pins(&s->rig), pins - 1);
+    announces(s, OTHER); /* it may not have heard of it */
+    end(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -547,6 +603,8 @@ int main(void)
         cmocka_unit_test(a_guest_that_waits_goes_back),
         cmocka_unit_test(a_raylet_that_leaves_lends_nothing_and_ends_what_runs),
         cmocka_unit_test(the_end_of_a_homes_session_ends_its_guests),
+        cmocka_unit_test(who_asks_hears_of_a_job_that_is_over),
+        cmocka_unit_test(the_home_of_a_job_is_asked_whether_it_is_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
