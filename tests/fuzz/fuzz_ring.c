@@ -14,6 +14,7 @@
 #define BEGINS_AT    256u        /* bytes before a ring's end, at most */
 #define REACHED      (32u << 10) /* of our incoming data's beginning, by commands, at most */
 #define COMMANDS_MAX 64
+#define SENT_MAX     (2u * RING_BYTES) /* by one input: what an input costs is mostly that */
 
 enum command {
     PUT_RECORD =
@@ -35,6 +36,7 @@ struct hostile {
     uint8_t *segment;
     uint64_t base, tail; /* where it began, where it would write next */
     size_t written;      /* of the incoming data's beginning: to be cleared for the next input */
+    size_t sent;
     struct arena arena;
 };
 
@@ -55,6 +57,7 @@ static void segment_clear(struct hostile *h, uint64_t base)
     buffer_clear(&c->queue);
     buffer_clear(&c->assembly);
     h->base = h->tail = base;
+    h->sent = 0;
 }
 
 /* `at`: 8-aligned, in the incoming data. */
@@ -100,6 +103,10 @@ static void receive(struct hostile *h)
 static void send_zeros(struct hostile *h, size_t size)
 {
     static const uint8_t zeros[1 << 24];
+    if (size <= MESSAGE_MAX) { /* else it is refused */
+        size = MIN_OF(size, SENT_MAX - h->sent);
+        h->sent += size;
+    }
     int err = ring_send(&h->ours, bytes_of(zeros, size));
     ASSERT(err == 0 || err == -EMSGSIZE || err == -ENOBUFS || (err == -EPROTO && h->ours.failed));
 }
