@@ -14,7 +14,7 @@
 #define PROBES_MAX    64
 #define PROBE_NS      (1 * NS_PER_S)
 #define UNKNOWN_NS    (30 * NS_PER_S) /* a peer that is not up after so long is forgotten */
-#define SUSPICIOUS_NS (4 * NS_PER_S)  /* a client that hears nothing tries another connection */
+#define SUSPICIOUS_NS (4 * NS_PER_S)  /* a client that is not answered tries another connection */
 
 struct peer {
     struct link *link;
@@ -67,7 +67,7 @@ static void arm(struct peer *p)
     if (p->link->server && !p->up) {
         at_ns = MIN_OF(at_ns, p->unknown_ns);
     } else if (!p->link->server && p->up) {
-        uint64_t since_ns = MAX_OF(session_heard_ns(p->session), p->renewed_ns);
+        uint64_t since_ns = MAX_OF(session_alive_ns(p->session), p->renewed_ns);
         at_ns = MIN_OF(at_ns, since_ns + SUSPICIOUS_NS);
     }
     if (at_ns == NS_FOREVER) {
@@ -606,7 +606,7 @@ static void tick_peer(struct peer *p, uint64_t now_ns)
         session_tick(p->session, now_ns);
     }
     if (!link->server && p->up) {
-        uint64_t since_ns = MAX_OF(session_heard_ns(p->session), p->renewed_ns);
+        uint64_t since_ns = MAX_OF(session_alive_ns(p->session), p->renewed_ns);
         if (now_ns - MIN_OF(since_ns, now_ns) >= SUSPICIOUS_NS) {
             p->renewed_ns = now_ns;
             transport_zmq_client_renew(link->transport);

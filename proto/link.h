@@ -32,7 +32,7 @@ struct transport_zmq_context; /* proto/transport_zmq.h */
 enum link_down {
     LINK_ENDED =
         1,       /* the peer said goodbye, or answers as another life: what was under way is lost */
-    LINK_SILENT, /* nothing valid came for SESSION_SILENCE_NS */
+    LINK_SILENT, /* one of the two did not hear the other for SESSION_SILENCE_NS */
     LINK_REFUSED,     /* client: nobody listens there; the network works and the process is gone */
     LINK_UNREACHABLE, /* client: nothing answers there */
     LINK_KEY_REFUSED, /* client: the other side refused our key, or is not who our key file names */

@@ -6,7 +6,7 @@
 #include "proto/session.pb-c.h"
 
 #define PREFIX_SIZE     4u   /* u32 size of the header */
-#define HEADER_MAX      128u /* packed; the fields of today need at most 90 */
+#define HEADER_MAX      128u /* packed; the fields of today need at most 100 */
 #define HEADROOM        192u /* in front of a kept message: more than both */
 #define KEPT_OVERHEAD   256u /* what a kept message costs beside its bytes */
 #define ACK_DELAY_NS    (20 * NS_PER_MS)
@@ -16,7 +16,9 @@
 #define RETRY_NS        (10 * NS_PER_MS) /* after the transport had no room */
 #define RESEND_MAX_NS   (2 * NS_PER_S)
 #define HELLO_MAX_NS    (1 * NS_PER_S)
-#define STEADY_NS       (5 * NS_PER_S) /* a session that lasted so long was a good one */
+#define STEADY_NS       (5 * NS_PER_S)    /* a session that lasted so long was a good one */
+#define UNHEARD_NS      (100 * NS_PER_MS) /* as packets count it */
+#define ANSWERER_NS     (SESSION_KEEPALIVE_NS / 4) /* waits longer for the word that it answers */
 #define INCOMING_KEPT                                                                              \
     (256u << 10) /* room for a message that is not given back: sessions are many */
 #define FLIGHT_AFTER_LOSS                                                                          \
@@ -71,7 +73,9 @@ struct session {
     size_t ack_bytes; /* received since our last packet */
     uint64_t ack_at_ns;
     bool gap;
-    uint64_t gap_said_ns, heard_ns, said_ns;
+    uint64_t gap_said_ns, said_ns;
+    uint64_t heard_ns; /* something valid came */
+    uint64_t alive_ns; /* they heard us, as far as we know */
 
     struct buffer scratch;  /* outgoing datagrams */
     struct buffer incoming; /* a message, aligned */
@@ -174,6 +178,9 @@ static Drt__Session__Header make_header(const struct session *s, Drt__Session__K
     h.to_count = s->theirs.count;
     h.acknowledged = s->received;
     h.gap = s->gap;
+    if (s->state == STATE_UP) {
+        h.unheard = (uint32_t)MIN_OF((s->now_ns - s->heard_ns) / UNHEARD_NS, UINT32_MAX);
+    }
     return h;
 }
 
@@ -221,6 +228,22 @@ static void say(struct session *s, Drt__Session__Kind kind)
     Drt__Session__Header h = make_header(s, kind);
     (void)give_header(s, &h); /* lost or not: it is said again when that matters */
     note_said(s);
+}
+
+/* The other side answers it at once. */
+static void say_alive(struct session *s)
+{
+    Drt__Session__Header h = make_header(s, DRT__SESSION__KIND__ACK);
+    h.asks = true;
+    (void)give_header(s, &h);
+    note_said(s);
+}
+
+static void say_bye(struct session *s, bool silent)
+{
+    Drt__Session__Header h = make_header(s, DRT__SESSION__KIND__BYE);
+    h.silent = silent;
+    (void)give_header(s, &h);
 }
 
 static void say_hello(struct session *s)
@@ -315,7 +338,7 @@ static void go_up(struct session *s)
 {
     clear_traffic(s);
     s->state = STATE_UP;
-    s->up_since_ns = s->heard_ns = s->now_ns;
+    s->up_since_ns = s->heard_ns = s->alive_ns = s->now_ns;
     s->said_ns = s->now_ns;
     s->hello_at_ns = NS_FOREVER;
     tell(s,
@@ -346,7 +369,7 @@ void session_end(struct session *s, uint64_t now_ns)
 {
     set_now(s, now_ns);
     if (s->state == STATE_UP) {
-        say(s, DRT__SESSION__KIND__BYE);
+        say_bye(s, false);
     }
     clear_traffic(s);
     s->state = STATE_ENDED;
@@ -477,6 +500,12 @@ static void receive_hello(struct session *s, const Drt__Session__Header *h)
          theirs.count < s->candidate_theirs.count)) {
         return;
     }
+    if (s->state == STATE_UP && theirs.life == s->theirs.life) {
+        go_down(s, false); /* this life counts on only when its former session is over */
+        if (s->state == STATE_ENDED) {
+            return;
+        }
+    }
     /* A late Hello of a former life can only become a candidate: nobody confirms it, and the
      * session that is up stays. */
     if (!s->has_candidate || !end_equal(theirs, s->candidate_theirs)) {
@@ -603,6 +632,17 @@ static void receive_data(struct session *s, uint64_t sequence, struct bytes mess
     s->ack_at_ns = MIN_OF(s->ack_at_ns, at_ns);
 }
 
+/* They are heard, and say when we were. */
+static void receive_life(struct session *s, const Drt__Session__Header *h)
+{
+    uint64_t unheard_ns = h->unheard * UNHEARD_NS;
+    s->heard_ns = s->now_ns;
+    s->alive_ns = MAX_OF(s->alive_ns, s->now_ns - MIN_OF(unheard_ns, s->now_ns));
+    if (h->asks) {
+        s->ack_at_ns = s->now_ns;
+    }
+}
+
 /* Of the session that is up: the numbers fit, too. */
 static int receive_in_session(struct session *s, const Drt__Session__Header *h,
                               struct bytes message)
@@ -613,13 +653,13 @@ static int receive_in_session(struct session *s, const Drt__Session__Header *h,
     if (h->from != 0) {
         s->peer = h->from;
     }
-    s->heard_ns = s->now_ns;
+    receive_life(s, h);
     if (s->initiator && !s->confirmed) {
         s->confirmed = true;
         s->hello_at_ns = NS_FOREVER;
     }
     if (h->kind == DRT__SESSION__KIND__BYE) {
-        go_down(s, false);
+        go_down(s, h->silent);
         return 0;
     }
     struct end mine = s->mine, theirs = s->theirs;
@@ -718,9 +758,18 @@ int session_receive(struct session *s, uint64_t now_ns, struct bytes packet)
 
 /* ---- time ---- */
 
+/* When something is said that the other side answers. */
+static uint64_t ask_at_ns(const struct session *s)
+{
+    uint64_t pause_ns = s->initiator ? SESSION_KEEPALIVE_NS : SESSION_KEEPALIVE_NS + ANSWERER_NS;
+    uint64_t doubt_ns = MAX_OF(s->alive_ns + SESSION_DOUBT_NS, s->said_ns + SESSION_ASK_NS);
+    return MIN_OF(s->said_ns + pause_ns, doubt_ns);
+}
+
 static void tick_up(struct session *s)
 {
-    if (s->now_ns - s->heard_ns >= SESSION_SILENCE_NS) {
+    if (s->now_ns - s->alive_ns >= SESSION_SILENCE_NS) {
+        say_bye(s, true); /* it may hear us */
         go_down(s, true);
         return;
     }
@@ -740,8 +789,8 @@ static void tick_up(struct session *s)
         s->gap_said_ns = s->now_ns;
         say(s, DRT__SESSION__KIND__ACK);
     }
-    if (s->now_ns - s->said_ns >= SESSION_KEEPALIVE_NS) {
-        say(s, DRT__SESSION__KIND__ACK);
+    if (ask_at_ns(s) <= s->now_ns) {
+        say_alive(s);
     }
 }
 
@@ -756,9 +805,9 @@ void session_tick(struct session *s, uint64_t now_ns)
     }
 }
 
-uint64_t session_heard_ns(const struct session *s)
+uint64_t session_alive_ns(const struct session *s)
 {
-    return s->heard_ns;
+    return s->alive_ns;
 }
 
 void session_hurry(struct session *s, uint64_t now_ns)
@@ -773,7 +822,7 @@ void session_hurry(struct session *s, uint64_t now_ns)
         resend_from_start(s);
         s->flight_max = SESSION_UNACKED_MAX; /* a new connection is no sign of a narrow one */
         pump(s);
-        say(s, DRT__SESSION__KIND__ACK); /* so that the other side sees the way, too */
+        say_alive(s); /* so that the other side sees the way, too */
     }
 }
 
@@ -794,7 +843,7 @@ uint64_t session_next_ns(const struct session *s)
     if (s->state != STATE_UP) {
         return NS_FOREVER;
     }
-    uint64_t next = MIN_OF(s->heard_ns + SESSION_SILENCE_NS, s->said_ns + SESSION_KEEPALIVE_NS);
+    uint64_t next = MIN_OF(s->alive_ns + SESSION_SILENCE_NS, ask_at_ns(s));
     next = MIN_OF(next, s->hello_at_ns);
     next = MIN_OF(next, s->ack_at_ns);
     next = MIN_OF(next, s->retry_at_ns);

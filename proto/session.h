@@ -15,6 +15,12 @@
  * is answered with RESET and not obeyed; who is told so by the very one it meant goes down. Late
  * copies from former sessions therefore change nothing. An initiator that went down says Hello
  * again by itself, with back-off.
+ *
+ * Alive is who hears and is heard: each packet says for how long its sender has not heard the other
+ * side. A side that does not know of the last 15 s that the other one has heard it ends the session
+ * and says so. So both notice a cut of either way, 15 s after it began at the latest. The initiator
+ * says something each second and is answered at once; after 3 s of doubt both say something four
+ * times a second, so that losses alone end nothing.
  */
 #ifndef PROTO_SESSION_H
 #define PROTO_SESSION_H
@@ -29,8 +35,10 @@
 #define SESSION_PACKET_EXTRA 256u
 /* Kept for sending again, with 256 bytes added for each message; beyond: -EAGAIN. */
 #define SESSION_UNACKED_MAX   (8u << 20)
-#define SESSION_KEEPALIVE_NS  1000000000ull
-#define SESSION_SILENCE_NS    15000000000ull
+#define SESSION_KEEPALIVE_NS  1000000000ull /* the initiator's; the other one answers */
+#define SESSION_DOUBT_NS      3000000000ull /* not known to be heard for so long: asks more often */
+#define SESSION_ASK_NS        250000000ull  /* then */
+#define SESSION_SILENCE_NS    15000000000ull /* not known to be heard for so long: it ends */
 #define SESSION_RESEND_MIN_NS 200000000ull
 
 struct session;
@@ -49,7 +57,8 @@ enum session_event_kind {
     SESSION_MESSAGE,  /* `data`: next in order */
     SESSION_DATAGRAM, /* `data`: unnumbered, may be lost or doubled; only while up */
     SESSION_ROOM,     /* after -EAGAIN: half of the bound is free */
-    SESSION_DOWN,     /* `silent` (15 s); else the other side ended it or is another life now */
+    SESSION_DOWN,     /* `silent` (one of the two did not hear the other for 15 s); else the other
+                         side ended it or is another life now */
 };
 
 struct session_event {
@@ -87,7 +96,8 @@ int session_receive(struct session *s, uint64_t now_ns, struct bytes packet) MUS
 void session_tick(struct session *s, uint64_t now_ns);
 uint64_t session_next_ns(const struct session *s); /* when tick is wanted; NS_FOREVER */
 bool session_is_up(const struct session *s);
-uint64_t session_heard_ns(const struct session *s); /* while up: when something valid came last */
+uint64_t
+session_alive_ns(const struct session *s); /* while up: when it heard us last, as far as we know */
 /* The transport has a way to the peer again: says now what would be said later. */
 void session_hurry(struct session *s, uint64_t now_ns);
 /* The owner knows that the peer's process is gone: DOWN follows if it was up (not silent). */

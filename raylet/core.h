@@ -91,7 +91,8 @@ enum raylet_event_kind {
     EVENT_PEER_UP, /* `peer`, `side`: a session with this node begins */
     EVENT_PEER_MESSAGE, /* `peer`, `side`, `peer_msg` */
     EVENT_PEER_DOWN,    /* `peer`, `side`: it ended. SIDE_OUT: `refused`: its process is gone,
-                           `key_refused`: another one is at its address; both may come without UP */
+                           `key_refused`: another one is at its address; both may come without UP;
+                           `silent`: one of the two did not hear the other for 15 s */
     EVENT_PEER_SLOW, /* `peer`, `side`, `ok`: much waits to be sent there, or (false) no longer */
     EVENT_PROGRAM_FETCHED, /* `job`: answer to EFFECT_FETCH_PROGRAM: `program` (to be dropped like
                               that of EVENT_PROGRAM, also if nobody waits any more), or `failure` */
@@ -109,7 +110,7 @@ struct raylet_event {
         uint32_t program;
         uint32_t stream;
     };
-    bool ok, refused, key_refused;
+    bool ok, refused, key_refused, silent;
     int32_t pid;
     uint32_t peer; /* its node number */
     union {

@@ -223,6 +223,9 @@ void foreign_peer_down(struct raylet_core *c, struct peer *p, enum peer_side sid
     fp->list_due = fp->told; /* a DROP may have been under way */
     foreign_busy(c, fp);
     proxy_watch_silence(c, fp);
+    if (e->silent && timer_is_armed(&fp->silence.timer)) { /* the silence was in the session */
+        core_timer_arm(c, &fp->silence, c->now_ns + PROXY_AGAIN_S * NS_PER_S);
+    }
 }
 
 bool foreign_peer_message(struct raylet_core *c, struct peer *p, enum peer_side side,

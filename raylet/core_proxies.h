@@ -64,6 +64,7 @@ struct proxy;
 struct foreign_peer;
 
 #define PROXY_SILENCE_S    15u        /* who waits for an owner is told after so long */
+#define PROXY_AGAIN_S      2u         /* and when a session was silent so long: another may come */
 #define SECURING_CONTAINER UINT32_MAX /* securing.kind of our own */
 
 struct foreign_peer *foreign_part(struct raylet_core *c, struct peer *p); /* made if need be */

@@ -55,6 +55,7 @@ static void on_down(void *arg, uint32_t peer, enum mesh_side side, enum link_dow
     struct raylet_event *e = add(p, EVENT_PEER_DOWN, peer, side);
     e->refused = why == LINK_REFUSED;
     e->key_refused = why == LINK_KEY_REFUSED;
+    e->silent = why == LINK_SILENT;
     log_debug("no session %s node %u: %s", side == MESH_OUT ? "with" : "of", peer,
               why == LINK_REFUSED       ? "nobody listens there"
               : why == LINK_ENDED       ? "it ended"

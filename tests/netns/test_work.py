@@ -41,6 +41,34 @@ def test_two_that_do_not_hear_each_other(cluster):
     assert_all_is_back(cluster)
 
 
+def test_waits_for_one_that_is_cut_off(cluster):
+    """However two machines are cut: who waits for what the other has is told soon after the length
+    of a silence, and who did not hear that the session is over has no share in that."""
+    cluster.up()
+    owes = {2: 3, 4: 2, 3: 4}
+    waiting = {n: cluster[n].start_work(tasks=1, window=1, ms=120000, shape="owe", bound=60,
+                                        strategy=f"node:host{owner}")
+               for n, owner in owes.items()}
+    cluster.bed.cut_one_way(2, 3)  # the owner does not hear
+    cluster.bed.cut_one_way(2, 4)  # who waits does not hear
+    cluster.bed.cut_between(3, 4)
+    start, told = time.monotonic(), {}
+
+    def all_are_told():
+        for n, program in waiting.items():
+            if n not in told and program.poll() is not None:
+                told[n] = time.monotonic() - start
+        return len(told) == len(waiting)
+
+    until("all are told", all_are_told, 60)
+    for n, program in waiting.items():
+        assert program.end_work()["errors"] == {"DRT_E_UNREACHABLE": 1}, n
+    assert all(SESSION_S - 3 < took < SESSION_S + 5 for took in told.values()), told
+    assert cluster.states() == ["alive"] * 4
+    cluster.bed.heal()
+    assert_all_is_back(cluster, 20)
+
+
 def test_a_machine_falls_silent(cluster):
     """What began there begins elsewhere once the head says that it is lost, within 10 s."""
     cluster.up(resources=(3, 4))

@@ -103,7 +103,7 @@ static void note_answer(struct sim_peer_link *l, const struct peer_msg *m)
     }
 }
 
-static void tell_down(struct sim_peer_link *l, bool refused, bool key_refused)
+static struct raylet_event *tell_down(struct sim_peer_link *l, bool refused, bool key_refused)
 {
     struct sim_node *n = l->node;
 
@@ -121,7 +121,9 @@ static void tell_down(struct sim_peer_link *l, bool refused, bool key_refused)
     counts(n)->peer_refused += refused;
     l->up = false;
     rig_peer_down(n->rig, l->peer, side_of(l), refused);
-    n->rig->events[n->rig->event_count - 1].key_refused = key_refused;
+    struct raylet_event *e = &n->rig->events[n->rig->event_count - 1];
+    e->key_refused = key_refused;
+    return e;
 }
 
 static void tell_slow(struct sim_peer_link *l, bool slow)
@@ -393,7 +395,7 @@ static void session_says(void *arg, const struct session_event *e)
         break;
     case SESSION_DOWN:
         if (l->up) {
-            tell_down(l, l->refused, false);
+            tell_down(l, l->refused, false)->silent = e->silent;
         }
         break;
     case SESSION_ROOM:

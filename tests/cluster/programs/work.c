@@ -13,6 +13,7 @@
  *        |nest     one that submits two, which are spread, and waits for them
  *        |borrow   one that gets, by its reference, an object that was put and released
  *        |lend     one that returns a reference to an object that it put
+ *        |owe      one that returns a reference to the result of a task on its own node
  *   once=FILE      at_most_once; an execution adds a line "NUMBER ATTEMPT NODE" to FILE
  *   log=FILE       the same lines, but tasks are retried as usual
  *   attempts=N     max_attempts
@@ -189,6 +190,16 @@ DRT_TASK(lend, call, DRT_I64, DRT_F64, DRT_STR)
     return drt_return(call, drt_ref_itself(drt_put(DRT_RECORD(struct answer, &a))));
 }
 
+DRT_TASK(owe, call, DRT_I64, DRT_F64, DRT_STR)
+{
+    struct drt_ref later =
+        drt_submit(probe, drt_i64(drt_arg_i64(call, 0)), drt_f64(drt_arg_f64(call, 1)),
+                   drt_str(drt_arg_str(call, 2)),
+                   DRT_WITH(.strategy = DRT_NODE_SPECIFIC, .node = drt_node_name()));
+
+    return drt_return(call, drt_ref_itself(later));
+}
+
 /* ---- counting ---- */
 
 static void count(struct count *list, const char *name)
@@ -238,6 +249,9 @@ static struct drt_ref submit_one(struct work *w, int64_t number)
     }
     if (strcmp(shape, "lend") == 0) {
         return drt_submit(lend, n, ms, file, with);
+    }
+    if (strcmp(shape, "owe") == 0) {
+        return drt_submit(owe, n, ms, file, with);
     }
     if (strcmp(shape, "borrow") == 0) {
         struct drt_ref object = drt_put(drt_i64(check_of(number)));
@@ -296,7 +310,8 @@ static void settle(struct work *w, size_t slot)
     }
     w->longest_ns = took_ns > w->longest_ns ? took_ns : w->longest_ns;
     int rc = drt_error_of(w->refs[slot], &e);
-    if (rc == 0 && strcmp(w->options.shape, "lend") == 0) {
+    if (rc == 0 &&
+        (strcmp(w->options.shape, "lend") == 0 || strcmp(w->options.shape, "owe") == 0)) {
         follow(w, slot);
         rc = drt_error_of(w->refs[slot], &e);
     }

@@ -25,6 +25,7 @@ struct side {
     uint32_t peer;
     uint64_t sent_in_session, received_in_session; /* numbers of the messages, from 1 */
     uint64_t ups, downs, silent_downs, rooms, messages, datagrams;
+    uint64_t down_ns;
     uint64_t packets; /* that it tried to send */
     bool send_fails;
 };
@@ -43,10 +44,18 @@ struct world {
     uint64_t now_ns, order, lives;
     double loss, doubling;
     uint64_t delay_min_ns, delay_max_ns;
-    bool cut[2]; /* by receiver */
+    bool cut[2];     /* by receiver */
+    bool no_byes[2]; /* as well */
+    uint64_t queue_ns[2];
     struct list flying;
     struct side sides[2];
 };
+
+static bool is_bye(struct bytes packet)
+{
+    const uint8_t *data = packet.data; /* the size of the header, then field 1: the kind */
+    return packet.size > 6 && data[4] == 1 << 3 && data[5] == 6;
+}
 
 static void fly(struct world *w, int to, struct bytes data)
 {
@@ -54,7 +63,7 @@ static void fly(struct world *w, int to, struct bytes data)
     p->to = to;
     p->size = data.size;
     p->order = w->order++;
-    p->at_ns = w->now_ns + rng_between(&w->rng, w->delay_min_ns, w->delay_max_ns);
+    p->at_ns = w->now_ns + w->queue_ns[to] + rng_between(&w->rng, w->delay_min_ns, w->delay_max_ns);
     memcpy(p->data, data.data, data.size);
     list_init(&p->link);
     list_append(&w->flying, &p->link);
@@ -69,7 +78,7 @@ static int on_send(void *arg, struct bytes packet)
     if (side->send_fails) {
         return -EAGAIN;
     }
-    if (!w->cut[to] && !rng_chance(&w->rng, w->loss)) {
+    if (!w->cut[to] && !(w->no_byes[to] && is_bye(packet)) && !rng_chance(&w->rng, w->loss)) {
         fly(w, to, packet);
         if (rng_chance(&w->rng, w->doubling)) {
             fly(w, to, packet);
@@ -95,6 +104,7 @@ static void on_event(void *arg, const struct session_event *event)
         assert_true(side->up);
         side->up = false;
         side->downs++;
+        side->down_ns = side->world->now_ns;
         side->silent_downs += event->silent;
         break;
     case SESSION_MESSAGE:
@@ -323,18 +333,90 @@ static void test_black_out_of_5_s_costs_nothing(void **state)
     world_fini(&w);
 }
 
+/* Whoever hears nothing, and whether what is said at the end arrives or not: both know within 15 s
+ * of the cut. */
 static void test_one_way_cut_ends_both(void **state)
 {
+    for (int deaf = 0; deaf < 2; deaf++) {
+        for (int byes = 0; byes < 2; byes++) {
+            struct world w;
+            world_init(&w, 6);
+            run_until_up(&w, NS_PER_S);
+            run_for(&w, 20 * NS_PER_S + (uint64_t)byes * 700 * NS_PER_MS);
+            w.cut[deaf] = true;
+            w.no_byes[1 - deaf] = byes == 0;
+            run_for(&w, 12 * NS_PER_S);
+            assert_true(w.sides[0].up && w.sides[1].up);
+            run_for(&w, 3100 * NS_PER_MS);
+            assert_false(w.sides[0].up || w.sides[1].up);
+            assert_int_equal(w.sides[0].downs, 1);
+            assert_int_equal(w.sides[1].downs, 1);
+            assert_int_equal(w.sides[0].silent_downs, 1); /* the other may hear its next Hello */
+            if (deaf == 1 && byes == 1) { /* who is told need not find out by itself */
+                assert_in_range(w.sides[0].down_ns, w.sides[1].down_ns,
+                                w.sides[1].down_ns + 10 * NS_PER_MS);
+            }
+            w.cut[deaf] = false;
+            run_until_up(&w, 3 * NS_PER_S);
+            world_fini(&w);
+        }
+    }
+}
+
+/* The other side did not notice that the session is over here: the next Hello says so. */
+static void test_hello_ends_the_former(void **state)
+{
     struct world w;
-    world_init(&w, 6);
+    world_init(&w, 15);
     run_until_up(&w, NS_PER_S);
-    w.cut[1] = true; /* the responder hears nothing, the initiator goes on hearing it */
-    run_for(&w, 16 * NS_PER_S);
+    run_for(&w, 50 * NS_PER_MS);
+    w.cut[0] = true;
+    session_lost(w.sides[0].session, w.now_ns);
+    run_for(&w, 2 * NS_PER_S);
     assert_false(w.sides[1].up);
-    run_for(&w, 16 * NS_PER_S);
-    assert_false(w.sides[0].up);
-    w.cut[1] = false;
-    run_until_up(&w, 3 * NS_PER_S);
+    assert_int_equal(w.sides[1].downs, 1);
+    w.cut[0] = false;
+    run_until_up(&w, 2 * NS_PER_S);
+    world_fini(&w);
+}
+
+/* With every second packet lost, and black-outs of 5 s, one-way or not: an hour of it. */
+static void test_losses_end_nothing(void **state)
+{
+    for (uint64_t seed = 20; seed < 24; seed++) {
+        struct world w;
+        world_init(&w, seed);
+        w.loss = 0.5;
+        w.doubling = 0.2;
+        w.delay_max_ns = 200 * NS_PER_MS;
+        run_until_up(&w, 20 * NS_PER_S);
+        run_for(&w, 10 * NS_PER_S);
+        uint64_t downs = w.sides[0].downs + w.sides[1].downs;
+        for (int i = 0; i < 240; i++) {
+            int deaf = (int)rng_below(&w.rng, 3);
+            w.cut[0] = deaf != 0;
+            w.cut[1] = deaf != 1;
+            run_for(&w, 5 * NS_PER_S);
+            w.cut[0] = w.cut[1] = false;
+            run_for(&w, 10 * NS_PER_S);
+        }
+        assert_int_equal(w.sides[0].downs + w.sides[1].downs, downs);
+        world_fini(&w);
+    }
+}
+
+/* What one says waits ever longer before a narrow way, up to 40 s, but comes: both are heard. */
+static void test_slow_is_not_silent(void **state)
+{
+    struct world w;
+    world_init(&w, 16);
+    run_until_up(&w, NS_PER_S);
+    for (int i = 0; i < 120; i++) {
+        w.queue_ns[1] += i < 80 ? NS_PER_S / 2 : 0;
+        assert_int_equal(send_message(&w.sides[i % 2], 100), 0);
+        run_for(&w, NS_PER_S);
+    }
+    assert_int_equal(w.sides[0].downs + w.sides[1].downs, 0);
     world_fini(&w);
 }
 
@@ -591,6 +673,9 @@ int main(void)
         cmocka_unit_test(test_silence_ends_both),
         cmocka_unit_test(test_black_out_of_5_s_costs_nothing),
         cmocka_unit_test(test_one_way_cut_ends_both),
+        cmocka_unit_test(test_hello_ends_the_former),
+        cmocka_unit_test(test_losses_end_nothing),
+        cmocka_unit_test(test_slow_is_not_silent),
         cmocka_unit_test(test_restart_replaces),
         cmocka_unit_test(test_end_tells_the_other),
         cmocka_unit_test(test_number_is_given),

@@ -431,6 +431,30 @@ static void a_wait_for_a_silent_owner_ends(void **state)
     end(s);
 }
 
+static void a_session_that_ends_for_silence_was_the_countdown(void **state)
+{
+    struct scene *s = begin_among_nodes();
+
+    borrow_added(s, theirs(1));
+    rig_get(&s->rig, s->driver, theirs(1));
+    rig_settle(&s->rig);
+    rig_peer_down(&s->rig, THEM, SIDE_OUT, false);
+    s->rig.events[s->rig.event_count - 1].silent = true;
+    rig_settle(&s->rig);
+    rig_pass(&s->rig, NS_PER_S); /* one that comes at once takes the wait on */
+    assert_null(rig_value(&s->rig, theirs(1)));
+    rig_pass(&s->rig, 2 * NS_PER_S);
+    assert_int_equal(code_of(&s->rig, theirs(1)), CODE_UNREACHABLE);
+    assert_int_equal(find(s, theirs(1))->state, OBJECT_PENDING);
+
+    rig_get(&s->rig, s->driver, theirs(1)); /* who asks again waits anew */
+    rig_pass(&s->rig, 14 * NS_PER_S);
+    assert_int_equal(rig_value(&s->rig, theirs(1))->answers, 1);
+    rig_pass(&s->rig, 2 * NS_PER_S);
+    assert_int_equal(rig_value(&s->rig, theirs(1))->answers, 2);
+    end(s);
+}
+
 static void a_session_in_time_ends_the_countdown(void **state)
 {
     struct scene *s = begin_among_nodes();
@@ -727,6 +751,7 @@ int main(void)
         cmocka_unit_test(what_is_released_without_a_session_opens_one_to_say_so),
         cmocka_unit_test(an_owner_that_dies_is_lost_whatever_was_asked_of_it),
         cmocka_unit_test(a_wait_for_a_silent_owner_ends),
+        cmocka_unit_test(a_session_that_ends_for_silence_was_the_countdown),
         cmocka_unit_test(a_session_in_time_ends_the_countdown),
         cmocka_unit_test(what_follows_a_foreign_object_settles_with_it),
         cmocka_unit_test(a_reference_of_another_job_is_not_mixed_up),
