@@ -133,11 +133,12 @@ static struct counts counts_of(const struct wish *w, const struct answer *answer
     for (size_t i = 0; i < classes->class_count; i++) {
         const struct state_class *c = &classes->classes[i];
         if (strcmp(c->node, n->name) == 0 && (w->job == 0) == (*c->function == '\0')) {
-            said = true;
+            said = said || strcmp(c->state, "waiting") != 0; /* else its tasks' homes did */
             add_class(&counts, c);
         }
     }
-    return said ? counts : (struct counts){n->running, n->waiting};
+    return said ? counts
+                : (struct counts){n->running + counts.running, n->waiting + counts.waiting};
 }
 
 /* As in 'drt status', and programs' own nodes. */

@@ -24,7 +24,8 @@ struct totals {
     size_t present, lost, leaving, private_ones; /* nodes */
 };
 
-/* What the raylets count now; the head hears of it once a second. False: this one did not say. */
+/* What the raylets count now; the head hears of it once a second. What waits for this node alone,
+ * the raylets of its homes tell. False: its own did not say. */
 static bool add_counts_of_now(const struct answer *classes, const char *node, struct totals *t)
 {
     bool found = false;
@@ -33,7 +34,7 @@ static bool add_counts_of_now(const struct answer *classes, const char *node, st
         if (*c->function != '\0' || c->job != 0 || strcmp(c->node, node) != 0) {
             continue;
         }
-        found = true;
+        found = found || strcmp(c->state, "waiting") != 0;
         t->waiting += strcmp(c->state, "waiting") == 0 ? c->count : 0;
         t->running += strcmp(c->state, "running") == 0 ? c->count : 0;
         t->done += strcmp(c->state, "done") == 0 ? c->count : 0;
@@ -189,6 +190,22 @@ static void put_nodes(const struct answer *a, const struct screen *s, struct buf
     table_free(t);
 }
 
+/* The tasks of one kind that wait for several nodes are one line. `at` is the last of its rows. */
+static uint64_t count_alike(const struct answer *a, size_t *at)
+{
+    const struct state_class *c = &a->classes[*at];
+    uint64_t count = c->count;
+    for (; *at + 1 < a->class_count; ++*at) {
+        const struct state_class *next = &a->classes[*at + 1];
+        if (strcmp(c->function, next->function) != 0 || strcmp(c->state, next->state) != 0 ||
+            strcmp(text_or(c->reason, ""), text_or(next->reason, "")) != 0) {
+            break;
+        }
+        count += next->count;
+    }
+    return count;
+}
+
 static void put_classes(const struct answer *a, const struct screen *s, struct buffer *out)
 {
     static const struct table_column columns[] = {
@@ -202,12 +219,13 @@ static void put_classes(const struct answer *a, const struct screen *s, struct b
         if (!waits || c->count == 0 || *c->function == '\0') {
             continue;
         }
+        uint64_t alike = count_alike(a, &i);
         if (table_row_count(t) == CLASSES_MAX) {
             left_out++;
             continue;
         }
         table_row(t);
-        table_cell(t, TONE_PLAIN, "%s", text_format_count(c->count, count));
+        table_cell(t, TONE_PLAIN, "%s", text_format_count(alike, count));
         table_cell(t, TONE_PLAIN, "x %s", c->function);
         const char *reason = text_or(c->reason, "");
         table_rest(t, TONE_WARN, *reason != '\0' ? "%s: %s" : "%s%s", "waiting", reason);

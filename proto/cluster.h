@@ -73,7 +73,7 @@ struct cluster_renew {
     const struct cluster_amount
         *amounts; /* what changed since the last answered one; all at first */
     size_t amount_count;
-    uint64_t waiting, running, done, failed;
+    uint64_t waiting, running, done, failed; /* tasks; waiting: but for one other node alone */
     uint32_t workers, idle_workers;
 };
 

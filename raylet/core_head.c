@@ -5,6 +5,7 @@
 #include "raylet/core_foreign.h"
 #include "raylet/core_host.h"
 #include "raylet/core_jobs.h"
+#include "raylet/core_lanes.h"
 #include "raylet/core_objects.h"
 #include "raylet/core_peers.h"
 #include "raylet/core_tasks.h"
@@ -119,7 +120,7 @@ static void renew(struct raylet_core *c)
     m->renew.sent_ns = c->boot_ns;
     m->renew.answered_ns = c->renew_answered_ns;
     m->renew.amounts = amounts(c, &m->renew.amount_count);
-    m->renew.waiting = c->waiting;
+    m->renew.waiting = c->waiting - lanes_waiting(c, NULL); /* what could run here */
     m->renew.running = c->running;
     m->renew.done = c->done;
     m->renew.failed = c->failed;

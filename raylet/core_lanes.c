@@ -182,6 +182,44 @@ void lane_dequeue(struct task *t)
 
 /* ---- looking in ---- */
 
+struct lane *lane_only(const struct class_ *k)
+{
+    struct list *first = list_first((struct list *)&k->lanes);
+
+    return k->wish->here || first == NULL || first->next != &k->lanes
+               ? NULL
+               : list_entry(first, struct lane, class_link);
+}
+
+static uint64_t waiting_in_queues(const struct level *level, const struct peer *p)
+{
+    uint64_t n = 0;
+
+    for (const struct list *at = level->turn.next; at != &level->turn; at = at->next) {
+        const struct class_ *k = list_entry(at, struct class_, run_link);
+        const struct lane *only = lane_only(k);
+        n += only != NULL && (p == NULL || only->peer == p) ? k->queued : 0;
+    }
+    return n;
+}
+
+uint64_t lanes_waiting(const struct raylet_core *c, const struct peer *p)
+{
+    uint64_t n = 0;
+
+    for (const struct list *at = c->busy_lanes.next; at != &c->busy_lanes; at = at->next) {
+        const struct lane *l = list_entry(at, struct lane, busy_link);
+        n += p == NULL || l->peer == p ? l->queued : 0;
+    }
+    if (c->wishes_elsewhere == 0) {
+        return n;
+    }
+    for (const struct list *at = c->levels.next; at != &c->levels; at = at->next) {
+        n += waiting_in_queues(list_entry(at, struct level, link), p);
+    }
+    return n;
+}
+
 struct sums { /* of one peer */
     const struct peer *peer;
     uint64_t bytes, placed, away;

@@ -28,6 +28,12 @@ void lane_reset(struct lane *l);
 void lane_enqueue(struct raylet_core *c, struct lane *l, struct task *t);
 void lane_dequeue(struct task *t);
 
+/* Where alone the tasks in the class's queue may run; NULL: here too, or at several nodes. */
+struct lane *lane_only(const struct class_ *k);
+/* How many tasks wait here for this node alone: fixed to it, or no other may run them. NULL: for
+ * any one other node. Looks at each class that has some. */
+uint64_t lanes_waiting(const struct raylet_core *c, const struct peer *p);
+
 /* What raylet_core_check asks: every count equals what is there. */
 void lanes_check(struct raylet_core *c);
 

@@ -3,6 +3,7 @@
 #include "common/text.h"
 #include "raylet/core_head.h"
 #include "raylet/core_jobs.h"
+#include "raylet/core_lanes.h"
 #include "raylet/core_plan.h"
 #include "raylet/core_schedule.h"
 #include "raylet/core_tasks.h"
@@ -72,7 +73,7 @@ static void nodes(struct raylet_core *c, struct state_reply *r)
     self->pid = c->join.pid;
     self->amounts = amounts_of(c, &c->total, &c->available);
     self->amount_count = c->total.count;
-    self->waiting = c->waiting;
+    self->waiting = c->waiting - lanes_waiting(c, NULL);
     self->running = c->running;
     self->done = c->done;
     self->failed = c->failed;
@@ -92,7 +93,7 @@ static void nodes(struct raylet_core *c, struct state_reply *r)
         row->since_unix_ms = p->since_unix_ms;
         row->amounts = amounts_of(c, &p->total, &p->available);
         row->amount_count = p->total.count;
-        row->waiting = p->waiting;
+        row->waiting = p->waiting + lanes_waiting(c, p);
         row->running = p->running;
     }
     r->nodes = list;
@@ -481,26 +482,42 @@ static void tasks(struct raylet_core *c, const struct state_query *q, struct sta
     }
 }
 
-#define STATES_COUNTED 4u
+/* Of this node, as rows of no function and no job: fresher than what the head last heard. What
+ * waits for another node is told as that node's; its own raylet does not know of it. */
+static size_t totals_room(const struct raylet_core *c)
+{
+    return 4 + HASH_COUNT(c->peers);
+}
 
-/* Of this node, as rows of no function and no job: fresher than what the head last heard. */
-static size_t add_totals(const struct raylet_core *c, struct state_class *list)
+static size_t add_totals(struct raylet_core *c, struct state_class *list)
 {
     const struct {
         const char *state;
         uint64_t count;
-    } counts[] = {
-        {"waiting", c->waiting}, {"running", c->running}, {"done", c->done}, {"failed", c->failed}};
+    } counts[] = {{"waiting", c->waiting - lanes_waiting(c, NULL)},
+                  {"running", c->running},
+                  {"done", c->done},
+                  {"failed", c->failed}};
+    size_t n = 0;
 
-    _Static_assert(ARRAY_SIZE(counts) == STATES_COUNTED, "room for all of them");
-    for (size_t i = 0; i < ARRAY_SIZE(counts); i++) {
-        list[i] = (struct state_class){.function = "",
-                                       .state = counts[i].state,
+    for (; n < ARRAY_SIZE(counts); n++) {
+        list[n] = (struct state_class){.function = "",
+                                       .state = counts[n].state,
                                        .reason = "",
                                        .node = c->node_name,
-                                       .count = counts[i].count};
+                                       .count = counts[n].count};
     }
-    return ARRAY_SIZE(counts);
+    for (struct peer *p = c->peers; p != NULL; p = p->hh.next) {
+        uint64_t count = lanes_waiting(c, p);
+        if (count > 0) {
+            list[n++] = (struct state_class){.function = "",
+                                             .state = "waiting",
+                                             .reason = "",
+                                             .node = core_text(c, p->name),
+                                             .count = count};
+        }
+    }
+    return n;
 }
 
 /* What of a job ran or runs, so that a tool need not wait for its end to know. */
@@ -538,23 +555,28 @@ static uint64_t fixed_elsewhere(const struct class_ *k)
     return n;
 }
 
-/* At most two rows. */
-static uint32_t add_waiting(struct raylet_core *c, const struct class_ *k, uint64_t elsewhere,
-                            struct state_class *list)
+/* What waits of a class, as rows of the nodes that it waits for; at most `room`. */
+static uint32_t add_waiting(struct raylet_core *c, const struct class_ *k, struct state_class *list,
+                            uint32_t room)
 {
     uint32_t n = 0;
-    struct state_class row = {
-        .function = k->function, .state = "waiting", .node = c->node_name, .job = k->job->number};
+    struct state_class row = {.function = k->function, .state = "waiting", .job = k->job->number};
 
-    if (k->queued > 0) {
+    if (k->queued > 0 && room > 0) {
+        const struct lane *only = lane_only(k);
         row.reason = class_reason(c, k);
+        row.node = only == NULL ? c->node_name : core_text(c, only->peer->name);
         row.count = k->queued;
         list[n++] = row;
     }
-    if (elsewhere > 0) {
-        row.reason = "for their nodes, which are asked for room";
-        row.count = elsewhere;
-        list[n++] = row;
+    for (const struct list *at = k->lanes.next; at != &k->lanes && n < room; at = at->next) {
+        const struct lane *l = list_entry(at, struct lane, class_link);
+        if (l->queued > 0) {
+            row.reason = "for their nodes, which are asked for room";
+            row.node = core_text(c, l->peer->name);
+            row.count = l->queued;
+            list[n++] = row;
+        }
     }
     return n;
 }
@@ -562,7 +584,7 @@ static uint32_t add_waiting(struct raylet_core *c, const struct class_ *k, uint6
 static void classes(struct raylet_core *c, const struct state_query *q, struct state_reply *r)
 {
     uint32_t limit = MIN_OF(limit_of(q) * 2, STATE_ROWS_MAX), n = 0;
-    struct state_class *list = arena_alloc(&c->arena, (limit + 8) * sizeof *list);
+    struct state_class *list = arena_alloc(&c->arena, (limit + totals_room(c) + 4) * sizeof *list);
 
     if (q->job == 0) {
         n += (uint32_t)add_totals(c, list);
@@ -573,10 +595,9 @@ static void classes(struct raylet_core *c, const struct state_query *q, struct s
         const struct job *job = list_entry(at, struct job, link);
         uint64_t queued = 0;
         for (const struct class_ *k = job->classes; k != NULL && n < limit; k = k->hh.next) {
-            uint64_t elsewhere = fixed_elsewhere(k);
-            queued += k->queued + elsewhere;
+            queued += k->queued + fixed_elsewhere(k);
             if (q->job == 0 || q->job == job->number) {
-                n += add_waiting(c, k, elsewhere, list + n);
+                n += add_waiting(c, k, list + n, limit - n);
             }
         }
         if (job->waiting_count > queued && n < limit && (q->job == 0 || q->job == job->number)) {
@@ -727,7 +748,7 @@ static void stop(struct raylet_core *c, struct client *client, const struct stat
     if (client == NULL || client->role != ROLE_TOOL) {
         failure_set(&r->failure, CODE_REFUSED, "only a tool on this machine may stop a node");
     } else {
-        struct state_class *totals = arena_alloc(&c->arena, STATES_COUNTED * sizeof *totals);
+        struct state_class *totals = arena_alloc(&c->arena, totals_room(c) * sizeof *totals);
         head_leave(c, q->kind == STATE_LEAVE ? q->within_ns : 0);
         r->class_count = add_totals(c, totals); /* it may be gone before it is asked again */
         r->classes = totals;

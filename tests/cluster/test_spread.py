@@ -117,3 +117,21 @@ def test_lines_of_tasks_come_to_the_driver(cluster):
     assert "hello there" not in r.stdout
     r = cluster.run(cluster.program("say"), "hello there", check=0)
     assert r.stderr == ""
+
+
+def test_what_waits_is_counted_where_it_will_run(cluster, held):
+    cluster.up(cpus=1)
+    cluster.join("n2", cpus=1)
+    h = held(6, "spread")
+    pids = [h.pid_of(0), h.pid_of(1)]
+    assert len(set(pids)) == 2
+    until("both have two that wait",
+          lambda: {n["name"]: (n["running"], n["waiting"])
+                   for n in cluster.ask("distribute", "status")["nodes"]} ==
+          {"n1": (1, 2), "n2": (1, 2)})
+    assert cluster.ask("status")["tasks"]["waiting"] == 4
+    # The head hears once a second what could run at a node: the others are not the home's load.
+    until("the nodes say so", lambda: [n["tasks_waiting"] for n in cluster.ask("nodes")] == [2, 0] and
+          [n["tasks_running"] for n in cluster.ask("nodes")] == [1, 1])
+    h.let_go()
+    h.end()

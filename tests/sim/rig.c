@@ -465,6 +465,11 @@ static void comes(struct rig *r, uint32_t client, const struct local_msg *m)
         break;
     case LOCAL_REPLY:
         r->reply = m->reply.reply;
+        r->reply_waiting = r->reply.node_count > 0 ? r->reply.nodes[0].waiting : 0;
+        for (size_t i = 0; i < r->reply.class_count; i++) {
+            const struct state_class *row = &r->reply.classes[i];
+            r->reply_waiting += strcmp(row->state, "waiting") == 0 ? row->count : 0;
+        }
         r->reply_line[0] = '\0';
         for (size_t i = 0, at = 0; i < r->reply.line_count && at < sizeof r->reply_line; i++) {
             at += (size_t)snprintf(r->reply_line + at, sizeof r->reply_line - at, "%s%s",

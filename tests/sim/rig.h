@@ -127,6 +127,7 @@ struct rig {
     struct raylet_event *events;
     uint32_t event_count, event_room;
     struct state_reply reply;              /* the last; shallow, valid until the next step */
+    uint64_t reply_waiting;                /* of its first node; else of all its classes */
     char reply_line[2048];                 /* its lines, each ended but the last */
     struct state_task reply_tasks[8];      /* the first of its rows, without their texts but ... */
     char reply_reason[128];                /* ... the first one's */

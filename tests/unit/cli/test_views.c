@@ -153,6 +153,41 @@ static void a_pipe_gets_the_whole_sentence(void **state)
     }
 }
 
+/* What waits for other nodes is told by its home, in a row for each of them: b's raylet did not
+ * answer itself. */
+static void status_adds_up_what_waits_for_several_nodes(void **state)
+{
+    static const struct state_node nodes[] = {
+        {.name = "a", .state = "alive", .waiting = 70},
+        {.name = "b", .state = "alive", .waiting = 5, .running = 2, .done = 10}};
+    static const struct state_class classes[] = {
+        {"", "waiting", "", "a", 4, 0},      {"", "running", "", "a", 1, 0},
+        {"", "done", "", "a", 100, 0},       {"", "failed", "", "a", 0, 0},
+        {"", "waiting", "", "b", 3, 0},      {"f", "waiting", "no room", "a", 4, 1},
+        {"f", "waiting", "away", "b", 2, 1}, {"f", "waiting", "away", "c", 1, 1}};
+    struct state_reply replies[2] = {{.last = true, .nodes = nodes, .node_count = 2},
+                                     {.last = true, .classes = classes, .class_count = 8}};
+    struct answer answers[3];
+    struct buffer out = {0};
+    for (size_t i = 0; i < 3; i++) {
+        answer_init(&answers[i]);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(answer_add(&answers[i], &replies[i]), 0);
+    }
+    status_view.text(&everything, answers, &piped, &out);
+    assert_non_null(strstr(buffer_text(&out),
+                           "TASKS   3 running   12 waiting   110 done   0 failed\n"
+                           "  4  x f  waiting: no room\n"
+                           "  3  x f  waiting: away\n"));
+    buffer_clear(&out);
+    distribute_view.text(&everything, answers, &piped, &out);
+    assert_non_null(strstr(buffer_text(&out), "a     alive        1        4\n"
+                                              "b     alive        2        8\n"));
+    buffer_fini(&out);
+    fixture_fini(answers, 3);
+}
+
 static void status_on_a_terminal_has_bars_and_fits(void **state)
 {
     struct answer answers[3];
@@ -373,6 +408,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(status_shows_nodes_and_why_tasks_wait),
         cmocka_unit_test(a_pipe_gets_the_whole_sentence),
+        cmocka_unit_test(status_adds_up_what_waits_for_several_nodes),
         cmocka_unit_test(status_on_a_terminal_has_bars_and_fits),
         cmocka_unit_test(status_leaves_out_what_came_back_or_is_a_programs),
         cmocka_unit_test(status_shows_columns_of_what_exists),

@@ -1,4 +1,6 @@
 /* Tasks between nodes: the normal exchange, and what ends it, as timelines. */
+#include "raylet/core_lanes.h"
+#include "raylet/core_peers.h"
 #include "tests/unit/raylet/between_scene.h"
 
 /* ---- we are the home ---- */
@@ -166,6 +168,42 @@ static void spread_tasks_are_explained_by_their_node(void **state)
         }
     }
     assert_int_equal(ours, 1);
+    end(s);
+}
+
+static uint64_t waiting_at(struct scene *s, uint32_t node)
+{
+    return lanes_waiting(s->rig.core, peer_find(s->rig.core, node));
+}
+
+/* A task that waits for one other node alone is counted there, not where it was submitted. */
+static void what_waits_for_another_node_is_not_counted_here(void **state)
+{
+    struct scene *s = begin_as_home(2, 2);
+    struct rig_class spread = {.cpus_x10000 = 20000, .strategy = SCHED_SPREAD};
+    uint32_t k = declare(s, "s", spread), there = declare(s, "h", AT_THEM);
+
+    for (size_t i = 0; i < 30; i++) {
+        submit_to(s, (struct rig_task){.class_number = k, .payload = 1});
+    }
+    assert_int_equal(s->rig.core->waiting, 29);
+    assert_int_equal(waiting_at(s, THEM), 10);
+    assert_int_equal(waiting_at(s, OTHER), 10);
+    assert_int_equal(lanes_waiting(s->rig.core, NULL), 20);
+    for (size_t i = 0; i < 5; i++) { /* these stand in the queue of all */
+        submit_to(s, (struct rig_task){.class_number = there, .payload = 1});
+    }
+    up(s, THEM, SIDE_OUT);
+    up(s, OTHER, SIDE_OUT);
+    assert_int_equal(waiting_at(s, THEM), 15);
+    assert_int_equal(lanes_waiting(s->rig.core, NULL), 25);
+    assert_int_equal(s->rig.core->waiting, 34);
+
+    rig_query(&s->rig, rig_tool(&s->rig), (struct state_query){.kind = STATE_NODES});
+    assert_int_equal(s->rig.reply_waiting, 9);
+    rig_query(&s->rig, rig_tool(&s->rig), (struct state_query){.kind = STATE_CLASSES});
+    /* Of each node, whatever job; then by function: the same sums. */
+    assert_int_equal(s->rig.reply_waiting, 34 + 34);
     end(s);
 }
 
@@ -587,6 +625,7 @@ int main(void)
         cmocka_unit_test(spread_gives_each_node_the_same),
         cmocka_unit_test(spread_tasks_are_explained_by_their_node),
         cmocka_unit_test(a_crash_says_where_its_output_is),
+        cmocka_unit_test(what_waits_for_another_node_is_not_counted_here),
         cmocka_unit_test(balanced_work_goes_where_most_is_free),
         cmocka_unit_test(what_finds_no_room_here_goes_elsewhere_when_it_is_worth_it),
         cmocka_unit_test(what_goes_back_is_sent_again_free_of_charge),
