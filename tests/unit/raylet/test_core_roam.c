@@ -28,6 +28,7 @@ static void announce(struct scene *s, uint64_t limit)
     up(s, THEM, SIDE_IN);
     struct peer_msg *m = rig_peer_message(&s->rig, THEM, SIDE_IN, PEER_JOB);
     m->job.job = THEIR_JOB;
+    m->job.home = THEM;
     m->job.name = m->job.program_name = m->job.user = m->job.cwd = "";
     m->job.hash = bytes_of(hash, sizeof hash);
     m->job.program_size = 1;
