@@ -4,14 +4,19 @@
  * was decoded with; pointers in one that is encoded are borrowed until the call returns. No I/O.
  * docs/protocol.md tells the conversation.
  *
- *   client                         raylet
- *   OPEN             ->            (driver: makes a job at the head)      <- WELCOME or REFUSED
- *   CLASS, SUBMIT, PUT ->          files them; refused ones become objects in error
- *   GET ids          ->            holds them until settled               <- VALUES (each id once
- * for each GET of it) RELEASE, CANCEL, GOODBYE -> worker:                        <- RUN_CLASS once
- * for each class, RUN into a claim slot RESULT slot, BLOCKED, UNBLOCKED -> <- LEAVE: exit when idle
- *   tool:  QUERY     ->                                                   <- REPLY (several; the
- * last says so)
+ *   client                             raylet
+ *   OPEN                        ->     of a driver: makes a job at the head
+ *                               <-     WELCOME, or REFUSED
+ *   CLASS, SUBMIT, PUT          ->     files them; refused ones become objects in error
+ *   GET ids                     ->     holds them until they are settled
+ *                               <-     VALUES: each id once for each GET of it
+ *   HOLD, RELEASE, CANCEL       ->     <- CANCELLED
+ *   QUERY (mostly a tool)       ->     <- REPLY, several: the last one says so
+ *   GOODBYE (a driver)          ->     <- LOG: lines of its tasks, as they come
+ *
+ *   worker                             raylet
+ *                               <-     RUN_CLASS once for each class, RUN into a claim slot
+ *   RESULT, BLOCKED, UNBLOCKED  ->     <- LEAVE: exit when idle
  */
 #ifndef PROTO_LOCAL_H
 #define PROTO_LOCAL_H
