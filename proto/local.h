@@ -185,8 +185,8 @@ struct local_values {
 struct local_ids { /* RELEASE, HOLD, BLOCKED */
     const struct object_id *ids;
     size_t id_count;
-    struct object_id through; /* HOLD: a held object whose value has these inside; number 0: these
-                                 are the job's own */
+    struct object_id through; /* HOLD: a held object whose value has these inside; number 0: they
+                                 are among the arguments of a task that is placed at the client */
 };
 
 enum local_cancel_flags { CANCEL_ASK = 0, CANCEL_FORCE = 1, CANCEL_RECURSIVE = 2 }; /* as drt.h */

@@ -53,7 +53,8 @@ enum core_rule {
     RULE_OWNER_LOST = 1u << 11,    /* borrower: the head's word on an owner ends waits for it */
     RULE_CHILDREN =
         1u << 12, /* executor: children of a dead attempt that nobody holds go with it */
-    RULE_UNREACHABLE = 1u << 13, /* borrower: waits end after 15 s of silence */
+    RULE_UNREACHABLE = 1u << 13,  /* borrower: waits end after 15 s of silence */
+    RULE_ONLY_HOLDERS = 1u << 14, /* a process names only what it holds */
 };
 
 struct raylet_core *raylet_core_new(const struct raylet_config *config);

@@ -3,6 +3,26 @@
 #include "raylet/core_foreign_state.h"
 #include "raylet/core_objects.h"
 
+/* ---- sets of pointers ---- */
+
+static int compare(const void *a, const void *b)
+{
+    uintptr_t left = (uintptr_t) * (struct object *const *)a;
+    uintptr_t right = (uintptr_t) * (struct object *const *)b;
+
+    return (left > right) - (left < right);
+}
+
+void objects_sort(struct object **objects, size_t count)
+{
+    qsort(objects, count, sizeof *objects, compare);
+}
+
+bool objects_among(struct object *const *sorted, size_t count, const struct object *o)
+{
+    return count > 0 && bsearch(&o, sorted, count, sizeof *sorted, compare) != NULL;
+}
+
 /* ---- covers ---- */
 
 void foreign_cover(struct raylet_core *c, struct object *o)
@@ -73,28 +93,26 @@ void object_contain(struct raylet_core *c, struct object *o, struct object *cons
     }
 }
 
-void object_contain_ids(struct raylet_core *c, struct object *o, const struct job *job,
-                        const struct object_id *ids, size_t count)
-{
-    struct object **held = arena_alloc(&c->arena, count * sizeof(struct object *));
-    size_t n = 0;
-
-    for (size_t i = 0; i < count; i++) {
-        struct object *inner = object_find(c, ids[i]);
-        if (inner != NULL && inner->owner->job == job && inner != o) {
-            object_hold(inner);
-            held[n++] = inner;
-        }
-    }
-    object_contain(c, o, held, n);
-}
-
 struct object *const *object_inner(struct raylet_core *c, const struct object *root, size_t *ret_n)
 {
     struct contents *k = contents_find(c, root);
 
     *ret_n = k == NULL ? 0 : k->count;
     return k == NULL ? NULL : k->inner;
+}
+
+bool object_is_inside(struct raylet_core *c, const struct object *root, const struct object *o)
+{
+    struct contents *k = contents_find(c, root);
+
+    if (k == NULL) {
+        return false;
+    }
+    if (!k->sorted) {
+        objects_sort(k->inner, k->count);
+        k->sorted = true;
+    }
+    return objects_among(k->inner, k->count, o);
 }
 
 static void uncover_all(struct raylet_core *c, struct contents *k)

@@ -12,11 +12,14 @@
  * it settles, once. */
 void object_contain(struct raylet_core *c, struct object *o, struct object *const *held,
                     size_t count);
-/* The same with ids that a process of this job gave; those that are not there are left out. */
-void object_contain_ids(struct raylet_core *c, struct object *o, const struct job *job,
-                        const struct object_id *ids, size_t count);
-/* What is inside the value of a root; NULL and 0: nothing. */
+/* What is inside the value of a root, in no order; NULL and 0: nothing. */
 struct object *const *object_inner(struct raylet_core *c, const struct object *root, size_t *ret_n);
+/* Whether this one is. Does not take longer where there are many. */
+bool object_is_inside(struct raylet_core *c, const struct object *root, const struct object *o);
+
+/* Pointers that are searched often are sorted once. */
+void objects_sort(struct object **objects, size_t count);
+bool objects_among(struct object *const *sorted, size_t count, const struct object *o);
 
 /* Of one of the caller's holds: another node answers for it. For our own objects both do nothing
  * about covers. */

@@ -36,6 +36,7 @@ struct contents { /* what is inside a value; what other nodes' values hold count
     struct contents *next, **at; /* job->contents */
     struct list link;            /* foreign->letting_go */
     bool covers;
+    bool sorted; /* `inner`: once somebody asked what is inside */
     uint32_t count;
     UT_hash_handle hh;
     struct object *inner[];

@@ -2,6 +2,7 @@
 
 #include "common/text.h"
 #include "raylet/core_foreign.h"
+#include "raylet/core_held.h"
 #include "raylet/core_objects.h"
 #include "raylet/core_peers.h"
 
@@ -156,16 +157,16 @@ static struct peer_msg *answer(struct raylet_core *c, struct task *t, enum peer_
     return core_send_peer(c, g->home, SIDE_IN, type);
 }
 
-/* What a result refers to must be there, and this job's. */
+/* What a result refers to must be held by the worker that says so. */
 static struct object *find_reference(struct raylet_core *c, const struct task *t,
                                      struct object_id id)
 {
-    struct object *o = object_find(c, id);
+    struct object *o = held_find(c, t->worker->client, id);
 
     return o != NULL && o->owner->job == t->class_->job ? o : NULL;
 }
 
-/* Holds what is inside until RECORDED. False: something was released before. */
+/* Holds what is inside until RECORDED. False: its worker does not hold something of it. */
 static bool keep_references(struct raylet_core *c, struct task *t, const struct local_result *m,
                             uint32_t *ret_count)
 {
@@ -241,7 +242,7 @@ void guest_result(struct raylet_core *c, struct task *t, const struct local_resu
         return;
     }
     if (!keep_references(c, t, m, &refs)) {
-        failure_set(&f, CODE_NOT_FOUND, "it returned a reference that was released");
+        failure_set(&f, CODE_NOT_FOUND, "a reference in what it returned: " NOT_HELD);
         guest_failed(c, t, PEER_RESULT_FAILED, &f);
         return;
     }
@@ -300,6 +301,7 @@ void guest_uncover(struct raylet_core *c, struct task *t)
     struct task_extra *x = t->extra;
     uint32_t kept = 0;
 
+    held_forget(x);
     for (uint32_t i = 0; i < x->ref_count; i++) {
         if (foreign_needs_more(c, x->refs[i])) {
             foreign_uncover(c, x->refs[i]);

@@ -128,7 +128,8 @@ struct class_decl { /* a class as one client declared it; an instance for the de
     struct class_ *last;
 };
 
-struct foreign_hold { /* an object of another process that this one holds */
+struct foreign_hold { /* an object of another process that this one holds: 64 bytes, at most
+                         FOREIGN_HOLDS_MAX of a process */
     struct object *object;
     UT_hash_handle hh;
 };
@@ -392,7 +393,9 @@ struct task_extra { /* what most tasks do not have */
     uint32_t need_bytes;  /* of their values in a RUN, once all are there */
     struct object **refs; /* held; guest: those of its arguments, covered by its home */
     uint32_t ref_count;
-    struct guest *guest;         /* of another home; NULL: ours */
+    uint32_t given_count;
+    struct object **given; /* core_held's: what its arguments name, sorted; NULL: not yet asked */
+    struct guest *guest;   /* of another home; NULL: ours */
     struct recording *recording; /* its result came from elsewhere and waits for ADDED */
     uint32_t losses;             /* attempts that were lost free of charge */
     char *name;
@@ -461,6 +464,7 @@ struct worker {
     struct client *client; /* once it connected */
     int32_t pid;
     struct task *slots[LOCAL_CLAIMS];
+    struct task *answered;       /* its RESULT is being taken, and it has left its slot */
     uint8_t order[LOCAL_CLAIMS]; /* indexes in the order of their offers; `placed` of them, from
                                     order_first, a ring */
     uint8_t order_first;

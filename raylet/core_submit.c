@@ -4,6 +4,7 @@
 #include "raylet/core_classes.h"
 #include "raylet/core_foreign.h"
 #include "raylet/core_guests.h"
+#include "raylet/core_held.h"
 #include "raylet/core_lanes.h"
 #include "raylet/core_objects.h"
 #include "raylet/core_peers.h"
@@ -51,16 +52,15 @@ static struct task *parent_of(struct client *client, const struct local_submit *
     return w->slots[m->parent_slot - 1];
 }
 
-/* Held. An error if it is not there, or not this job's. */
+/* Held. An error if it is not there, or whoever submits it does not hold it. */
 static struct object_error *take_object(struct raylet_core *c, const struct task *t,
                                         struct object_id id, struct object **ret)
 {
-    struct object *o = object_find(c, id);
+    struct object *o = held_find(c, t->first->owner, id);
 
-    if (o == NULL || o->owner->job != t->class_->job) {
+    if (o == NULL) {
         char text[ID_TEXT_SIZE];
-        return error_make(c, CODE_NOT_FOUND, task_function(t),
-                          "its argument %s is not held by this program: it was released",
+        return error_make(c, CODE_NOT_FOUND, task_function(t), "its argument %s: " NOT_HELD,
                           object_id_format(id, text));
     }
     object_hold(o);

@@ -5,6 +5,7 @@
 #include "raylet/core_contents.h"
 #include "raylet/core_foreign.h"
 #include "raylet/core_guests.h"
+#include "raylet/core_held.h"
 #include "raylet/core_lanes.h"
 #include "raylet/core_objects.h"
 #include "raylet/core_peers.h"
@@ -164,6 +165,7 @@ static void extra_free(struct raylet_core *c, struct task *t)
         child->parent = NULL;
         list_unlink(&child->siblings);
     }
+    held_forget(x);
     free(x->needs);
     free(x->refs);
     free(x->name);
@@ -521,6 +523,20 @@ static void say_where(const struct task *t, struct failure *f)
     f->attempts = t->attempt;
 }
 
+/* Who names what is in its result: its worker; NULL: the raylet that ran it, which has looked. */
+static const struct client *who_returns(const struct task *t)
+{
+    return t->place == AT_WORKER ? t->worker->client : NULL;
+}
+
+static struct object *find_alias(struct raylet_core *c, const struct task *t, struct object_id id)
+{
+    const struct client *client = who_returns(t);
+    struct object *o = client != NULL ? held_find(c, client, id) : object_find(c, id);
+
+    return o != NULL && o->owner->job == t->class_->job ? o : NULL;
+}
+
 static void settle_return(struct raylet_core *c, struct task *t, struct object *o,
                           const struct local_return *r, struct bytes value,
                           const struct object_id *refs)
@@ -531,20 +547,22 @@ static void settle_return(struct raylet_core *c, struct task *t, struct object *
     o->task = NULL;
     switch (value.size > VALUE_MAX + VALUE_HEADER_ROOM ? RETURN_TOO_LARGE : r->state) {
     case RETURN_VALUE:
-        charge_value(c, t, o, r->size);
-        if (UNLIKELY(r->ref_count > 0)) {
-            object_contain_ids(c, o, t->class_->job, refs, r->ref_count);
+        if (UNLIKELY(r->ref_count > 0) && !held_contain(c, o, who_returns(t), refs, r->ref_count)) {
+            e = error_make(c, CODE_NOT_FOUND, task_function(t),
+                           "a reference inside what it returned: " NOT_HELD);
+            break;
         }
+        charge_value(c, t, o, r->size);
         object_settle_value(c, o, value);
         return;
     case RETURN_ALIAS:
-        target = object_find(c, r->alias);
-        if (target != NULL && target->owner->job == t->class_->job) {
+        target = find_alias(c, t, r->alias);
+        if (target != NULL) {
             object_follow(c, o, target);
             return;
         }
         e = error_make(c, CODE_NOT_FOUND, task_function(t),
-                       "it returned a reference that was released");
+                       "it returned drt_of(a reference): " NOT_HELD);
         break;
     case RETURN_TOO_LARGE:
         e = error_make(

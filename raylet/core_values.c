@@ -1,6 +1,7 @@
 #include "raylet/core_values.h"
 
 #include "raylet/core_foreign.h"
+#include "raylet/core_held.h"
 #include "raylet/core_home.h"
 #include "raylet/core_objects.h"
 #include "raylet/core_tasks.h"
@@ -39,22 +40,22 @@ void value_put(struct raylet_core *c, struct client *client, const struct local_
         error_unref(e);
         return;
     }
-    object_contain_ids(c, o, client->job, m->refs, m->ref_count);
+    if (!held_contain(c, o, client, m->refs, m->ref_count)) {
+        struct object_error *e =
+            error_make(c, CODE_NOT_FOUND, "", "a reference inside the value: " NOT_HELD);
+        object_settle_error(c, o, e);
+        error_unref(e);
+        return;
+    }
     object_settle_value(c, o, payload);
-}
-
-static bool may_see(const struct client *client, const struct object *o)
-{
-    return o->owner == client || (o->owner->job != NULL && o->owner->job == client->job);
 }
 
 void value_get(struct raylet_core *c, struct client *client, const struct local_get *m)
 {
     for (size_t i = 0; i < m->id_count; i++) {
-        struct object *o = object_find(c, m->ids[i]);
-        if (o == NULL || !may_see(client, o)) {
-            object_answer_missing(c, client, m->ids[i],
-                                  "this object is not held by this program: it was released");
+        struct object *o = held_find(c, client, m->ids[i]);
+        if (o == NULL) {
+            object_answer_missing(c, client, m->ids[i], NOT_HELD);
         } else {
             object_ask(c, o, client, m->flags);
         }
@@ -76,11 +77,15 @@ void value_release(struct raylet_core *c, struct client *client, const struct lo
     }
 }
 
+/* What it may not take is not taken, and a get of it says so. */
 void value_hold(struct raylet_core *c, struct client *client, const struct local_ids *m)
 {
+    const struct object *container = object_find(c, m->through);
+
     for (size_t i = 0; i < m->id_count; i++) {
         struct object *o = object_find(c, m->ids[i]);
-        if (o == NULL || !may_see(client, o)) {
+        if (o == NULL || !((container != NULL && held_inside(c, client, container, o)) ||
+                           held_by(c, client, o))) {
             continue;
         }
         if (o->owner == client) {
@@ -96,10 +101,10 @@ void value_hold(struct raylet_core *c, struct client *client, const struct local
 
 void value_cancel(struct raylet_core *c, struct client *client, const struct local_cancel *m)
 {
-    struct object *o = object_find(c, m->id);
+    struct object *o = held_find(c, client, m->id);
     uint32_t code = CODE_DONE;
 
-    if (o == NULL || !may_see(client, o)) {
+    if (o == NULL) {
         code = CODE_NOT_FOUND;
     } else if (o->state == OBJECT_PENDING) {
         for (uint32_t i = 0; o->following && i < WORK_STEP;

@@ -205,7 +205,9 @@ void worker_result(struct raylet_core *c, struct worker *w, const struct local_r
     if (w->job->wants_logs) {
         w->last_function = task_function(t); /* its lines may come after its result */
     }
+    w->answered = t;
     task_result(c, t, m, payload);
+    w->answered = NULL;
 }
 
 void worker_blocked(struct raylet_core *c, struct worker *w, bool blocked)

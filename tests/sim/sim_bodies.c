@@ -39,17 +39,6 @@ static uint32_t given(const struct rig_process *w, const struct object_id **ret)
 
 /* ---- beginning ---- */
 
-static void hold_something(struct sim_node *n, struct rig_process *w, struct sim_body *b)
-{
-    const struct sim_driver *d = &n->drivers[rng_below(dice(n), SIM_DRIVERS)];
-
-    b->held = (struct object_id){0};
-    if (d->process != NULL && d->count > 0 && rng_chance(dice(n), 0.1)) {
-        b->held = d->asked[rng_below(dice(n), d->count)].id;
-        rig_hold(n->rig, w, b->held);
-    }
-}
-
 static bool is_kept(const struct sim_body *b, struct object_id id)
 {
     for (uint32_t i = 0; i < b->kept_count; i++) {
@@ -58,6 +47,36 @@ static bool is_kept(const struct sim_body *b, struct object_id id)
         }
     }
     return false;
+}
+
+/* By this body or another one that is or was here. */
+static bool is_held(const struct sim_body *b, const struct rig_process *w, struct object_id id)
+{
+    if (is_kept(b, id) || id.client == w->client) {
+        return true;
+    }
+    for (uint32_t i = 0; i < ARRAY_SIZE(w->refs); i++) {
+        for (uint32_t j = 0; w->refs[i] != NULL && j < w->refs[i]->count; j++) {
+            if (object_id_equal(w->refs[i]->ids[j], id)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Something of a driver's, perhaps of another job's, that nobody gave it. */
+static void pry(struct sim_node *n, struct rig_process *w, const struct sim_body *b)
+{
+    const struct sim_driver *d = &n->drivers[rng_below(dice(n), SIM_DRIVERS)];
+
+    if (d->process != NULL && d->count > 0 && rng_chance(dice(n), 0.1)) {
+        struct object_id id = d->asked[rng_below(dice(n), d->count)].id;
+        const struct sim_fact *f = sim_fact(n->config.world, id);
+        if (f != NULL && !f->needed && !is_held(b, w, id)) {
+            sim_pry(n, w, id);
+        }
+    }
 }
 
 static void keep_refs(struct sim_node *n, struct rig_process *w, struct sim_body *b)
@@ -205,7 +224,9 @@ static void begin_body(struct sim_node *n, struct rig_process *w, struct sim_bod
     b->since_ns = n->now_ns;
     b->put = (struct object_id){0};
     b->until_ns = n->now_ns + (payload & TAKES_NO_TIME ? 1000 : took);
-    hold_something(n, w, b);
+    if (n->config.script == NULL) {
+        pry(n, w, b);
+    }
     if (payload & KEEPS_REFS) {
         keep_refs(n, w, b);
     }
@@ -291,9 +312,6 @@ static void release_own(struct sim_node *n, struct rig_process *w, struct sim_bo
     }
     if (b->put.number != 0) {
         sim_release(n, w, b->put);
-    }
-    if (b->held.number != 0 && !is_kept(b, b->held)) {
-        sim_release(n, w, b->held);
     }
 }
 

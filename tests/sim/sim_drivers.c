@@ -91,10 +91,13 @@ static uint64_t random_payload(struct rng *rng, bool has_refs, bool may_wait)
 /* Sums of what it needs; whether that is known. */
 static void add_need(struct sim_node *n, const struct asked *of, uint64_t *expected, bool *known)
 {
-    const struct sim_fact *f = sim_fact(n->config.world, of->id);
+    struct sim_fact *f = sim_fact(n->config.world, of->id);
 
     *expected += f == NULL ? 0 : f->expected;
     *known = *known && f != NULL && f->known;
+    if (f != NULL) {
+        f->needed = true;
+    }
 }
 
 static void note_task(struct sim_node *n, struct object_id id, const struct rig_task *t,

@@ -35,6 +35,16 @@ void sim_ask(struct sim_node *n, struct rig_process *p, struct object_id id, str
     rig_get(n->rig, p, id);
 }
 
+void sim_pry(struct sim_node *n, struct rig_process *p, struct object_id id)
+{
+    if (get_of(n, p->client, id) == NULL) {
+        rig_hold(n->rig, p, id);
+        sim_ask(n, p, id, (struct sim_cover){.job = p->job});
+        get_of(n, p->client, id)->pried = true;
+        rig_release(n->rig, p, id);
+    }
+}
+
 void sim_release(struct sim_node *n, struct rig_process *p, struct object_id id)
 {
     struct sim_get *g = get_of(n, p->client, id);
@@ -153,6 +163,13 @@ static void check_code(struct sim_node *n, const struct rig_process *p, const st
     char text[ID_TEXT_SIZE];
 
     object_id_format(g->key.id, text);
+    if (g->pried) {
+        if (code != CODE_NOT_FOUND) {
+            sim_breach(w, "%s: process %u is told of %s, which it does not hold", n->config.name,
+                       p->client, text);
+        }
+        return;
+    }
     if (!may_be(w, code)) {
         sim_breach(w, "%s: process %u hears %s of %s: %s", n->config.name, p->client,
                    code_name((int)code), text, failure->message);
@@ -187,7 +204,9 @@ void sim_heard(void *node, struct rig_process *p, const struct local_value *v, s
              failure == NULL ? "a value" : code_name(failure->code));
     n->answers++;
     check_code(n, p, g, failure);
-    sim_seen(n->config.world, v->id, failure == NULL ? 0 : (uint32_t)failure->code, bytes);
+    if (!g->pried) {
+        sim_seen(n->config.world, v->id, failure == NULL ? 0 : (uint32_t)failure->code, bytes);
+    }
     n->config.world->counts.foreign_reads += v->id.node != n->rig->node;
     if (--g->count == 0) {
         HASH_DEL(n->gets, g);

@@ -102,12 +102,15 @@ struct sim_get { /* a GET that is not answered */
     uint32_t count;
     struct sim_cover cover;
     bool released; /* while it waited */
+    bool pried;    /* by a process that does not hold it: it must not be told */
     UT_hash_handle hh;
 };
 
 /* Asks; the answer is counted and checked. */
 void sim_ask(struct sim_node *n, struct rig_process *p, struct object_id id,
              struct sim_cover cover);
+/* The same of what it does not hold, with all that it can say to get at it. */
+void sim_pry(struct sim_node *n, struct rig_process *p, struct object_id id);
 /* Whether what covers it may be gone. */
 bool sim_is_doubtful(const struct sim_node *n, const struct sim_cover *cover);
 /* It gives its hold back. */
@@ -170,8 +173,7 @@ struct sim_body {
     struct object_id children[CHILDREN];
     uint32_t child_count;
     struct object_id put;
-    struct object_id held; /* of a driver's, perhaps of another job's; number 0: none */
-    uint32_t classes;      /* declared by this worker */
+    uint32_t classes; /* declared by this worker */
     struct sim_kept kept[KEPT_MAX];
     uint32_t kept_count;
 };

@@ -26,6 +26,7 @@ static const struct rule rules[] = {
     {"owner-lost", "borrower: the head's word on an owner ends waits for it", RULE_OWNER_LOST, 0},
     {"children", "children of a dead attempt that nobody holds go with it", RULE_CHILDREN, 0},
     {"unreachable", "borrower: waits end after 15 s of silence", RULE_UNREACHABLE, 0},
+    {"only-holders", "a process names only what it holds", RULE_ONLY_HOLDERS, 0},
     {"once-in-order", "a message between nodes arrives once and in order", 0,
      SIM_RULE_ONCE_IN_ORDER},
     {"numbers", "who is not the node that was meant is not spoken to", 0, SIM_RULE_NUMBERS},

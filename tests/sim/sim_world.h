@@ -31,6 +31,7 @@ struct sim_fact { /* an object */
     uint64_t orphan_ns;         /* who submitted it died, and nobody else knows of it; 0: not */
     bool known, seen, followed; /* followed: a body returned an alias */
     bool once;                  /* at most */
+    bool needed;                /* its value is an argument of some task */
     UT_hash_handle hh;
 };
 

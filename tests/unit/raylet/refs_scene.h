@@ -5,8 +5,6 @@
 #ifndef TESTS_UNIT_RAYLET_REFS_SCENE_H
 #define TESTS_UNIT_RAYLET_REFS_SCENE_H
 
-#include "raylet/core_foreign.h"
-#include "raylet/core_objects.h"
 #include "tests/unit/raylet/scene.h"
 
 #define THEM  9u
@@ -57,14 +55,19 @@ static inline struct object *find(struct scene *s, struct object_id id)
     return object_find(s->rig.core, id);
 }
 
-/* The driver holds it. */
-static inline void borrow(struct scene *s, struct object_id id)
+/* This process has taken it from a value, which is there no more. */
+static inline void taken(struct scene *s, const struct rig_process *p, struct object_id id)
 {
     struct object *o = take(s, id);
 
-    rig_hold(&s->rig, s->driver, id);
-    rig_settle(&s->rig);
+    takes(&s->rig, p, id);
     give(s, o);
+}
+
+/* The driver holds it. */
+static inline void borrow(struct scene *s, struct object_id id)
+{
+    taken(s, s->driver, id);
 }
 
 static inline void release(struct scene *s, struct object_id id)

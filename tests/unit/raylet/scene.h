@@ -12,6 +12,8 @@
 
 #include <cmocka.h>
 
+#include "raylet/core_foreign.h"
+#include "raylet/core_objects.h"
 #include "tests/sim/rig.h"
 
 static const struct rig_class ONE_CPU = {.cpus_x10000 = 10000};
@@ -54,6 +56,21 @@ static inline void end(struct scene *s)
 {
     rig_fini(&s->rig);
     free(s);
+}
+
+/* This process holds it from now on, as if it had taken it from a value that is there no more. */
+static inline void takes(struct rig *r, const struct rig_process *p, struct object_id id)
+{
+    struct client *client = core_client(r->core, p->client);
+    struct object *o = object_find(r->core, id);
+
+    if (o->owner == client) {
+        o->held = true;
+    } else {
+        assert_int_equal(object_hold_foreign(r->core, client, o), 0);
+        foreign_taken(r->core, o);
+    }
+    rig_settle(r);
 }
 
 static inline struct object_id submit(struct scene *s, uint64_t payload)

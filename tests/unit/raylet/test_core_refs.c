@@ -17,6 +17,7 @@ static void a_body_that_waits_for_another_node_is_in_no_cycle(void **state)
     borrow_added(s, theirs(5));
     struct rig_process *w = rig_ready_worker(&s->rig);
     assert_true(rig_claim(&s->rig, w));
+    taken(s, w, theirs(5));
     rig_get(&s->rig, w, theirs(5));
     (void)rig_say(&s->rig, w, LOCAL_BLOCKED);
     rig_pass(&s->rig, 20 * NS_PER_S);
@@ -108,8 +109,7 @@ static void a_process_that_holds_what_is_covered_makes_its_owner_know(void **sta
 
     foreign_cover(s->rig.core, o);
     up(s, THEM, SIDE_OUT);
-    rig_hold(&s->rig, s->driver, theirs(1));
-    rig_settle(&s->rig);
+    takes(&s->rig, s->driver, theirs(1));
     assert_ids(said(s, THEM, SIDE_OUT, PEER_ADD), theirs(1));
     foreign_uncover(s->rig.core, o);
     rig_settle(&s->rig);
@@ -484,7 +484,10 @@ static void what_follows_a_foreign_object_settles_with_it(void **state)
     for (int i = 0; i < 2; i++) {
         struct rig_process *w = rig_ready_worker(&s->rig);
         assert_true(rig_claim(&s->rig, w));
-        rig_return_alias(&s->rig, w, object_id_equal(w->current.task, id) ? theirs(1) : id);
+        struct object_id target = object_id_equal(w->current.task, id) ? theirs(1) : id;
+        taken(s, w, target);
+        rig_return_alias(&s->rig, w, target);
+        rig_release(&s->rig, w, target);
         rig_settle(&s->rig);
     }
     give(s, o);

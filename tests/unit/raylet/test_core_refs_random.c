@@ -6,8 +6,6 @@
 #include "tests/unit/raylet/scene.h"
 
 #include "common/rng.h"
-#include "raylet/core_foreign.h"
-#include "raylet/core_objects.h"
 #include "tests/sim/rig_peer.h"
 
 #define NODES     3u
@@ -109,8 +107,9 @@ static void now_held(struct world *w, uint32_t node, uint32_t thing)
 
     t->held[node] = true;
     HASH_FIND(hh, w->nodes[node].rig->values, &t->id, sizeof t->id, v);
-    if (v != NULL) {
-        v->state = VALUE_READY;
+    if (v != NULL) { /* as a value that is to be asked for again */
+        v->state = VALUE_ERROR;
+        v->code = CODE_UNREACHABLE;
     }
 }
 
@@ -271,7 +270,7 @@ static void arrives(struct world *w, struct transfer *t)
     foreign_cover(core_of(guest), t->at_guest);
     if (pick(w, 2) == 0 && !thing->held[t->to]) {
         now_held(w, t->to, t->thing);
-        rig_hold(guest->rig, guest->driver, thing->id);
+        takes(guest->rig, guest->driver, thing->id);
     }
 }
 
