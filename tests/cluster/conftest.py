@@ -23,6 +23,16 @@ import pytest
 BUILD = Path(os.environ.get("DRT_BUILD", "build")).resolve()
 LIMIT_S = 20.0
 
+# What programs/ends.c prints.
+HOW_TASKS_END = [
+    "crash: DRT_E_CRASHED task end signal 11 exit 0 app 0 attempts 2",
+    "kill: DRT_E_CRASHED task end signal 9 exit 0 app 0 attempts 1",
+    "exit: DRT_E_EXITED task end signal 0 exit 7 app 0 attempts 1",
+    "fail: DRT_E_FAILED task end signal 0 exit 0 app 42 attempts 1",
+    "retried: survived",
+    "once: DRT_E_CRASHED task end signal 9 exit 0 app 0 attempts 1",
+]
+
 
 def pytest_configure(config):
     """A test run that is stopped still ends what it started."""
@@ -213,6 +223,15 @@ class Cluster:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
+
+
+def executions(path):
+    """{task: [attempts]} of a log of work.c."""
+    found = {}
+    for line in path.read_text().splitlines() if path.exists() else ():
+        number, attempt, _ = line.split()
+        found.setdefault(int(number), []).append(int(attempt))
+    return found
 
 
 @pytest.fixture

@@ -302,7 +302,7 @@ class Bed:
 
     # ---- probes ----
 
-    def who_reaches(self, pairs, limit_s=0.4):
+    def who_reaches(self, pairs, limit_s=0.2):
         """Those of the pairs whose datagrams arrive; all try at once, and twice."""
         with contextlib.ExitStack() as stack:
             ends, found = {}, set()

@@ -25,6 +25,7 @@ SPEC = importlib.util.spec_from_file_location(
 cluster_conftest = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(cluster_conftest)
 until, is_alive = cluster_conftest.until, cluster_conftest.is_alive
+executions = cluster_conftest.executions
 
 HEAD_PORT = 7420
 

@@ -3,7 +3,7 @@
 import os
 import time
 
-from conftest import until
+from conftest import executions, until
 
 # What each machine's program asks for: every way to place tasks, every way to hand over values.
 ROAMING = {
@@ -47,15 +47,6 @@ def finish(cluster, working, limit_s=60):
     said = {key: program.end_work(limit_s) for key, program in working.items()}
     (cluster.root / "enough").unlink()
     return said
-
-
-def executions(path):
-    """{task: [attempts]} of a log of work.c."""
-    found = {}
-    for line in path.read_text().splitlines() if path.exists() else ():
-        number, attempt, _ = line.split()
-        found.setdefault(int(number), []).append(int(attempt))
-    return found
 
 
 def assert_right(said, longest_ms=None):
