@@ -16,12 +16,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WORD_SIZE = 24, KEPT = 20000, ROOM = 2 * KEPT, TOP = 10 };
+enum { WORD_SIZE = 24, KEPT = 20000, TOP = 10 };
 
 struct word {
     char text[WORD_SIZE];
     uint64_t count;
 };
+static struct word words[2 * KEPT]; /* what a task works on */
 
 static int by_text(const void *a, const void *b)
 {
@@ -31,18 +32,13 @@ static int by_text(const void *a, const void *b)
 static int by_count(const void *a, const void *b)
 {
     const struct word *x = a, *y = b;
-
-    if (x->count != y->count) {
-        return x->count < y->count ? 1 : -1;
-    }
-    return by_text(a, b);
+    return x->count != y->count ? (x->count < y->count ? 1 : -1) : by_text(a, b);
 }
 
-/* Adds up equal words and keeps the most frequent ones; how many there are then. */
-static size_t squeeze(struct word *words, size_t n)
+/* Adds up equal words and keeps the most frequent ones, which come first; how many there are. */
+static size_t squeeze(size_t n)
 {
     size_t kept = 0;
-
     qsort(words, n, sizeof *words, by_text);
     for (size_t i = 0; i < n; i++) {
         if (kept > 0 && by_text(&words[kept - 1], &words[i]) == 0) {
@@ -51,120 +47,77 @@ static size_t squeeze(struct word *words, size_t n)
             words[kept++] = words[i];
         }
     }
-    if (kept > KEPT) {
-        qsort(words, kept, sizeof *words, by_count);
-        kept = KEPT;
-    }
-    return kept;
+    qsort(words, kept, sizeof *words, by_count);
+    return kept < KEPT ? kept : KEPT;
 }
 
-/* The next word in lower case, at most WORD_SIZE - 1 letters of it; false at the end of the file.
- */
+/* The next word in lower case, at most WORD_SIZE - 1 letters of it. */
 static bool read_word(FILE *file, struct word *word)
 {
     size_t length = 0;
-    int c;
-
-    while ((c = getc(file)) != EOF && (isalpha(c) || length == 0)) {
+    *word = (struct word){.count = 1};
+    for (int c; (c = getc(file)) != EOF && (isalpha(c) || length == 0);) {
         if (isalpha(c) && length < WORD_SIZE - 1) {
             word->text[length++] = (char)tolower(c);
         }
     }
-    memset(word->text + length, 0, WORD_SIZE - length);
-    word->count = 1;
     return length > 0;
 }
 
 DRT_TASK(count_file, call, DRT_STR)
 {
-    static struct word words[ROOM];
     size_t n = 0;
-
     FILE *file = fopen(drt_arg_str(call, 0), "r");
     if (file == NULL) {
         return drt_fail(call, errno, "cannot read %s: %s", drt_arg_str(call, 0), strerror(errno));
     }
     while (read_word(file, &words[n])) {
-        n++;
-        if (n == ROOM) {
-            n = squeeze(words, n);
-        }
+        n = n + 1 < 2 * KEPT ? n + 1 : squeeze(n + 1);
     }
     fclose(file);
-    return drt_return(call, DRT_ARRAY(struct word, words, squeeze(words, n)));
+    return drt_return(call, DRT_ARRAY(struct word, words, squeeze(n)));
 }
 
 DRT_TASK(merge, call, DRT_RECORDS, DRT_RECORDS)
 {
-    static struct word words[ROOM];
-    size_t left_count, right_count;
-    const struct word *left = DRT_ARG_ARRAY(call, 0, struct word, &left_count);
-    const struct word *right = DRT_ARG_ARRAY(call, 1, struct word, &right_count);
-
-    memcpy(words, left, left_count * sizeof *words);
-    memcpy(words + left_count, right, right_count * sizeof *words);
-    return drt_return(call,
-                      DRT_ARRAY(struct word, words, squeeze(words, left_count + right_count)));
-}
-
-/* Merges neighbours, level by level, until one is left: n - 1 tasks, none of which waits here. */
-static struct drt_ref merge_all(struct drt_ref *lists, size_t n)
-{
-    while (n > 1) {
-        size_t pairs = n / 2;
-        for (size_t i = 0; i < pairs; i++) {
-            lists[i] = drt_submit(merge, drt_give(&lists[2 * i]), drt_give(&lists[2 * i + 1]));
-        }
-        if (n % 2 == 1) {
-            lists[pairs++] = lists[n - 1];
-        }
-        n = pairs;
+    size_t n[2];
+    for (uint32_t i = 0; i < 2; i++) {
+        const struct word *list = DRT_ARG_ARRAY(call, i, struct word, &n[i]);
+        memcpy(words + (i == 0 ? 0 : n[0]), list, n[i] * sizeof *words);
     }
-    return lists[0];
+    return drt_return(call, DRT_ARRAY(struct word, words, squeeze(n[0] + n[1])));
 }
 
 int main(int argc, char **argv)
 {
-    struct drt_options where = {.strategy = DRT_DEFAULT};
-
     drt_init_or_exit();
-    if (argc > 1 && strcmp(argv[1], "--spread") == 0) {
-        where.strategy = DRT_SPREAD;
-        argc--;
-        argv++;
-    }
-    if (argc < 2) {
+    int spread = argc > 1 && strcmp(argv[1], "--spread") == 0;
+    size_t files = (size_t)(argc - 1 - spread), count;
+    if (argc < 2 + spread) {
         fprintf(stderr, "usage: wordcount [--spread] FILE...\n");
         return 2;
     }
-    size_t files = (size_t)argc - 1, count;
     struct drt_ref *lists = calloc(files, sizeof *lists);
-    if (lists == NULL) {
-        return 1;
-    }
     for (size_t i = 0; i < files; i++) {
-        lists[i] = drt_submit(count_file, drt_str(argv[1 + i]), drt_with(&where));
+        lists[i] = drt_submit(count_file, drt_str(argv[1 + spread + i]),
+                              DRT_WITH(.strategy = spread ? DRT_SPREAD : DRT_DEFAULT));
     }
-
-    const struct word *view;
-    struct drt_ref all = merge_all(lists, files);
-    if (DRT_GET_ARRAY(all, struct word, &view, &count) != 0) {
-        fprintf(stderr, "wordcount: %s\n",
-                drt_last_error()); /* the error of the first that failed */
+    /* Neighbours, level by level, until one list is left: n - 1 tasks, none of which waits here. */
+    for (size_t n = files; n > 1; n = (n + 1) / 2) {
+        for (size_t i = 0; i < n / 2; i++) {
+            lists[i] = drt_submit(merge, drt_give(&lists[2 * i]), drt_give(&lists[2 * i + 1]));
+        }
+        lists[n / 2] = n % 2 == 1 ? lists[n - 1] : lists[n / 2];
+    }
+    const struct word *found;
+    if (DRT_GET_ARRAY(lists[0], struct word, &found, &count) != 0) {
+        fprintf(stderr, "wordcount: %s\n", drt_last_error()); /* of the first that failed */
         return 1;
     }
-    struct word *words = malloc((count + 1) * sizeof *words); /* what a get shows is read-only */
-    if (words == NULL) {
-        return 1;
-    }
-    memcpy(words, view, count * sizeof *words);
-    qsort(words, count, sizeof *words, by_count);
     for (size_t i = 0; i < count && i < TOP; i++) {
-        printf("%8" PRIu64 "  %s\n", words[i].count, words[i].text);
+        printf("%8" PRIu64 "  %s\n", found[i].count, found[i].text);
     }
     printf("%zu different words in %zu files\n", count, files);
-    free(words);
-    free(lists);
     drt_shutdown();
     return 0;
 }
