@@ -25,7 +25,7 @@
 #define PEER_REFS_MAX      16384u  /* references that travel with one task or result */
 #define PEER_PART_MAX      262144u /* bytes of a program in one message */
 #define PEER_LOG_BYTES_MAX 65536u
-#define PEER_STEPS_MAX     256u /* of one SEEN */
+#define PEER_STEPS_MAX     1024u /* of one SEEN */
 
 enum peer_type {
     /* home to executor */
@@ -284,7 +284,6 @@ struct peer_seen {
     bool waits_for_room; /* a task that waits for a place: it may be ended to let others go on */
     uint32_t depth;      /* of that task */
     const char *name;    /* the task, as people know it: BODY, and those that wait for a place */
-    const char *node_name;
 };
 
 struct peer_msg {

@@ -22,8 +22,8 @@ static bool ids_good(const struct object_id *ids, size_t count)
 static int check_job(const struct peer_job *m, const char **ret_why)
 {
     const uint8_t *env = m->env.data;
-    if (m->job == 0 || m->program_size == 0 || m->hash.size != PEER_HASH_SIZE) {
-        return refuse(ret_why, "JOB without number or program");
+    if (m->job == 0 || m->home == 0 || m->program_size == 0 || m->hash.size != PEER_HASH_SIZE) {
+        return refuse(ret_why, "JOB without number, home or program");
     }
     if (m->env.size != 0 && env[m->env.size - 1] != '\0') {
         return refuse(ret_why, "JOB's environment is not terminated");

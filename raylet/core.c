@@ -1,6 +1,7 @@
 #include "raylet/core.h"
 
 #include "raylet/core_classes.h"
+#include "raylet/core_cycles.h"
 #include "raylet/core_foreign.h"
 #include "raylet/core_head.h"
 #include "raylet/core_host.h"
@@ -90,6 +91,7 @@ static void init_lists(struct raylet_core *c)
     slab_pool_init(&c->task_slab, sizeof(struct task));
     slab_pool_init(&c->watcher_slab, sizeof(struct watcher));
     foreign_init(c, task_fail);
+    cycles_init(c);
     numbers_init(&c->clients_by_number);
     numbers_init(&c->workers_by_number);
     history_init(&c->done_history, HISTORY_DONE);
@@ -187,6 +189,7 @@ void raylet_core_free(struct raylet_core *c)
     core_timer_disarm(c, &c->plan_timer);
     core_timer_disarm(c, &c->linger_timer);
     core_timer_disarm(c, &c->guests_timer);
+    cycles_free(c);
     timers_fini(&c->timers);
     resource_names_fini(&c->resources);
     names_free(c);
@@ -218,7 +221,7 @@ static void worker_message(struct raylet_core *c, struct client *client, const s
     if (m->type == LOCAL_RESULT) {
         worker_result(c, w, &m->result, m->payload);
     } else {
-        worker_blocked(c, w, m->type == LOCAL_BLOCKED);
+        worker_blocked(c, w, m->type == LOCAL_BLOCKED ? &m->ids : NULL);
     }
 }
 
@@ -395,6 +398,9 @@ static void fire(struct raylet_core *c, struct core_timer *t)
     case TIMER_FOREIGN:
         foreign_timer(c, t);
         break;
+    case TIMER_CYCLES:
+        cycles_timer(c);
+        break;
     default:
         ASSERT(!"a timer of nobody");
     }
@@ -434,6 +440,7 @@ void raylet_core_step(struct raylet_core *c, uint64_t now_ns, uint64_t boot_ns,
     schedule(c);
     plan_send(c);
     host_flush(c);
+    cycles_watch(c);
     if (UNLIKELY(c->ask_feasible)) {
         head_ask_feasible(c);
     }

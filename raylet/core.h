@@ -55,6 +55,7 @@ enum core_rule {
         1u << 12, /* executor: children of a dead attempt that nobody holds go with it */
     RULE_UNREACHABLE = 1u << 13,  /* borrower: waits end after 15 s of silence */
     RULE_ONLY_HOLDERS = 1u << 14, /* a process names only what it holds */
+    RULE_CYCLES = 1u << 15,       /* home: a wait that can never end is found and ended */
 };
 
 struct raylet_core *raylet_core_new(const struct raylet_config *config);

@@ -14,6 +14,7 @@
 #define NODES_MOST     16u              /* asked at once for one class */
 #define AWAY_WORTH_NS  (20 * NS_PER_US) /* shorter tasks stay: sending one costs more */
 #define AWAY_AFTER_NS  NS_PER_MS        /* without room here */
+#define STUCK_NS       NS_PER_S         /* short ones that got nothing here for so long go, too */
 #define UNKNOWN_NS     (20 * NS_PER_MS) /* the same while nobody knows how long they take */
 #define AGAIN_NS       (5 * NS_PER_MS)  /* between two plans of a class */
 #define LATER_NS       (50 * NS_PER_MS) /* the same when there was nobody to ask for more */
@@ -313,9 +314,11 @@ static uint64_t due_ns(const struct class_ *k)
     if (k->wish->strategy == SCHED_LOAD_BALANCED) {
         return k->plan_at_ns;
     }
-    if (k->wish->strategy == SCHED_SPREAD ||
-        (k->duration_ns != 0 && k->duration_ns < AWAY_WORTH_NS)) {
+    if (k->wish->strategy == SCHED_SPREAD) {
         return NS_FOREVER;
+    }
+    if (k->duration_ns != 0 && k->duration_ns < AWAY_WORTH_NS) {
+        return k->stuck ? MAX_OF(k->plan_at_ns, k->stuck_since_ns + STUCK_NS) : NS_FOREVER;
     }
     return MAX_OF(k->plan_at_ns,
                   k->waiting_since_ns + (k->duration_ns == 0 ? UNKNOWN_NS : AWAY_AFTER_NS));

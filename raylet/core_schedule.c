@@ -7,9 +7,7 @@
 
 #define LONG_NS          (5 * NS_PER_MS) /* a longer body holds up those prefilled behind it */
 #define RESERVE_AFTER_NS NS_PER_S
-#define CYCLE_AFTER_NS   (5 * NS_PER_S)
 #define SLICE_NS         (200 * NS_PER_US) /* how far ahead a pool may be of one that waits */
-#define BLOCKED_MAX      256u           /* blocked workers; above it CPUs go to descendants only */
 #define LEAVE_NS         (2 * NS_PER_S) /* an idle worker that was asked to leave is killed after */
 #define CLASSES_PER_TURN 256u
 #define NEXT_TURN_NS     (10 * NS_PER_MS) /* where there are more, and nothing happens before */
@@ -156,6 +154,25 @@ static void look_at_reports(struct raylet_core *c)
             }
         }
     }
+}
+
+/* Blocked bodies have lent their CPUs; all else they keep. */
+static bool keeps(const struct worker *w, uint32_t kind)
+{
+    return w->pool != NULL && !(kind == RESOURCE_CPU && w->state == WORKER_BLOCKED) &&
+           resource_set_get(&w->pool->shape->asked, kind) > 0;
+}
+
+bool worker_keeps_lacking(const struct raylet_core *c, const struct worker *w,
+                          const struct resource_set *asked)
+{
+    for (uint32_t i = 0; i < asked->count; i++) {
+        const struct resource_amount *a = &asked->amounts[i];
+        if (resource_set_get(&c->available, a->kind) < a->units && keeps(w, a->kind)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* ---- slots ---- */
@@ -580,69 +597,18 @@ static struct class_ *longest_stuck(struct raylet_core *c)
     return oldest;
 }
 
-/* Whether what a body here waits for may come from another node. */
-static bool others_may_move(struct raylet_core *c)
+/* Whether a body that runs keeps some of what this class lacks. What only waiting bodies keep does
+ * not become free by itself, and those they wait for may need what would be reserved. */
+static bool becomes_free(const struct raylet_core *c, const struct class_ *k)
 {
-    if (c->away > 0 || !list_is_empty(&c->busy_lanes) || !list_is_empty(&c->fresh_classes) ||
-        foreign_waits(c)) {
-        return true;
-    }
-    LIST_FOREACH(at, &c->levels)
+    LIST_FOREACH(at, (struct list *)&c->workers)
     {
-        LIST_FOREACH(at2, &list_entry(at, struct level, link)->turn)
-        {
-            const struct class_ *k = list_entry(at2, struct class_, run_link);
-            if (k->queued > 0 && !k->wish->here) {
-                return true;
-            }
+        const struct worker *w = list_entry(at, struct worker, link);
+        if (w->state != WORKER_BLOCKED && worker_keeps_lacking(c, w, &k->pool->shape->asked)) {
+            return true;
         }
     }
     return false;
-}
-
-/* A body that waits and keeps what this class lacks, where nothing else moves on this node: then
- * they wait for each other. NULL: something moves. */
-static struct worker *who_keeps(struct raylet_core *c, const struct class_ *k)
-{
-    const struct resource_set *asked = &k->pool->shape->asked;
-    struct worker *keeper = NULL;
-
-    if (c->backing_off > 0 || others_may_move(c)) {
-        return NULL;
-    }
-    LIST_FOREACH(at, &c->workers)
-    {
-        struct worker *w = list_entry(at, struct worker, link);
-        if (w->state == WORKER_STARTING || (w->state != WORKER_BLOCKED && w->placed > 0)) {
-            return NULL;
-        }
-        for (uint32_t i = 0; w->state == WORKER_BLOCKED && i < asked->count; i++) {
-            uint32_t kind = asked->amounts[i].kind;
-            if (kind != RESOURCE_CPU && resource_set_get(&w->pool->shape->asked, kind) > 0 &&
-                resource_set_get(&c->available, kind) < asked->amounts[i].units) {
-                keeper = w;
-            }
-        }
-    }
-    return keeper;
-}
-
-static void break_cycle(struct raylet_core *c, struct class_ *k, struct worker *keeper)
-{
-    struct task *t = class_first(k), *waits = worker_first(keeper);
-    char id[ID_TEXT_SIZE] = "?";
-    struct object_error *e;
-
-    if (waits != NULL) {
-        object_id_format(task_id(c, waits), id);
-    }
-    e = error_make(c, CODE_CYCLE, task_function(t),
-                   "it waits for resources that task %s (%s) keeps while its body waits, and "
-                   "nothing else runs: let tasks "
-                   "that wait for others ask for less, or give the node more",
-                   id, waits == NULL ? "?" : task_function(waits));
-    task_fail(c, t, e);
-    error_unref(e);
 }
 
 /* A home that did not use a slot for long gets none until it uses it or gives it back: it may not
@@ -687,17 +653,11 @@ static void reserve(struct raylet_core *c)
         return;
     }
     uint64_t since = oldest->stuck_since_ns;
-    if (c->now_ns >= since + RESERVE_AFTER_NS) {
+    if (c->now_ns >= since + RESERVE_AFTER_NS && becomes_free(c, oldest)) {
         c->reserving = oldest;
     }
     core_timer_arm(c, &c->reserve_timer, MAX_OF(since, c->now_ns) + RESERVE_AFTER_NS);
     revoke_promises(c);
-    if (c->now_ns >= since + CYCLE_AFTER_NS && class_first(oldest) != NULL) {
-        struct worker *keeper = who_keeps(c, oldest);
-        if (keeper != NULL) {
-            break_cycle(c, oldest, keeper);
-        }
-    }
 }
 
 void schedule_use_promise(struct raylet_core *c, struct class_ *k)

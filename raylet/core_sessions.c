@@ -1,5 +1,6 @@
 #include "raylet/core_sessions.h"
 
+#include "raylet/core_cycles.h"
 #include "raylet/core_foreign.h"
 #include "raylet/core_guests.h"
 #include "raylet/core_home.h"
@@ -41,7 +42,7 @@ static void message(struct raylet_core *c, struct peer *p, enum peer_side side,
                     const struct peer_msg *m)
 {
     uint64_t errors = c->protocol_errors;
-    bool known = foreign_peer_message(c, p, side, m) ||
+    bool known = foreign_peer_message(c, p, side, m) || cycles_message(c, p, side, m) ||
                  (side == SIDE_OUT ? home_message(c, p, m) || host_home_says(c, p, m)
                                    : host_message(c, p, m));
 

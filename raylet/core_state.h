@@ -27,6 +27,7 @@
 #define HISTORY_FAILED     1000u
 #define VALUE_HEADER_ROOM  4096u /* of the SDK's encoding, above VALUE_MAX */
 #define WORK_STEP          4096u /* items of a work list in one step */
+#define BLOCKED_MAX        256u  /* blocked workers; above it CPUs go to descendants only */
 
 enum core_timer_kind {
     TIMER_DEADLINE = 1, /* of a task_extra */
@@ -42,6 +43,7 @@ enum core_timer_kind {
     TIMER_LINGER,  /* lanes: unused slots go back */
     TIMER_GUESTS,  /* guests that wait go back; promises unused are revoked */
     TIMER_FOREIGN, /* core_foreign's */
+    TIMER_CYCLES,  /* core_cycles's */
 };
 
 struct core_timer {
@@ -272,6 +274,7 @@ struct class_ {
     uint64_t waiting_since_ns; /* the queue was last empty before */
     uint64_t plan_at_ns;       /* the next look at whom to ask */
     uint64_t soon_ns;          /* the same when slots are missing */
+    uint64_t look_ns;          /* core_cycles: the next search for what it waits for */
     bool of_others;            /* of another home, to its end */
     struct guest_class *guest; /* its slots, while the home keeps it; NULL: none */
     uint32_t wants;            /* guest: slots that the home would take */
@@ -469,14 +472,16 @@ struct worker {
                                     order_first, a ring */
     uint8_t order_first;
     uint32_t generation;
-    uint32_t placed;           /* slots in use */
-    uint32_t promised;         /* slots lent to other homes, unused yet */
-    uint64_t promised_ns;      /* the last of them */
-    uint32_t weight;           /* bytes of the tasks in them */
-    uint32_t taking_back;      /* TAKE_BACKs without an answer */
-    uint64_t free_slots[2];    /* bit set */
-    uint64_t mark_ns;          /* since when the first in order runs, as far as we know */
-    uint64_t blocked_ns;       /* BLOCKED: since when, which is no time that its body runs */
+    uint32_t placed;         /* slots in use */
+    uint32_t promised;       /* slots lent to other homes, unused yet */
+    uint64_t promised_ns;    /* the last of them */
+    uint32_t weight;         /* bytes of the tasks in them */
+    uint32_t taking_back;    /* TAKE_BACKs without an answer */
+    uint64_t free_slots[2];  /* bit set */
+    uint64_t mark_ns;        /* since when the first in order runs, as far as we know */
+    uint64_t blocked_ns;     /* BLOCKED: since when, which is no time that its body runs */
+    struct object_id *waits; /* BLOCKED: what for, as it says; owned */
+    uint32_t wait_count;
     uint64_t charged_ns;       /* up to when its pool was charged for it */
     uint32_t reported;         /* results in this step */
     struct class_ *last_class; /* of the last of them; only within the step */
@@ -623,7 +628,9 @@ struct raylet_core {
     struct list unsecured; /* the same: it waits for a node that has been silent for long */
     struct foreign *foreign;
     const struct far_hooks *far;
-    struct core_timer reserve_timer, long_timer;
+    struct core_timer reserve_timer, long_timer, cycles_timer;
+    struct search *search; /* core_cycles: for a wait that cannot end; NULL: none is going on */
+    uint64_t searches;
     bool more_work;           /* a work list is not yet done */
     bool ask_feasible;        /* a shape waits to be asked about */
     struct class_ *reserving; /* waits longest for resources: what becomes free is kept for it */

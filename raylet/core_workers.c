@@ -75,6 +75,7 @@ static void forget(struct raylet_core *c, struct worker *w)
     worker_enter(c, w, WORKER_DEAD);
     core_timer_disarm(c, &w->timer);
     list_unlink(&w->report_link);
+    free(w->waits);
     if (w->last_class != NULL) {
         class_unuse(c, w->last_class);
     }
@@ -210,13 +211,20 @@ void worker_result(struct raylet_core *c, struct worker *w, const struct local_r
     w->answered = NULL;
 }
 
-void worker_blocked(struct raylet_core *c, struct worker *w, bool blocked)
+void worker_blocked(struct raylet_core *c, struct worker *w, const struct local_ids *waits)
 {
-    if (blocked && w->state == WORKER_LEASED) {
+    if (waits != NULL && w->state == WORKER_LEASED) {
         worker_enter(c, w, WORKER_BLOCKED);
         worker_take_back(c, w, 1);
-    } else if (!blocked && w->state == WORKER_BLOCKED) {
+    } else if (waits == NULL && w->state == WORKER_BLOCKED) {
         worker_enter(c, w, WORKER_LEASED);
+    }
+    free(w->waits);
+    w->waits = NULL;
+    w->wait_count = waits == NULL ? 0 : (uint32_t)waits->id_count;
+    if (w->wait_count > 0) {
+        w->waits = xmalloc(w->wait_count * sizeof *w->waits);
+        memcpy(w->waits, waits->ids, w->wait_count * sizeof *w->waits);
     }
 }
 

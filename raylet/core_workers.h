@@ -16,7 +16,8 @@ void worker_taken_back(struct raylet_core *c, const struct raylet_event *e);
 
 void worker_result(struct raylet_core *c, struct worker *w, const struct local_result *m,
                    struct bytes payload);
-void worker_blocked(struct raylet_core *c, struct worker *w, bool blocked);
+/* Its body waits, and for what; NULL: no longer. */
+void worker_blocked(struct raylet_core *c, struct worker *w, const struct local_ids *waits);
 
 void worker_kill(struct raylet_core *c, struct worker *w, int signal);
 /* The body of a task that was settled before, if it still runs, is killed. False: it does not. */

@@ -25,6 +25,19 @@ static bool has_moved(void *arg)
     return s == NULL || objects_of(&runtime.objects, s, &number)->state != w->state;
 }
 
+static bool name_watched(void *arg, bool again, struct object_id *ids, size_t room,
+                         size_t *ret_count)
+{
+    const struct watch *w = arg;
+    uint32_t number;
+    struct slot *s = objects_find(&runtime.objects, w->ref, &number);
+    *ret_count = s != NULL;
+    if (s != NULL) {
+        ids[0] = objects_of(&runtime.objects, s, &number)->id;
+    }
+    return !again;
+}
+
 int get_settled(struct drt_ref ref, bool whole, uint64_t deadline_ns, struct slot **ret)
 {
     for (;;) {
@@ -45,7 +58,8 @@ int get_settled(struct drt_ref ref, bool whole, uint64_t deadline_ns, struct slo
             r = ask_whole(s);
         } else {
             struct watch w = {ref, s->state};
-            r = link_wait(&runtime.link, has_moved, &w, deadline_ns, runtime_body() != NULL);
+            r = link_wait(&runtime.link, has_moved, &w, deadline_ns,
+                          runtime_body() != NULL ? name_watched : NULL);
         }
         if (r != 0) {
             return r;
@@ -296,6 +310,8 @@ struct several {
     size_t count, k, found, first;
     uint64_t looked_at; /* runtime.objects.settled_count when it was counted */
     bool broken;        /* a reference that was released */
+    bool all;           /* it takes every one of them */
+    size_t at, to;      /* a body: those that its raylet was told of last */
 };
 
 static void look(struct several *w)
@@ -333,6 +349,39 @@ static bool enough(void *arg)
     return w->broken || w->found >= w->k;
 }
 
+/* NULL: it has settled, or is none. */
+static const struct slot *pending(struct drt_ref ref)
+{
+    uint32_t number;
+    struct slot *s = drt_is_none(ref) ? NULL : objects_find(&runtime.objects, ref, &number);
+    s = s == NULL ? NULL : objects_of(&runtime.objects, s, &number);
+    return s == NULL || object_is_settled(s) ? NULL : s;
+}
+
+/* Of a wait for all, those that come next will do; of a wait for some, only all. */
+static bool name_several(void *arg, bool again, struct object_id *ids, size_t room,
+                         size_t *ret_count)
+{
+    struct several *w = arg;
+    size_t n = 0;
+    while (again && w->at < w->to && pending(w->refs[w->at]) == NULL) {
+        w->at++;
+    }
+    if (again && w->at < w->to) {
+        return false;
+    }
+    size_t i = w->at;
+    for (; i < w->count && n < room; i++) {
+        const struct slot *s = pending(w->refs[i]);
+        if (s != NULL) {
+            ids[n++] = s->id;
+        }
+    }
+    *ret_count = w->all || i == w->count ? n : 0;
+    w->to = i;
+    return !again || n > 0;
+}
+
 static int wait_several(struct several *w, uint64_t deadline_ns)
 {
     look(w);
@@ -344,7 +393,8 @@ static int wait_several(struct several *w, uint64_t deadline_ns)
     }
     int r = ask_all(w->refs, w->count);
     if (r == 0) {
-        r = link_wait(&runtime.link, enough, w, deadline_ns, runtime_body() != NULL);
+        r = link_wait(&runtime.link, enough, w, deadline_ns,
+                      runtime_body() != NULL ? name_several : NULL);
     }
     return r == 0 && w->broken ? -EBADF : r;
 }
@@ -372,7 +422,7 @@ int drt_wait(const struct drt_ref *refs, size_t count, size_t k, struct drt_span
         return error_set(-EINVAL, "drt_wait for %zu of %zu references: there are only %zu", k,
                          count, count_set(refs, count));
     }
-    struct several w = {.refs = refs, .count = count, .k = k};
+    struct several w = {.refs = refs, .count = count, .k = k, .all = k == count_set(refs, count)};
     runtime_lock();
     r = k == 0 ? 0 : wait_several(&w, deadline_of(limit));
     size_t found = 0;

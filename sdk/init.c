@@ -434,8 +434,8 @@ static void take_logs(uint64_t deadline_ns)
     }
     for (;;) {
         uint64_t before = runtime.log_count, limit_ns = ns_add(clock_now_ns(), LOGS_QUIET);
-        if (link_wait(&runtime.link, some_log_came, &before, MIN_OF(limit_ns, deadline_ns),
-                      false) != 0) {
+        if (link_wait(&runtime.link, some_log_came, &before, MIN_OF(limit_ns, deadline_ns), NULL) !=
+            0) {
             return;
         }
     }
@@ -453,10 +453,10 @@ static void close_link(void)
         sched_yield();
         runtime_lock();
     }
-    (void)!link_wait(l, nobody_waits, l, deadline_ns, false);
+    (void)!link_wait(l, nobody_waits, l, deadline_ns, NULL);
     take_logs(deadline_ns);
     if (!l->broken && link_send(l, &m) == 0) {
-        (void)!link_wait(l, all_is_read, l, deadline_ns, false);
+        (void)!link_wait(l, all_is_read, l, deadline_ns, NULL);
     }
     link_take(l);
     link_close(l);

@@ -193,8 +193,9 @@ struct wait {
     bool (*done)(void *);
     void *arg;
     uint64_t deadline_ns;
-    bool outward; /* room or credit: no message tells of it */
-    bool body, told;
+    link_names_fn *names; /* NULL: no body's own thread */
+    bool outward;         /* room or credit: no message tells of it */
+    bool told;
 };
 
 /* Polled without the mutex: nobody else takes messages meanwhile. */
@@ -275,11 +276,17 @@ static void follow(struct link *l, uint64_t deadline_ns)
     l->followers--;
 }
 
-/* Whether the body's raylet hears that it waits: in the same ring, before and after. */
-static bool tell_block(struct link *l, enum local_type type)
+/* The body's raylet hears that it waits, and for what: in the same ring, before and after. False:
+ * it knows. */
+static bool tell_blocked(struct wait *w)
 {
-    struct local_msg m = {.type = type};
-    return link_send(l, &m) == 0;
+    struct object_id ids[LOCAL_WAITS_MAX];
+    struct local_msg m = {.type = LOCAL_BLOCKED, .ids = {.ids = ids}};
+    if (w->names == NULL || !w->names(w->arg, w->told, ids, ARRAY_SIZE(ids), &m.ids.id_count)) {
+        return false;
+    }
+    w->told = link_send(w->l, &m) == 0;
+    return true;
 }
 
 static int wait_turns(struct wait *w)
@@ -300,8 +307,7 @@ static int wait_turns(struct wait *w)
             return error_set(DRT_E_TIMEOUT, "the limit passed; the work goes on: ask again, or "
                                             "cancel it");
         }
-        if (w->body && !w->told) {
-            w->told = tell_block(l, LOCAL_BLOCKED);
+        if (tell_blocked(w)) {
             continue;
         }
         if (l->leading) {
@@ -319,22 +325,35 @@ static int wait_for(struct wait *w)
 {
     int r = wait_turns(w);
     if (w->told && !w->l->broken) {
-        (void)tell_block(w->l, LOCAL_UNBLOCKED);
+        struct local_msg m = {.type = LOCAL_UNBLOCKED};
+        (void)!link_send(w->l, &m);
     }
     return r;
 }
 
-int link_wait(struct link *l, bool (*done)(void *), void *arg, uint64_t deadline_ns, bool body)
+int link_wait(struct link *l, bool (*done)(void *), void *arg, uint64_t deadline_ns,
+              link_names_fn *names)
 {
-    struct wait w = {.l = l, .done = done, .arg = arg, .deadline_ns = deadline_ns, .body = body};
+    struct wait w = {.l = l, .done = done, .arg = arg, .deadline_ns = deadline_ns, .names = names};
     return wait_for(&w);
+}
+
+static bool name_nothing(void *arg, bool again, struct object_id *ids, size_t room,
+                         size_t *ret_count)
+{
+    *ret_count = 0;
+    return !again;
 }
 
 /* As link_wait, for what no message tells of: it is polled. */
 static int wait_outward(struct link *l, bool (*done)(void *), void *arg, bool body)
 {
-    struct wait w = {
-        .l = l, .done = done, .arg = arg, .deadline_ns = NS_FOREVER, .body = body, .outward = true};
+    struct wait w = {.l = l,
+                     .done = done,
+                     .arg = arg,
+                     .deadline_ns = NS_FOREVER,
+                     .names = body ? name_nothing : NULL,
+                     .outward = true};
     return wait_for(&w);
 }
 
@@ -429,7 +448,7 @@ int link_open(struct link *l, const struct local_open *open, uint64_t deadline_n
     l->take_arg = &g;
     int r = link_send(l, &m);
     if (r == 0) {
-        r = link_wait(l, greeting_is_over, &g, deadline_ns, false);
+        r = link_wait(l, greeting_is_over, &g, deadline_ns, NULL);
     }
     l->take = g.take;
     l->take_arg = g.take_arg;

@@ -80,13 +80,18 @@ void link_send_releases(struct link *l);
 /* Takes what has come, without waiting. True if there was something. */
 bool link_take(struct link *l);
 
+/* What a body waits for: writes at most `room` ids, of which any would end the wait or all are
+ * needed; none: it cannot be said. `again`: false if what it named last still stands. */
+typedef bool link_names_fn(void *arg, bool again, struct object_id *ids, size_t room,
+                           size_t *ret_count);
+
 /*
  * Waits until `done` says true (asked with the mutex held, after each turn). 0, DRT_E_TIMEOUT,
- * DRT_E_DISCONNECTED, -EINTR (link_interrupt). A body's own thread (`body`) tells the raylet
- * that it is blocked before it sleeps.
+ * DRT_E_DISCONNECTED, -EINTR (link_interrupt). A body's own thread (`names` is not NULL) tells the
+ * raylet that it is blocked, and what for, before it sleeps.
  */
 int link_wait(struct link *l, bool (*done)(void *), void *arg, uint64_t deadline_ns,
-              bool body) MUST_CHECK;
+              link_names_fn *names) MUST_CHECK;
 
 /* Waits until `bytes` more may be outstanding. `work_left` says whether something unfinished can
  * still free some. 0; DRT_E_FULL and as link_wait. */

@@ -21,7 +21,7 @@ int request_ask(struct request *r, struct local_msg *m, uint64_t deadline_ns)
     waiting = r;
     int rc = link_send(&runtime.link, m);
     if (rc == 0) {
-        rc = link_wait(&runtime.link, is_over, r, deadline_ns, false);
+        rc = link_wait(&runtime.link, is_over, r, deadline_ns, NULL);
     }
     for (struct request **at = &waiting; *at != NULL; at = &(*at)->next) {
         if (*at == r) {

@@ -294,7 +294,7 @@ static struct arrival *await_run(void)
         if (server.leaving) {
             return NULL;
         }
-        int r = link_wait(&runtime.link, has_work, NULL, NS_FOREVER, false);
+        int r = link_wait(&runtime.link, has_work, NULL, NS_FOREVER, NULL);
         if (r == DRT_E_DISCONNECTED) {
             _exit(1);
         }

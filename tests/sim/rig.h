@@ -196,6 +196,8 @@ void rig_hold(struct rig *r, struct rig_process *p, struct object_id id);
 /* A reference inside the value of `through`, which it holds. */
 void rig_hold_through(struct rig *r, struct rig_process *p, struct object_id id,
                       struct object_id through);
+/* Its body waits for these. */
+void rig_blocked(struct rig *r, struct rig_process *p, const struct object_id *ids, size_t count);
 void rig_cancel(struct rig *r, struct rig_process *p, struct object_id id, uint32_t flags);
 void rig_query(struct rig *r, struct rig_process *p, struct state_query query);
 

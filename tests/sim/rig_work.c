@@ -126,6 +126,14 @@ void rig_hold_through(struct rig *r, struct rig_process *p, struct object_id id,
     m->ids.through = through;
 }
 
+void rig_blocked(struct rig *r, struct rig_process *p, const struct object_id *ids, size_t count)
+{
+    struct local_msg *m = rig_say(r, p, LOCAL_BLOCKED);
+
+    m->ids.ids = arena_copy(&r->arena, ids, count * sizeof *ids);
+    m->ids.id_count = count;
+}
+
 void rig_cancel(struct rig *r, struct rig_process *p, struct object_id id, uint32_t flags)
 {
     struct local_msg *m = rig_say(r, p, LOCAL_CANCEL);

@@ -364,7 +364,8 @@ static const struct peer_msg peer_samples[] = {
              .cwd = "",
              .env = {"", 0},
              .hash = {hash, sizeof hash},
-             .program_size = 1}},
+             .program_size = 1,
+             .home = 1}},
     {.type = PEER_JOB_END, .job_end = {UINT64_MAX, true}},
     {.type = PEER_JOB_END, .job_end = {1, false}},
     {.type = PEER_CLASS,
@@ -457,7 +458,7 @@ static const struct peer_msg peer_samples[] = {
               .amount_count = ARRAY_SIZE(asked),
               .depth = 2}},
     {.type = PEER_LOOK, .look = {.kind = LOOK_ROOM, .node = 1}},
-    {.type = PEER_SEEN, .seen = {.look = 1, .name = "", .node_name = ""}},
+    {.type = PEER_SEEN, .seen = {.look = 1, .name = ""}},
     {.type = PEER_SEEN,
      .seen = {.look = 1,
               .item = UINT32_MAX,
@@ -469,8 +470,7 @@ static const struct peer_msg peer_samples[] = {
               .amount_count = ARRAY_SIZE(asked),
               .waits_for_room = true,
               .depth = 1,
-              .name = "hog",
-              .node_name = "box-1"}},
+              .name = "hog"}},
 };
 
 size_t sample_peer_count(void)

@@ -289,12 +289,13 @@ static const struct peer_return huge[] = {{RETURN_VALUE, 0, {0}, UINT32_MAX, 0},
 static const struct peer_return strange[] = {{RETURN_VALUE, 0, {0}, 0, 1}};
 static const uint32_t huge_sizes[] = {UINT32_MAX, UINT32_MAX};
 static const uint8_t much[PEER_PART_MAX + 1] = {1};
-#define JOB .job = 1, .hash = {HASH, 32}, .program_size = 1
+#define JOB .job = 1, .hash = {HASH, 32}, .program_size = 1, .home = 1
 #define RUN .run = 1, .number = 1, .returns = 1, .task = {1, 1, 1}
 static const struct peer_msg bad_of_peers[] = {
-    {.type = PEER_JOB, .job = {.hash = {HASH, 32}, .program_size = 1}},
-    {.type = PEER_JOB, .job = {.job = 1, .hash = {HASH, 31}, .program_size = 1}},
-    {.type = PEER_JOB, .job = {.job = 1, .hash = {HASH, 32}}},
+    {.type = PEER_JOB, .job = {.hash = {HASH, 32}, .program_size = 1, .home = 1}},
+    {.type = PEER_JOB, .job = {.job = 1, .hash = {HASH, 32}, .program_size = 1}},
+    {.type = PEER_JOB, .job = {.job = 1, .hash = {HASH, 31}, .program_size = 1, .home = 1}},
+    {.type = PEER_JOB, .job = {.job = 1, .hash = {HASH, 32}, .home = 1}},
     {.type = PEER_JOB, .job = {JOB, .env = {"A=b", 3}}},
     {.type = PEER_JOB, .job = {JOB}, .payload = {"x", 1}},
     {.type = PEER_JOB_END},

@@ -335,7 +335,7 @@ static void bodies_that_wait_for_what_they_keep_end_as_a_cycle(void **state)
         &s->rig, w,
         (struct rig_task){.class_number = g, .parent_slot = 1 + claim_index(w->current.slot)});
     rig_get(&s->rig, w, inner);
-    (void)rig_say(&s->rig, w, LOCAL_BLOCKED);
+    rig_blocked(&s->rig, w, &inner, 1);
     rig_pass(&s->rig, 4 * NS_PER_S);
     assert_null(rig_value(&s->rig, inner));
     rig_pass(&s->rig, 3 * NS_PER_S);

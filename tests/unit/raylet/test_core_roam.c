@@ -32,6 +32,7 @@ static void announce(struct scene *s, uint64_t limit)
     m->job.name = m->job.program_name = m->job.user = m->job.cwd = "";
     m->job.hash = bytes_of(hash, sizeof hash);
     m->job.program_size = 1;
+    m->job.home = THEM;
     m = rig_peer_message(&s->rig, THEM, SIDE_IN, PEER_CLASS);
     m->class_.number = 1;
     m->class_.job = THEIR_JOB;
