@@ -1,5 +1,6 @@
 #include "proto/cluster.h"
 
+#include "proto/decode.h"
 #include "proto/tables.h"
 
 #define KEY_MAX   40u
@@ -196,12 +197,6 @@ void cluster_encode(const struct cluster_msg *m, void *dst)
     message_seal(dst, (uint8_t)m->type, (size_t)(codec_write(codec, &m->join, meta) - meta), 0);
 }
 
-static int refuse(const char **ret_why, const char *why)
-{
-    *ret_why = why;
-    return -EPROTO;
-}
-
 static int amounts_check(const struct cluster_amount *amounts, size_t count, const char **ret_why)
 {
     for (size_t i = 0; i < count; i++) {
@@ -253,17 +248,13 @@ int cluster_decode(struct bytes data, struct arena *arena, struct cluster_msg *r
                    const char **ret_why)
 {
     struct message_view view;
-    if (message_parse(data, &view) != 0) {
-        return refuse(ret_why, "the message's frame is broken");
-    }
-    const struct codec *codec = cluster_codec(view.type);
-    if (codec == NULL) {
-        return refuse(ret_why, "a message of unknown type");
+    int err = decode_body(data, cluster_codec, arena, &view, &ret->join, ret_why);
+    if (err != 0) {
+        return err;
     }
     if (view.payload.size != 0) {
         return refuse(ret_why, "a payload where none belongs");
     }
     ret->type = view.type;
-    int err = codec_read(codec, view.meta, arena, &ret->join, ret_why);
-    return err != 0 ? err : check(ret, ret_why);
+    return check(ret, ret_why);
 }

@@ -1,23 +1,9 @@
+#include "proto/decode.h"
 #include "proto/local.h"
 #include "proto/tables.h"
 
 /* What the tables cannot say: ranges, and that the payload is made of exactly the sizes that stand
  * in the message. */
-
-static int refuse(const char **ret_why, const char *why)
-{
-    *ret_why = why;
-    return -EPROTO;
-}
-
-static bool ids_good(const struct object_id *ids, size_t count)
-{
-    bool good = true;
-    for (size_t i = 0; i < count; i++) {
-        good &= ids[i].number != 0;
-    }
-    return good;
-}
 
 static bool slot_good(uint32_t slot)
 {
@@ -38,10 +24,8 @@ static int check_open(const struct local_open *m, const char **ret_why)
 
 static int check_class(const struct local_class *m, const char **ret_why)
 {
-    for (size_t i = 0; i < m->amount_count; i++) {
-        if (m->amounts[i].units < 0 || m->amounts[i].name[0] == '\0') {
-            return refuse(ret_why, "CLASS asks for an amount below zero or without a name");
-        }
+    if (!amounts_are_good(m->amounts, m->amount_count)) {
+        return refuse(ret_why, "CLASS asks for an amount below zero or without a name");
     }
     return m->number != 0 && m->function[0] != '\0'
                ? 0
@@ -59,16 +43,8 @@ static int check_submit(const struct local_submit *m, const char **ret_why)
     if (m->parent_slot > LOCAL_CLAIMS || m->flags > (SUBMIT_RETRY_ON_ERROR | SUBMIT_AT_MOST_ONCE)) {
         return refuse(ret_why, "SUBMIT's slot or flags are out of range");
     }
-    if (!ids_good(m->needs, m->need_count) || !ids_good(m->refs, m->ref_count)) {
+    if (!ids_are_good(m->needs, m->need_count) || !ids_are_good(m->refs, m->ref_count)) {
         return refuse(ret_why, "SUBMIT names an object that is none");
-    }
-    return 0;
-}
-
-static int check_ids(const struct object_id *ids, size_t count, const char **ret_why)
-{
-    if (count == 0 || !ids_good(ids, count)) {
-        return refuse(ret_why, "no ids, or one that is none");
     }
     return 0;
 }
@@ -93,40 +69,17 @@ static int check_run(struct local_msg *m, const char **ret_why)
         run->returns > LOCAL_RETURNS_MAX || run->task.number == 0) {
         return refuse(ret_why, "RUN's numbers are out of range");
     }
-    if (run->need_count == 0) {
-        run->args_size = run->args_size == 0 ? (uint32_t)m->payload.size : run->args_size;
-    }
-    size_t at = run->args_size;
-    for (size_t i = 0; i < run->need_count; i++) {
-        at = align_up(at, 64) + run->need_sizes[i];
-    }
-    return at == m->payload.size ? 0 : refuse(ret_why, "RUN's sizes and payload differ");
+    return check_parts(&run->args_size, run->need_sizes, run->need_count, m->payload.size, ret_why);
 }
 
 static int check_result(const struct local_msg *m, const char **ret_why)
 {
     const struct local_result *result = &m->result;
-    size_t at = 0;
-    uint64_t refs = 0;
-    for (size_t i = 0; i < result->return_count; i++) {
-        const struct local_return *r = &result->returns[i];
-        bool is_alias = r->state == RETURN_ALIAS, is_set = r->alias.number != 0;
-        bool value = r->state == RETURN_VALUE && result->code == 0;
-        if (r->state > RETURN_TOO_LARGE || is_alias != is_set || r->zero != 0 ||
-            (!value && r->ref_count != 0)) {
-            return refuse(ret_why, "RESULT with an unknown state, or something in a wrong place");
-        }
-        at = value ? align_up(at, 8) + r->size : at;
-        refs += r->ref_count;
-    }
     if (!slot_good(result->slot)) {
         return refuse(ret_why, "RESULT's slot is out of range");
     }
-    /* The references inside its values stand in the message one after another. */
-    if (refs != result->ref_count || !ids_good(result->refs, result->ref_count)) {
-        return refuse(ret_why, "RESULT's references are not those of its values");
-    }
-    return at == m->payload.size ? 0 : refuse(ret_why, "RESULT's sizes and payload differ");
+    return check_returns(result->returns, result->return_count, result->code == 0, result->refs,
+                         result->ref_count, m->payload.size, ret_why);
 }
 
 static int check_small(const struct local_msg *m, const char **ret_why)
@@ -176,7 +129,7 @@ static int check(struct local_msg *m, const char **ret_why)
                    ? 0
                    : refuse(ret_why, "LOG without lines or stream");
     case LOCAL_PUT:
-        return m->put.number != 0 && ids_good(m->put.refs, m->put.ref_count)
+        return m->put.number != 0 && ids_are_good(m->put.refs, m->put.ref_count)
                    ? 0
                    : refuse(ret_why, "PUT without number, or it names an object that is none");
     default:
@@ -189,19 +142,15 @@ int local_decode(struct bytes data, struct arena *arena, struct local_msg *ret,
                  const char **ret_why)
 {
     struct message_view view;
-    if (message_parse(data, &view) != 0) {
-        return refuse(ret_why, "the message's frame is broken");
-    }
-    const struct codec *codec = local_codec(view.type);
-    if (codec == NULL) {
-        return refuse(ret_why, "a message of unknown type");
+    int err = decode_body(data, local_codec, arena, &view, &ret->open, ret_why);
+    if (err != 0) {
+        return err;
     }
     ret->type = view.type;
     ret->payload = view.payload;
     ret->more = NULL;
     ret->more_count = 0;
-    int err = codec_read(codec, view.meta, arena, &ret->open, ret_why);
-    return err != 0 ? err : check(ret, ret_why);
+    return check(ret, ret_why);
 }
 
 struct bytes local_run_args(const struct local_msg *m)

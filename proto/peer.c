@@ -3,7 +3,7 @@
 #include "proto/encode.h"
 #include "proto/tables.h"
 
-_Static_assert(sizeof(struct peer_return) == 32 && sizeof(struct peer_step) == 32, "four words");
+_Static_assert(sizeof(struct peer_step) == 32, "four words");
 
 #define IDS(type, member, count, bound)                                                            \
     CODEC_ARRAY(CODEC_WORDS, type, member, count, sizeof(struct object_id), bound, NULL)
@@ -100,7 +100,7 @@ static const struct codec_field result_fields[] = {
     CODEC_FIELD(CODEC_U32, struct peer_result, kind),
     CODEC_FIELD(CODEC_U64, struct peer_result, worker),
     CODEC_INSIDE(struct peer_result, failure, &failure_codec),
-    CODEC_ARRAY(CODEC_WORDS, struct peer_result, returns, return_count, sizeof(struct peer_return),
+    CODEC_ARRAY(CODEC_WORDS, struct peer_result, returns, return_count, sizeof(struct local_return),
                 LOCAL_RETURNS_MAX, NULL),
     IDS(struct peer_result, refs, ref_count, PEER_REFS_MAX),
     CODEC_FIELD(CODEC_BOOL, struct peer_result, args_free),

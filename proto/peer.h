@@ -165,20 +165,12 @@ enum peer_result_kind {
     PEER_RESULT_DIED = 2,   /* a system failure of this attempt: failure */
 };
 
-struct peer_return {
-    uint32_t state; /* enum return_state */
-    uint32_t size;  /* VALUE: bytes in the payload, each beginning 8-aligned */
-    struct object_id alias;
-    uint32_t ref_count; /* VALUE: references declared inside: the next ones of `refs` */
-    uint32_t zero;
-};
-
 struct peer_result {
     uint64_t run;
     uint32_t kind; /* enum peer_result_kind */
     uint64_t worker;
-    struct failure failure; /* code 0 with VALUES */
-    const struct peer_return *returns;
+    struct failure failure;             /* code 0 with VALUES */
+    const struct local_return *returns; /* as in local RESULT */
     size_t return_count;
     const struct object_id *refs;
     size_t ref_count;

@@ -1,23 +1,9 @@
+#include "proto/decode.h"
 #include "proto/peer.h"
 #include "proto/tables.h"
 
 /* What the tables cannot say: ranges, and that the payload is made of exactly the sizes that stand
  * in the message. */
-
-static int refuse(const char **ret_why, const char *why)
-{
-    *ret_why = why;
-    return -EPROTO;
-}
-
-static bool ids_good(const struct object_id *ids, size_t count)
-{
-    bool good = true;
-    for (size_t i = 0; i < count; i++) {
-        good &= ids[i].number != 0;
-    }
-    return good;
-}
 
 static int check_job(const struct peer_job *m, const char **ret_why)
 {
@@ -31,18 +17,9 @@ static int check_job(const struct peer_job *m, const char **ret_why)
     return 0;
 }
 
-static bool amounts_good(const struct local_amount *amounts, size_t count)
-{
-    bool good = true;
-    for (size_t i = 0; i < count; i++) {
-        good &= amounts[i].units >= 0 && amounts[i].name[0] != '\0';
-    }
-    return good;
-}
-
 static int check_class(const struct peer_class *m, const char **ret_why)
 {
-    if (!amounts_good(m->amounts, m->amount_count)) {
+    if (!amounts_are_good(m->amounts, m->amount_count)) {
         return refuse(ret_why, "CLASS asks for an amount below zero or without a name");
     }
     return m->number != 0 && m->job != 0 && m->function[0] != '\0'
@@ -57,17 +34,10 @@ static int check_run(struct peer_msg *m, const char **ret_why)
         run->returns > LOCAL_RETURNS_MAX || run->task.number == 0) {
         return refuse(ret_why, "RUN's numbers are out of range");
     }
-    if (!ids_good(run->refs, run->ref_count)) {
+    if (!ids_are_good(run->refs, run->ref_count)) {
         return refuse(ret_why, "RUN names an object that is none");
     }
-    if (run->need_count == 0) {
-        run->args_size = run->args_size == 0 ? (uint32_t)m->payload.size : run->args_size;
-    }
-    size_t at = run->args_size;
-    for (size_t i = 0; i < run->need_count; i++) {
-        at = align_up(at, 64) + run->need_sizes[i];
-    }
-    return at == m->payload.size ? 0 : refuse(ret_why, "RUN's sizes and payload differ");
+    return check_parts(&run->args_size, run->need_sizes, run->need_count, m->payload.size, ret_why);
 }
 
 static int check_runs(const struct peer_runs *m, const char **ret_why)
@@ -84,27 +54,12 @@ static int check_result(const struct peer_msg *m, const char **ret_why)
 {
     const struct peer_result *result = &m->result;
     bool values = result->kind == PEER_RESULT_VALUES;
-    size_t at = 0;
-    uint64_t refs = 0;
     if (result->run == 0 || result->kind > PEER_RESULT_DIED ||
         values != (result->failure.code == 0)) {
         return refuse(ret_why, "RESULT's kind and failure do not fit");
     }
-    for (size_t i = 0; i < result->return_count; i++) {
-        const struct peer_return *r = &result->returns[i];
-        bool is_alias = r->state == RETURN_ALIAS, is_set = r->alias.number != 0;
-        bool value = values && r->state == RETURN_VALUE;
-        if (r->state > RETURN_TOO_LARGE || is_alias != is_set || r->zero != 0 ||
-            (!value && r->ref_count != 0)) {
-            return refuse(ret_why, "RESULT with an unknown state, or something in a wrong place");
-        }
-        at = value ? align_up(at, 8) + r->size : at;
-        refs += r->ref_count;
-    }
-    if (refs != result->ref_count || !ids_good(result->refs, result->ref_count)) {
-        return refuse(ret_why, "RESULT's references are not those of its values");
-    }
-    return at == m->payload.size ? 0 : refuse(ret_why, "RESULT's sizes and payload differ");
+    return check_returns(result->returns, result->return_count, values, result->refs,
+                         result->ref_count, m->payload.size, ret_why);
 }
 
 static int check_log(const struct peer_msg *m, const char **ret_why)
@@ -134,14 +89,9 @@ static int check_value(const struct peer_value *m, const char **ret_why)
     if (m->id.number == 0 || (m->state != VALUE_HERE && m->state != VALUE_ERROR)) {
         return refuse(ret_why, "VALUE without id or state");
     }
-    return (m->state == VALUE_HERE || m->ref_count == 0) && ids_good(m->refs, m->ref_count)
+    return (m->state == VALUE_HERE || m->ref_count == 0) && ids_are_good(m->refs, m->ref_count)
                ? 0
                : refuse(ret_why, "VALUE's references are none");
-}
-
-static int check_ids(const struct object_id *ids, size_t count, const char **ret_why)
-{
-    return count != 0 && ids_good(ids, count) ? 0 : refuse(ret_why, "no ids, or one that is none");
 }
 
 static bool step_good(uint32_t kind, uint32_t node, struct object_id id)
@@ -152,14 +102,14 @@ static bool step_good(uint32_t kind, uint32_t node, struct object_id id)
 
 static int check_look(const struct peer_look *m, const char **ret_why)
 {
-    return step_good(m->kind, m->node, m->id) && amounts_good(m->amounts, m->amount_count)
+    return step_good(m->kind, m->node, m->id) && amounts_are_good(m->amounts, m->amount_count)
                ? 0
                : refuse(ret_why, "LOOK at nothing, or with amounts that are none");
 }
 
 static int check_seen(const struct peer_seen *m, const char **ret_why)
 {
-    bool good = amounts_good(m->amounts, m->amount_count);
+    bool good = amounts_are_good(m->amounts, m->amount_count);
     for (size_t i = 0; i < m->step_count; i++) {
         good &= step_good(m->steps[i].kind, m->steps[i].node, m->steps[i].id);
     }
@@ -227,8 +177,8 @@ static int check_bare(const struct peer_msg *m, const char **ret_why)
         return check_seen(&m->seen, ret_why);
     case PEER_ADDED:
         return m->added.id_count + m->added.gone_count != 0 &&
-                       ids_good(m->added.ids, m->added.id_count) &&
-                       ids_good(m->added.gone, m->added.gone_count)
+                       ids_are_good(m->added.ids, m->added.id_count) &&
+                       ids_are_good(m->added.gone, m->added.gone_count)
                    ? 0
                    : refuse(ret_why, "ADDED without ids, or one that is none");
     default:
@@ -258,17 +208,13 @@ static int check(struct peer_msg *m, const char **ret_why)
 int peer_decode(struct bytes data, struct arena *arena, struct peer_msg *ret, const char **ret_why)
 {
     struct message_view view;
-    if (message_parse(data, &view) != 0) {
-        return refuse(ret_why, "the message's frame is broken");
-    }
-    const struct codec *codec = peer_codec(view.type);
-    if (codec == NULL) {
-        return refuse(ret_why, "a message of unknown type");
+    int err = decode_body(data, peer_codec, arena, &view, &ret->job, ret_why);
+    if (err != 0) {
+        return err;
     }
     ret->type = view.type;
     ret->payload = view.payload;
     ret->more = NULL;
     ret->more_count = 0;
-    int err = codec_read(codec, view.meta, arena, &ret->job, ret_why);
-    return err != 0 ? err : check(ret, ret_why);
+    return check(ret, ret_why);
 }

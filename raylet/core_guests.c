@@ -8,8 +8,6 @@
 
 #define LOOK_NS (10 * NS_PER_MS)
 
-_Static_assert(sizeof(struct peer_return) == sizeof(struct local_return), "the same in both");
-
 struct kept { /* for one run of another home; in home->kept */
     struct securing securing;
     struct peer *home;

@@ -74,7 +74,7 @@ static struct peer_msg *copy_result(const struct peer_msg *m)
     at += align_up(m->payload.size, 64);
     size_t size = m->result.return_count * sizeof *m->result.returns;
     memcpy(at, size == 0 ? (const void *)"" : m->result.returns, size);
-    copy->result.returns = (const struct peer_return *)(const void *)at;
+    copy->result.returns = (const struct local_return *)(const void *)at;
     at += size;
     size = m->result.ref_count * sizeof *m->result.refs;
     memcpy(at, size == 0 ? (const void *)"" : m->result.refs, size);
@@ -84,7 +84,7 @@ static struct peer_msg *copy_result(const struct peer_msg *m)
 
 static void settle(struct raylet_core *c, struct task *t, const struct peer_msg *m)
 {
-    struct local_result r = {.returns = (const struct local_return *)m->result.returns,
+    struct local_result r = {.returns = m->result.returns,
                              .return_count = m->result.return_count,
                              .refs = m->result.refs,
                              .ref_count = m->result.ref_count,

@@ -333,7 +333,7 @@ static const struct cluster_msg cluster_samples[] = {
 
 static const uint8_t hash[PEER_HASH_SIZE] = {1, 2, 0, 255};
 static const uint64_t runs[] = {1, UINT64_MAX};
-static const struct peer_return peer_returns[] = {
+static const struct local_return peer_returns[] = {
     {RETURN_VALUE, 9, {0}, 2, 0},  {RETURN_ALIAS, 0, {1, 2, 3}, 0, 0},
     {RETURN_UNSET, 0, {0}, 0, 0},  {RETURN_TOO_LARGE, UINT32_MAX, {0}, 0, 0},
     {RETURN_VALUE, 80, {0}, 1, 0},

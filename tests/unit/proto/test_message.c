@@ -282,11 +282,11 @@ static const struct local_amount below[] = {{"CPU", -1}};
 static const uint64_t no_run[] = {1, 0};
 static const struct peer_step good_step[] = {{LOOK_ROOM, 1, {0}, 0}};
 static const struct peer_step no_step[] = {{LOOK_OBJECT, 1, {0}, 0}};
-static const struct peer_return unset[] = {{RETURN_UNSET, 0, {0}, 1, 0}};
-static const struct peer_return two[] = {{RETURN_VALUE, 0, {0}, 2, 0}};
-static const struct peer_return huge[] = {{RETURN_VALUE, 0, {0}, UINT32_MAX, 0},
-                                          {RETURN_VALUE, 0, {0}, 2, 0}};
-static const struct peer_return strange[] = {{RETURN_VALUE, 0, {0}, 0, 1}};
+static const struct local_return unset[] = {{RETURN_UNSET, 0, {0}, 1, 0}};
+static const struct local_return two[] = {{RETURN_VALUE, 0, {0}, 2, 0}};
+static const struct local_return huge[] = {{RETURN_VALUE, 0, {0}, UINT32_MAX, 0},
+                                           {RETURN_VALUE, 0, {0}, 2, 0}};
+static const struct local_return strange[] = {{RETURN_VALUE, 0, {0}, 0, 1}};
 static const uint32_t huge_sizes[] = {UINT32_MAX, UINT32_MAX};
 static const uint8_t much[PEER_PART_MAX + 1] = {1};
 #define JOB .job = 1, .hash = {HASH, 32}, .program_size = 1, .home = 1

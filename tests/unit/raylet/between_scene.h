@@ -55,9 +55,9 @@ static inline void grants(struct scene *s, uint32_t peer, uint32_t number, uint3
 static inline void says_word(struct scene *s, uint32_t peer, uint64_t run, uint64_t word)
 {
     struct peer_msg *m = rig_peer_message(&s->rig, peer, SIDE_OUT, PEER_RESULT);
-    struct peer_return *one = arena_alloc(&s->rig.arena, sizeof *one);
+    struct local_return *one = arena_alloc(&s->rig.arena, sizeof *one);
 
-    *one = (struct peer_return){.state = RETURN_VALUE, .size = 8};
+    *one = (struct local_return){.state = RETURN_VALUE, .size = 8};
     m->result.run = run;
     m->result.returns = one;
     m->result.return_count = 1;

@@ -244,7 +244,7 @@ static void from_home(struct play *p, int who)
 static void any_result(struct play *p, struct peer_msg *m)
 {
     size_t count = any(p, 4), bytes = 0;
-    struct peer_return *list = arena_alloc(&p->s->rig.arena, (count + 1) * sizeof *list);
+    struct local_return *list = arena_alloc(&p->s->rig.arena, (count + 1) * sizeof *list);
     struct peer_result *r = &m->result;
 
     r->run = 1 + any(p, 60);
@@ -257,7 +257,7 @@ static void any_result(struct play *p, struct peer_msg *m)
         return;
     }
     for (size_t i = 0; i < count; i++) {
-        list[i] = (struct peer_return){.state = any(p, RETURN_TOO_LARGE + 1)};
+        list[i] = (struct local_return){.state = any(p, RETURN_TOO_LARGE + 1)};
         if (list[i].state == RETURN_ALIAS) {
             list[i].alias = any_id(p);
         } else if (list[i].state == RETURN_VALUE) {

@@ -318,11 +318,11 @@ static struct object_id run_ours(struct scene *s, const struct object_id *refs, 
 static void says_result(struct scene *s, const struct object_id *inside, bool args_free)
 {
     struct peer_msg *m = rig_peer_message(&s->rig, THEM, SIDE_OUT, PEER_RESULT);
-    struct peer_return *one = arena_alloc(&s->rig.arena, sizeof *one);
+    struct local_return *one = arena_alloc(&s->rig.arena, sizeof *one);
     static const uint64_t word = 66;
 
-    *one =
-        (struct peer_return){.state = RETURN_VALUE, .size = 8, .ref_count = inside != NULL ? 1 : 0};
+    *one = (struct local_return){
+        .state = RETURN_VALUE, .size = 8, .ref_count = inside != NULL ? 1 : 0};
     m->result.run = 1;
     m->result.returns = one;
     m->result.return_count = 1;
@@ -421,13 +421,13 @@ static void a_cover_ends_with_the_session(void **state)
 
 static void what_a_body_did_wrong_was_where_it_ran(void **state)
 {
-    static const struct peer_return unset = {.state = RETURN_UNSET};
+    static const struct local_return unset = {.state = RETURN_UNSET};
     struct scene *s = begin_among_nodes();
     struct object_id id = run_ours(s, NULL, 0);
     struct peer_msg *m = rig_peer_message(&s->rig, THEM, SIDE_OUT, PEER_RESULT);
 
     m->result.run = 1;
-    m->result.returns = (struct peer_return *)&unset;
+    m->result.returns = (struct local_return *)&unset;
     m->result.return_count = 1;
     m->result.args_free = true;
     rig_settle(&s->rig);
@@ -535,10 +535,10 @@ static void a_result_with_a_value_that_outlived_its_owner_is_recorded(void **sta
     says_value(s, inside[0], 77, NULL, 0);
     dies(s, OTHER);
     struct peer_msg *m = rig_peer_message(&s->rig, THEM, SIDE_OUT, PEER_RESULT);
-    struct peer_return *one = arena_alloc(&s->rig.arena, sizeof *one);
+    struct local_return *one = arena_alloc(&s->rig.arena, sizeof *one);
     static const uint64_t word = 66;
 
-    *one = (struct peer_return){.state = RETURN_VALUE, .size = 8, .ref_count = 2};
+    *one = (struct local_return){.state = RETURN_VALUE, .size = 8, .ref_count = 2};
     m->result.run = 1;
     m->result.returns = one;
     m->result.return_count = 1;
@@ -559,9 +559,9 @@ static void a_result_that_follows_who_is_silent_goes_when_it_is_released(void **
     struct scene *s = begin_among_nodes();
     struct object_id id = run_ours(s, NULL, 0), target = others(3);
     struct peer_msg *m = rig_peer_message(&s->rig, THEM, SIDE_OUT, PEER_RESULT);
-    struct peer_return *one = arena_alloc(&s->rig.arena, sizeof *one);
+    struct local_return *one = arena_alloc(&s->rig.arena, sizeof *one);
 
-    *one = (struct peer_return){.state = RETURN_ALIAS, .alias = target};
+    *one = (struct local_return){.state = RETURN_ALIAS, .alias = target};
     m->result.run = 1;
     m->result.returns = one;
     m->result.return_count = 1;
