@@ -1,15 +1,11 @@
 #include "raylet/fetch.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
-#include <sodium.h>
-#include <stdio.h>
-#include <unistd.h>
 
 #include "common/clock.h"
 #include "common/list.h"
 #include "common/log.h"
-#include "common/place.h"
+#include "raylet/fetch_file.h"
 
 enum pull_state {
     PULL_LOOKING = 1, /* is it stored here? */
@@ -23,29 +19,20 @@ struct waiter {
     struct list link;
 };
 
-/* The work on one file; what is below `work` belongs to the thread while one is under way. */
-struct file {
-    char dir[PLACE_PATH_MAX];
-    char temporary[32]; /* name in `dir`; "": not made */
-    int fd;             /* of the temporary, to write */
-    crypto_hash_sha256_state hash;
-};
-
 struct pull {
     struct fetch *fetch;
     enum pull_state state;
-    uint8_t hash[PROGRAMS_HASH_SIZE];
-    char name[PROGRAMS_HEX_SIZE];
-    uint64_t size;
     struct list waiters;
     uint32_t source, source_last;
     bool mixed;                     /* parts of more than one node are in it */
     uint64_t asked, taken, written; /* bytes: asked for, received in order, on disk */
     uint64_t deadline_ns;           /* for the next part; NS_FOREVER: none is awaited */
     unsigned works;                 /* given to the thread and not back */
+    uint64_t free_bytes;            /* of the disk, when it was last looked at */
     bool is_open;                   /* its temporary file is there */
     bool over;                      /* nobody waits: freed with the last work */
-    struct file file;
+    struct fetch_file file;         /* the thread's while a work is under way; its name, hash and
+                                       size never change */
     struct list link;
 };
 
@@ -53,9 +40,10 @@ struct fetch {
     struct fetch_config config;
     struct list pulls;
     uint32_t file_last;
+    bool closing;
 };
 
-enum step { STEP_LOOK, STEP_HASH, STEP_OPEN, STEP_WRITE, STEP_FINISH, STEP_REMOVE };
+enum step { STEP_LOOK, STEP_VERIFY, STEP_OPEN, STEP_WRITE, STEP_FINISH, STEP_REMOVE };
 
 /* One order to the thread. */
 struct step_work {
@@ -67,127 +55,35 @@ struct step_work {
     size_t size;
     int result, fd;
     struct program_mark mark; /* STEP_LOOK */
-    bool differs;             /* STEP_FINISH: another hash */
+    uint64_t free_bytes;      /* STEP_OPEN, of the disk */
 };
 
 /* ---- on the thread ---- */
 
-static int look(struct step_work *w)
-{
-    struct pull *p = w->pull;
-    w->fd = program_store_open(p->file.dir, p->name);
-    if (w->fd < 0) {
-        return w->fd;
-    }
-    int r = program_mark_read(w->fd, &w->mark);
-    return r == 0 && (uint64_t)w->mark.size != p->size ? -EBADMSG : r;
-}
-
-/* What is stored is read once more. */
-static int hash_stored(struct step_work *w)
-{
-    uint8_t hash[PROGRAMS_HASH_SIZE];
-    int r = program_hash_file(w->fd, hash);
-    if (r == 0 && memcmp(hash, w->pull->hash, sizeof hash) != 0) {
-        r = -EBADMSG;
-    }
-    (void)futimens(w->fd, NULL); /* the youngest; read-only descriptors of one's own files may */
-    return r;
-}
-
-static int open_temporary(struct step_work *w)
-{
-    struct pull *p = w->pull;
-    uint64_t max = p->fetch->config.store_bytes_max;
-    char path[PLACE_PATH_MAX + 40];
-    int r = program_store_make_room(p->file.dir, p->size, max, &w->pins);
-    if (r != 0) {
-        return r;
-    }
-    snprintf(path, sizeof path, "%s/%s", p->file.dir, p->file.temporary);
-    p->file.fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0700);
-    if (p->file.fd < 0) {
-        return -errno;
-    }
-    crypto_hash_sha256_init(&p->file.hash);
-    /* A disk without room says so at once; file systems that cannot are asked by writing. */
-    if (fallocate(p->file.fd, 0, 0, (off_t)p->size) < 0 && errno != EOPNOTSUPP && errno != EINTR) {
-        return -errno;
-    }
-    return 0;
-}
-
-static int write_part(struct step_work *w)
-{
-    struct file *file = &w->pull->file;
-    size_t done = 0;
-    while (done < w->size) {
-        ssize_t n = write(file->fd, w->data + done, w->size - done);
-        if (n < 0 && errno != EINTR) {
-            return -errno;
-        }
-        done += n > 0 ? (size_t)n : 0;
-    }
-    crypto_hash_sha256_update(&file->hash, w->data, w->size);
-    return 0;
-}
-
-/* The descriptor to start workers from must be the only one left: nobody writes to it. */
-static int finish(struct step_work *w)
-{
-    struct pull *p = w->pull;
-    uint8_t hash[PROGRAMS_HASH_SIZE];
-    char temporary[PLACE_PATH_MAX + 40], path[PLACE_PATH_MAX + PROGRAMS_HEX_SIZE + 1];
-    crypto_hash_sha256_final(&p->file.hash, hash);
-    w->differs = memcmp(hash, p->hash, sizeof hash) != 0;
-    if (w->differs) {
-        return -EBADMSG;
-    }
-    snprintf(temporary, sizeof temporary, "%s/%s", p->file.dir, p->file.temporary);
-    snprintf(path, sizeof path, "%s/%s", p->file.dir, p->name);
-    w->fd = open(temporary, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (w->fd < 0 || fchmod(p->file.fd, 0500) < 0 || rename(temporary, path) < 0) {
-        return -errno;
-    }
-    close_fd(&p->file.fd);
-    p->file.fd = -1;
-    p->file.temporary[0] = '\0';
-    return 0;
-}
-
-static void remove_temporary(struct file *file)
-{
-    char path[PLACE_PATH_MAX + 40];
-    close_fd(&file->fd);
-    file->fd = -1;
-    if (file->temporary[0] != '\0') {
-        snprintf(path, sizeof path, "%s/%s", file->dir, file->temporary);
-        (void)unlink(path); /* it may never have been made */
-        file->temporary[0] = '\0';
-    }
-}
-
 static void step_run(struct offload_work *work)
 {
     struct step_work *w = container_of(work, struct step_work, work);
+    struct fetch_file *file = &w->pull->file;
+    const struct fetch_config *config = &w->pull->fetch->config;
     switch (w->step) {
     case STEP_LOOK:
-        w->result = look(w);
+        w->result = fetch_file_look(file, &w->fd, &w->mark);
         break;
-    case STEP_HASH:
-        w->result = hash_stored(w);
+    case STEP_VERIFY:
+        w->result = fetch_file_verify(file, w->fd);
         break;
     case STEP_OPEN:
-        w->result = open_temporary(w);
+        w->result = fetch_file_open(file, config->store_bytes_max, config->spare_bytes, &w->pins,
+                                    &w->free_bytes);
         break;
     case STEP_WRITE:
-        w->result = write_part(w);
+        w->result = fetch_file_write(file, w->data, w->size);
         break;
     case STEP_FINISH:
-        w->result = finish(w);
+        w->result = fetch_file_finish(file, &w->fd);
         break;
     case STEP_REMOVE:
-        remove_temporary(&w->pull->file);
+        fetch_file_fini(file);
         break;
     }
 }
@@ -225,7 +121,7 @@ static void pull_free(struct pull *p)
         free(w);
     }
     list_unlink(&p->link);
-    remove_temporary(&p->file);
+    fetch_file_fini(&p->file);
     free(p);
 }
 
@@ -255,12 +151,12 @@ static void ask_more(struct pull *p, uint64_t now_ns)
 {
     const struct fetch_config *config = &p->fetch->config;
     bool asked = false;
-    while (p->source != 0 && p->asked < p->size &&
+    while (p->source != 0 && p->asked < p->file.size &&
            p->asked - p->written < FETCH_AHEAD * (uint64_t)GIVER_PART_BYTES) {
         struct peer_msg m = {.type = PEER_PROGRAM_GET};
-        m.program_get.hash = bytes_of(p->hash, sizeof p->hash);
+        m.program_get.hash = bytes_of(p->file.hash, sizeof p->file.hash);
         m.program_get.offset = p->asked;
-        p->asked = MIN_OF(p->asked + GIVER_PART_BYTES, p->size);
+        p->asked = MIN_OF(p->asked + GIVER_PART_BYTES, p->file.size);
         config->send(config->arg, p->source, &m);
         asked = true;
     }
@@ -295,14 +191,8 @@ static struct pull *begin(struct fetch *f, const uint8_t hash[PROGRAMS_HASH_SIZE
     struct pull *p = xcalloc(1, sizeof *p);
     p->fetch = f;
     p->state = PULL_LOOKING;
-    memcpy(p->hash, hash, sizeof p->hash);
-    program_hash_text(hash, p->name);
-    p->size = size;
     p->deadline_ns = NS_FOREVER;
-    p->file.fd = -1;
-    memcpy(p->file.dir, programs_dir(f->config.programs),
-           strlen(programs_dir(f->config.programs)) + 1);
-    snprintf(p->file.temporary, sizeof p->file.temporary, ".get-%" PRIu32, ++f->file_last);
+    fetch_file_init(&p->file, programs_dir(f->config.programs), hash, size, ++f->file_last);
     list_init(&p->waiters);
     list_init(&p->link);
     list_append(&f->pulls, &p->link);
@@ -313,7 +203,7 @@ static struct pull *begin(struct fetch *f, const uint8_t hash[PROGRAMS_HASH_SIZE
 /* Those who are left begin anew with an empty file. */
 static void begin_again(struct pull *p)
 {
-    struct pull *next = begin(p->fetch, p->hash, p->size);
+    struct pull *next = begin(p->fetch, p->file.hash, p->file.size);
     LIST_FOREACH_SAFE(node, &p->waiters)
     {
         list_unlink(node);
@@ -325,7 +215,7 @@ static void begin_again(struct pull *p)
 /* Ends for those who wait for this peer (0: for all). What is left of it goes on with another. */
 static void fail(struct pull *p, uint64_t now_ns, uint32_t peer, const struct failure *f)
 {
-    log_warn("the program %.12s was not fetched: %s", p->name, f->message);
+    log_warn("the program %.12s was not fetched: %s", p->file.name, f->message);
     LIST_FOREACH_SAFE(node, &p->waiters)
     {
         struct waiter *w = list_entry(node, struct waiter, link);
@@ -344,15 +234,15 @@ static void fail(struct pull *p, uint64_t now_ns, uint32_t peer, const struct fa
 static void fail_here(struct pull *p, int error)
 {
     struct failure f;
-    if (error == -ENOBUFS) {
+    if (error == -ENOSPC) {
         failure_set(&f, CODE_PROGRAM,
-                    "node \"%s\" has no room for the program (%" PRIu64
-                    " MiB): it keeps programs of at most %" PRIu64 " MiB together",
-                    p->fetch->config.node_name, (p->size >> 20) + 1,
-                    p->fetch->config.store_bytes_max >> 20);
+                    "node \"%s\" has no room for the program %.12s: it takes %" PRIu64
+                    " MiB, and the disk of %s is full but for %" PRIu64 " MiB",
+                    p->fetch->config.node_name, p->file.name, (p->file.size >> 20) + 1, p->file.dir,
+                    p->free_bytes >> 20);
     } else {
         failure_set(&f, CODE_PROGRAM, "node \"%s\" cannot store the program %.12s: %s",
-                    p->fetch->config.node_name, p->name, strerror(-error));
+                    p->fetch->config.node_name, p->file.name, strerror(-error));
     }
     fail(p, 0, 0, &f);
 }
@@ -360,13 +250,13 @@ static void fail_here(struct pull *p, int error)
 static void arrived(struct pull *p, int fd)
 {
     struct programs *programs = p->fetch->config.programs;
-    uint32_t program = programs_adopt(programs, fd, p->hash);
+    uint32_t program = programs_adopt(programs, fd, p->file.hash);
     if (program == 0) {
         fail_here(p, -EIO);
         return;
     }
     while (!list_is_empty(&p->waiters)) {
-        uint32_t one = programs_take(programs, p->hash); /* a use for each */
+        uint32_t one = programs_take(programs, p->file.hash); /* a use for each */
         tell(p, list_entry(list_first(&p->waiters), struct waiter, link), one, NULL);
     }
     programs_drop(programs, program);
@@ -382,7 +272,7 @@ static void differs(struct pull *p)
                 "the program %.12s arrived on node \"%s\" from node number %" PRIu32
                 " with other bytes than its SHA-256 says: start the driver again, and look after "
                 "the disk of that node",
-                p->name, p->fetch->config.node_name, p->source_last);
+                p->file.name, p->fetch->config.node_name, p->source_last);
     log_warn("%s", f.message);
     LIST_FOREACH_SAFE(node, &p->waiters)
     {
@@ -401,10 +291,10 @@ static void differs(struct pull *p)
 static void finished(struct pull *p, struct step_work *w)
 {
     if (w->result == 0) {
-        log_info("the program %.12s was fetched: %" PRIu64 " bytes", p->name, p->size);
+        log_info("the program %.12s was fetched: %" PRIu64 " bytes", p->file.name, p->file.size);
         arrived(p, w->fd);
         w->fd = -1;
-    } else if (w->differs) {
+    } else if (w->result == -EBADMSG) {
         differs(p);
     } else {
         fail_here(p, w->result);
@@ -414,22 +304,22 @@ static void finished(struct pull *p, struct step_work *w)
 static void looked(struct pull *p, struct step_work *w)
 {
     bool is_known =
-        w->step == STEP_HASH || programs_known(p->fetch->config.programs, &w->mark, p->hash);
+        w->step == STEP_VERIFY || programs_known(p->fetch->config.programs, &w->mark, p->file.hash);
     if (w->result == 0 && is_known) {
         arrived(p, w->fd);
         w->fd = -1;
         return;
     }
     if (w->result == 0) {
-        struct step_work *next = give(p, STEP_HASH);
+        struct step_work *next = give(p, STEP_VERIFY);
         next->fd = w->fd;
         w->fd = -1;
         submit(next);
         return;
     }
     if (w->result != -ENOENT) {
-        log_warn("the stored copy of the program %.12s is damaged (%s): fetched again", p->name,
-                 strerror(-w->result));
+        log_warn("the stored copy of the program %.12s is damaged (%s): fetched again",
+                 p->file.name, strerror(-w->result));
     }
     p->is_open = true; /* from when it may be there */
     submit(give(p, STEP_OPEN));
@@ -438,7 +328,7 @@ static void looked(struct pull *p, struct step_work *w)
 static void written(struct pull *p, size_t size, uint64_t now_ns)
 {
     p->written += size;
-    if (p->written == p->size) {
+    if (p->written == p->file.size) {
         p->state = PULL_FINISHING;
         p->deadline_ns = NS_FOREVER;
         submit(give(p, STEP_FINISH));
@@ -453,15 +343,24 @@ static void step_done(struct offload_work *work)
     struct pull *p = w->pull;
     uint64_t now_ns = clock_now_ns();
     p->works--;
+    if (w->step == STEP_VERIFY && w->result > 0 && !p->over && !p->fetch->closing) {
+        p->works++;
+        submit(w); /* behind what others want of the thread */
+        return;
+    }
+    if (w->result > 0) {
+        p->over = p->over || p->fetch->closing; /* and nobody asks for it any more */
+    }
     if (p->over) {
         if (p->works == 0) {
             pull_free(p);
         }
-    } else if (w->step == STEP_LOOK || w->step == STEP_HASH) {
+    } else if (w->step == STEP_LOOK || w->step == STEP_VERIFY) {
         looked(p, w);
     } else if (w->step == STEP_FINISH) {
         finished(p, w);
     } else if (w->result != 0) {
+        p->free_bytes = w->step == STEP_OPEN ? w->free_bytes : 0;
         fail_here(p, w->result);
     } else if (w->step == STEP_OPEN) {
         p->state = PULL_PULLING;
@@ -482,7 +381,7 @@ static struct pull *find(struct fetch *f, const uint8_t hash[PROGRAMS_HASH_SIZE]
     LIST_FOREACH(node, &f->pulls)
     {
         struct pull *p = list_entry(node, struct pull, link);
-        if (memcmp(p->hash, hash, PROGRAMS_HASH_SIZE) == 0) {
+        if (memcmp(p->file.hash, hash, PROGRAMS_HASH_SIZE) == 0) {
             return p;
         }
     }
@@ -530,7 +429,7 @@ void fetch_order(struct fetch *f, uint64_t now_ns, uint32_t peer, uint64_t job,
         return;
     }
     struct pull *p = find(f, hash);
-    if (bytes == 0 || bytes > PROGRAMS_SIZE_MAX || (p != NULL && p->size != bytes)) {
+    if (bytes == 0 || bytes > PROGRAMS_SIZE_MAX || (p != NULL && p->file.size != bytes)) {
         struct failure failure;
         failure_set(&failure, CODE_PROGRAM,
                     "node number %" PRIu32 " announced a program of %" PRIu64
@@ -553,8 +452,8 @@ void fetch_order(struct fetch *f, uint64_t now_ns, uint32_t peer, uint64_t job,
 
 static bool fits(const struct pull *p, const struct peer_msg *m)
 {
-    return m->program_part.total == p->size &&
-           m->payload.size == MIN_OF(p->size - p->taken, (uint64_t)GIVER_PART_BYTES);
+    return m->program_part.total == p->file.size &&
+           m->payload.size == MIN_OF(p->file.size - p->taken, (uint64_t)GIVER_PART_BYTES);
 }
 
 void fetch_part(struct fetch *f, uint64_t now_ns, uint32_t peer, const struct peer_msg *m)
@@ -579,7 +478,7 @@ void fetch_part(struct fetch *f, uint64_t now_ns, uint32_t peer, const struct pe
                     "node number %" PRIu32
                     " sent a part of the program %.12s that does not fit: its file was written to "
                     "meanwhile, or its version of drt differs from that of node \"%s\"",
-                    peer, p->name, f->config.node_name);
+                    peer, p->file.name, f->config.node_name);
         fail(p, now_ns, peer, &failure);
         return;
     }
@@ -631,7 +530,7 @@ void fetch_tick(struct fetch *f, uint64_t now_ns)
         failure_set(&failure, CODE_PROGRAM,
                     "node number %" PRIu32 " did not give the program %.12s to node \"%s\": no "
                     "part of it came for %u s",
-                    p->source, p->name, f->config.node_name,
+                    p->source, p->file.name, f->config.node_name,
                     (unsigned)(FETCH_SILENCE_NS / NS_PER_S));
         fail(p, now_ns, p->source, &failure);
     }
@@ -656,8 +555,16 @@ struct fetch *fetch_new(const struct fetch_config *config)
     if (f->config.store_bytes_max == 0) {
         f->config.store_bytes_max = PROGRAMS_STORE_BYTES;
     }
+    if (f->config.spare_bytes == 0) {
+        f->config.spare_bytes = PROGRAMS_SPARE_BYTES;
+    }
     list_init(&f->pulls);
     return f;
+}
+
+void fetch_close(struct fetch *f)
+{
+    f->closing = true;
 }
 
 void fetch_free(struct fetch *f)

@@ -3,8 +3,9 @@
  * part by part from the node that announced the job, verified against its SHA-256, stored, and
  * opened (raylet/programs.h). One fetch for equal hashes at a time, for which several jobs may
  * wait; when the node that gives is gone, another one that announced such a job is asked for the
- * rest, or the fetch rests until there is one. Files are touched on the offload thread, everything
- * else is on the loop's.
+ * rest, or the fetch rests until there is one. However large the program, what is in memory of it
+ * is FETCH_AHEAD parts; the disk bounds it. Files are touched on the offload thread
+ * (raylet/fetch_file.h), everything else is on the loop's.
  */
 #ifndef RAYLET_FETCH_H
 #define RAYLET_FETCH_H
@@ -22,6 +23,7 @@ struct fetch_config {
     struct programs *programs;
     const char *node_name;    /* ours, for sentences; outlives this */
     uint64_t store_bytes_max; /* 0: PROGRAMS_STORE_BYTES */
+    uint64_t spare_bytes;     /* 0: PROGRAMS_SPARE_BYTES */
     /* Into the session of that node to us; a session that is gone loses it. */
     void (*send)(void *arg, uint32_t peer, const struct peer_msg *m);
     /* `program` > 0: a handle that is now the caller's; else a failure, valid until it returns.
@@ -31,6 +33,8 @@ struct fetch_config {
 };
 
 struct fetch *fetch_new(const struct fetch_config *config);
+/* No copy is read any more, so that offload_free need not wait for it. */
+void fetch_close(struct fetch *f);
 void fetch_free(struct fetch *f); /* tells nobody; NULL is fine */
 
 /* The program with this hash and size for `job`, from `peer`, whose session to us is up. Again for

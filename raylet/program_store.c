@@ -2,9 +2,9 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <sys/sendfile.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "common/bytes.h"
@@ -42,14 +42,18 @@ int program_mark_read(int fd, struct program_mark *ret)
     return (uint64_t)st.st_size > PROGRAMS_SIZE_MAX ? -EFBIG : 0;
 }
 
-int program_hash_file(int fd, uint8_t ret[PROGRAMS_HASH_SIZE])
+void program_hasher_init(struct program_hasher *h)
 {
-    crypto_hash_sha256_state state;
+    crypto_hash_sha256_init(&h->state);
+    h->at = 0;
+}
+
+int program_hasher_step(struct program_hasher *h, int fd, uint8_t ret[PROGRAMS_HASH_SIZE])
+{
     CLEANUP_FREE uint8_t *data = xmalloc(READ_BYTES);
-    off_t at = 0;
-    crypto_hash_sha256_init(&state);
-    for (;;) {
-        ssize_t n = pread(fd, data, READ_BYTES, at);
+    off_t end = h->at + (off_t)PROGRAMS_SLICE_BYTES;
+    while (h->at < end) {
+        ssize_t n = pread(fd, data, READ_BYTES, h->at);
         if (n < 0 && errno == EINTR) {
             continue;
         }
@@ -57,13 +61,13 @@ int program_hash_file(int fd, uint8_t ret[PROGRAMS_HASH_SIZE])
             return -errno;
         }
         if (n == 0) {
-            break;
+            crypto_hash_sha256_final(&h->state, ret);
+            return 0;
         }
-        crypto_hash_sha256_update(&state, data, (unsigned long long)n);
-        at += n;
+        crypto_hash_sha256_update(&h->state, data, (unsigned long long)n);
+        h->at += n;
     }
-    crypto_hash_sha256_final(&state, ret);
-    return 0;
+    return 1;
 }
 
 void program_hash_text(const uint8_t hash[PROGRAMS_HASH_SIZE], char ret[PROGRAMS_HEX_SIZE])
@@ -136,10 +140,14 @@ static int make_room(DIR *dir, uint64_t wanted, uint64_t bytes_max, const struct
     for (size_t i = 0; i < count; i++) {
         total += stored[i].size;
     }
-    for (size_t i = 0; i < count && total > bytes_max; i++) {
-        if (!is_pinned(pins, stored[i].name)) {
-            (void)unlinkat(dirfd(dir), stored[i].name, 0);
-            total -= stored[i].size;
+    /* First those that are larger than all may be together: they are here for a job that is over.
+     */
+    for (size_t i = 0; i < 2 * count && total > bytes_max; i++) {
+        struct stored *s = &stored[i % count];
+        bool due = i >= count ? s->size <= bytes_max : s->size > bytes_max;
+        if (due && !is_pinned(pins, s->name)) {
+            (void)unlinkat(dirfd(dir), s->name, 0);
+            total -= s->size;
         }
     }
     return total > bytes_max ? -ENOBUFS : 0;
@@ -155,6 +163,16 @@ int program_store_make_room(const char *store_dir, uint64_t wanted, uint64_t byt
     int r = make_room(dir, wanted, bytes_max, pins);
     closedir(dir);
     return r;
+}
+
+int program_store_free(const char *store_dir, uint64_t *ret)
+{
+    struct statvfs fs;
+    if (statvfs(store_dir, &fs) < 0) {
+        return -errno;
+    }
+    *ret = (uint64_t)fs.f_bavail * fs.f_frsize;
+    return 0;
 }
 
 void program_store_sweep(const char *store_dir)

@@ -30,6 +30,7 @@ struct programs {
     char dir[PLACE_PATH_MAX];
     struct programs_owner owner;
     uint32_t handle_last;
+    bool closing;
     struct list all;
     struct known known[KNOWN_MAX];
     uint32_t known_count, known_next;
@@ -41,11 +42,15 @@ struct hashing {
     uint32_t client;
     int fd, result;
     struct program_mark mark;
+    struct program_hasher hasher;
     uint8_t hash[PROGRAMS_HASH_SIZE];
 };
 
-struct storing { /* `fd` -1: only sweep */
+enum store_task { STORE_SWEEP, STORE_TRIM, STORE_ADD };
+
+struct storing {
     struct offload_work work;
+    enum store_task task;
     char dir[PLACE_PATH_MAX];
     char hash[PROGRAMS_HEX_SIZE];
     struct program_pins pins;
@@ -57,35 +62,46 @@ struct storing { /* `fd` -1: only sweep */
 static void store_run(struct offload_work *work)
 {
     struct storing *s = container_of(work, struct storing, work);
-    if (s->fd < 0) {
-        program_store_sweep(s->dir);
-    } else {
+    if (s->task == STORE_ADD) {
         s->result = program_store_add(s->dir, s->fd, s->hash, PROGRAMS_STORE_BYTES, &s->pins);
+        return;
     }
+    if (s->task == STORE_SWEEP) {
+        program_store_sweep(s->dir);
+    }
+    int r = program_store_make_room(s->dir, 0, PROGRAMS_STORE_BYTES, &s->pins);
+    s->result = r == -ENOBUFS ? 0 : r;
 }
 
 static void store_done(struct offload_work *work)
 {
     struct storing *s = container_of(work, struct storing, work);
-    if (s->result != 0) {
+    if (s->result == -EFBIG) {
+        log_info("the program %.12s is too large for a copy: as long as its driver lives, other "
+                 "nodes get it from the driver's own file",
+                 s->hash);
+    } else if (s->result != 0 && s->task == STORE_ADD) {
         log_warn("the program %.12s could not be stored for other nodes: %s", s->hash,
                  strerror(-s->result));
+    } else if (s->result != 0) {
+        log_warn("old programs in %s were not removed: %s", s->dir, strerror(-s->result));
     }
     close_fd(&s->fd);
     program_pins_fini(&s->pins);
     free(s);
 }
 
-/* `program` NULL: what a former life left half written is removed. */
-static void begin_storing(struct programs *p, const struct program *program)
+/* `program` is for STORE_ADD. */
+static void begin_storing(struct programs *p, enum store_task task, const struct program *program)
 {
     struct storing *s = xcalloc(1, sizeof *s);
     s->work = (struct offload_work){.run = store_run, .done = store_done};
+    s->task = task;
     memcpy(s->dir, p->dir, sizeof s->dir);
     s->fd = -1;
+    programs_pins(p, &s->pins);
     if (program != NULL) {
         program_hash_text(program->hash, s->hash);
-        programs_pins(p, &s->pins);
         s->fd = fcntl(program->fd, F_DUPFD_CLOEXEC, 3);
         if (s->fd < 0) {
             program_pins_fini(&s->pins);
@@ -143,7 +159,7 @@ static struct program *enter(struct programs *p, int fd, const struct program_ma
         program->fd = fd;
         program->mark = *mark;
         if (!is_stored) {
-            begin_storing(p, program);
+            begin_storing(p, STORE_ADD, program);
         }
     } else if (is_stored ? !program_mark_holds(&program->mark, program->fd)
                          : !program_mark_same(&program->mark, mark)) {
@@ -173,7 +189,7 @@ static void refuse(struct programs *p, uint32_t client, int error)
     struct failure f;
     failure_set(&f, CODE_PROGRAM, "The program cannot be used for tasks: %s.",
                 error == -EACCES  ? "it is no ordinary file that can be read"
-                : error == -EFBIG ? "it is larger than 4 GiB"
+                : error == -EFBIG ? "it is larger than 64 GiB"
                 : error == -ESTALE
                     ? "its file was written to while it was read; build it aside and move it there"
                     : strerror(-error));
@@ -183,7 +199,7 @@ static void refuse(struct programs *p, uint32_t client, int error)
 static void hash_run(struct offload_work *work)
 {
     struct hashing *h = container_of(work, struct hashing, work);
-    h->result = program_hash_file(h->fd, h->hash);
+    h->result = program_hasher_step(&h->hasher, h->fd, h->hash);
     if (h->result == 0 && !program_mark_holds(&h->mark, h->fd)) {
         h->result = -ESTALE;
     }
@@ -214,7 +230,13 @@ static void hash_done(struct offload_work *work)
 {
     struct hashing *h = container_of(work, struct hashing, work);
     struct programs *p = h->programs;
-    if (h->result == 0) {
+    if (h->result > 0 && !p->closing) {
+        offload_submit(p->offload, &h->work); /* behind what others want of the thread */
+        return;
+    }
+    if (h->result > 0) {
+        close_fd(&h->fd);
+    } else if (h->result == 0) {
         remember(p, &h->mark, h->hash);
         loaded(p, h->client, h->fd, &h->mark, h->hash);
     } else {
@@ -244,6 +266,7 @@ void programs_load(struct programs *p, uint32_t client, int fd)
     h->client = client;
     h->fd = fd;
     h->mark = mark;
+    program_hasher_init(&h->hasher);
     offload_submit(p->offload, &h->work);
 }
 
@@ -251,7 +274,11 @@ void programs_drop(struct programs *p, uint32_t program)
 {
     struct program *found = find(p, program);
     if (found != NULL && --found->uses == 0) {
+        bool is_large = (uint64_t)found->mark.size > PROGRAMS_STORE_BYTES;
         program_free(found);
+        if (is_large && !p->closing) {
+            begin_storing(p, STORE_TRIM, NULL);
+        }
     }
 }
 
@@ -356,8 +383,13 @@ struct programs *programs_new(struct offload *o, const char *store_dir,
     bool fits = text_copy(p->dir, sizeof p->dir, store_dir);
     ASSERT(fits);
     list_init(&p->all);
-    begin_storing(p, NULL);
+    begin_storing(p, STORE_SWEEP, NULL);
     return p;
+}
+
+void programs_close(struct programs *p)
+{
+    p->closing = true;
 }
 
 void programs_free(struct programs *p)

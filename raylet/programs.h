@@ -26,6 +26,9 @@ struct programs_owner {
  * offload_free comes first in a shutdown, so that nothing is under way. */
 struct programs *programs_new(struct offload *o, const char *store_dir,
                               const struct programs_owner *owner);
+/* What is being hashed is given up, without an answer, so that offload_free need not wait for it.
+ */
+void programs_close(struct programs *p);
 void programs_free(struct programs *p); /* NULL is fine */
 const char *programs_dir(const struct programs *p);
 

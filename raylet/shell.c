@@ -576,7 +576,8 @@ static void turn(struct shell *s)
     if (s->events.count == 0 && !raylet_core_has_work(s->core) &&
         now_ns < raylet_core_next_ns(s->core)) {
         clients_flush(s->clients, now_ns);
-        if (s->events.count == 0) { /* flushing may end clients */
+        if (s->events.count == 0) {   /* flushing may end clients */
+            events_clear(&s->events); /* parts of programs came past the core */
             wait_for_more(s);
         }
         return;
@@ -788,6 +789,12 @@ static void end(struct shell *s)
     head_link_free(s->head);
     peer_link_free(s->peers);
     s->peers = NULL;
+    if (s->fetch != NULL) {
+        fetch_close(s->fetch);
+    }
+    if (s->programs != NULL) {
+        programs_close(s->programs);
+    }
     offload_free(s->offload); /* what it was given is done, and told, before its takers go */
     clients_free(s->clients);
     workers_free(s->workers);

@@ -2,8 +2,13 @@
 
 import errno
 import hashlib
+import json
+import os
 import re
+import shutil
 from pathlib import Path
+
+import pytest
 
 from conftest import until
 from test_logs import Follower
@@ -46,6 +51,44 @@ def test_a_program_is_fetched_once(cluster, held):
         assert copies.log(node).count("was fetched: ") == 1
         assert copies.at(node).read_bytes() == copies.bytes
         assert copies.at(node).stat().st_mode & 0o7777 == 0o500
+
+
+def peak_mb(pid):
+    """The most memory that a process has had, as the kernel counts it."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status).group(1)) / 1000
+
+
+def test_a_large_program(cluster, tmp_path):
+    """More than all copies that a node keeps may be together: it is fetched with little memory while
+    other programs go on, and it goes with its job."""
+    size = (1 << 30) + (100 << 20)
+    if shutil.disk_usage(tmp_path).free < 4 * size:
+        pytest.skip("no 5 GB of disk are free")
+    up(cluster, 2)
+    large, held = tmp_path / "large", tmp_path / "held"
+    shutil.copy(cluster.program("hold"), large)
+    os.truncate(large, size)  # zeros behind it: it still runs
+    held.mkdir()
+    other = cluster.start(cluster.program("work"), "seconds=300", "window=1", "strategy=node:n1",
+                          f"until={held}/pid.0", DRT_NODE="n1")
+    driver = cluster.start(large, held, 1, "node=n2", DRT_NODE="n1")
+    until("it runs", (held / "pid.0").exists, 120)
+    out, err = other.communicate(timeout=20)
+    work = json.loads(out.splitlines()[-1])
+    assert work["right"] == work["submitted"] and work["longest_ms"] < 2000, (work, err)
+
+    def stored(node):
+        return [path for path in (cluster.dir / "nodes" / node / "programs").iterdir()
+                if path.stat().st_size == size]
+
+    assert len(stored("n2")) == 1
+    assert not stored("n1")  # its driver's file is given
+    assert peak_mb(cluster.node_pid("n1")) < 64 and peak_mb(cluster.node_pid("n2")) < 64
+    (held / "go").touch()
+    out, err = driver.communicate(timeout=30)
+    assert "0 done in attempt 1" in out, (out, err)
+    until("its copy has gone", lambda: not stored("n2"))
 
 
 def overwrite(path, data):

@@ -121,7 +121,7 @@ static void load_theirs(struct rig *r)
     assert_int_equal(size, BIG);
 }
 
-static void rig_init_bounded(struct rig *r, uint64_t store_bytes_max)
+static void rig_init_bounded(struct rig *r, uint64_t store_bytes_max, uint64_t spare_bytes)
 {
     const struct programs_owner owner = {.on_loaded = on_loaded, .arg = r};
     *r = (struct rig){.dir = unit_make_dir()};
@@ -137,6 +137,7 @@ static void rig_init_bounded(struct rig *r, uint64_t store_bytes_max)
                                                 .programs = r->programs,
                                                 .node_name = "here",
                                                 .store_bytes_max = store_bytes_max,
+                                                .spare_bytes = spare_bytes,
                                                 .send = send_get,
                                                 .on_fetched = on_fetched,
                                                 .arg = r});
@@ -150,7 +151,7 @@ static void rig_init_bounded(struct rig *r, uint64_t store_bytes_max)
 
 static void rig_init(struct rig *r)
 {
-    rig_init_bounded(r, 0);
+    rig_init_bounded(r, 0, 0);
 }
 
 static void forget(struct sent *list, size_t *count)
@@ -595,14 +596,36 @@ static void test_a_silent_giver(void **state)
     rig_fini(&r);
 }
 
+/* The store's bound is for copies that nobody uses: only the disk bounds what is needed. */
+static void test_larger_than_the_store(void **state)
+{
+    struct rig r;
+    char old[1024];
+    rig_init_bounded(&r, BIG - 1, 0);
+    snprintf(old, sizeof old, "%s/%064d", r.here, 5);
+    assert_int_equal(files_write_atomic(old, r.program, 4096, 0500), 0);
+    order(&r, 7, 1);
+    until_answers(&r, 1);
+    assert_int_not_equal(r.answers[0].program, 0);
+    assert_int_equal(access(old, F_OK), -1); /* it has given way */
+    assert_stored(&r);
+    assert_int_equal(run_program(&r, r.answers[0].program), 42);
+    rig_fini(&r);
+}
+
 static void test_no_room(void **state)
 {
     struct rig r;
-    rig_init_bounded(&r, BIG - 1);
-    order(&r, 7, 1);
+    char old[1024];
+    rig_init_bounded(&r, 0, UINT64_MAX / 2); /* so much must be left on the disk */
+    snprintf(old, sizeof old, "%s/%064d", r.here, 5);
+    assert_int_equal(files_write_atomic(old, r.program, 4096, 0500), 0);
+    fetch_order(r.fetch, clock_now_ns(), 7, 1, r.hash, PROGRAMS_SIZE_MAX);
     until_answers(&r, 1);
     assert_int_equal(r.answers[0].failure.code, CODE_PROGRAM);
-    assert_non_null(strstr(r.answers[0].failure.message, "no room"));
+    assert_non_null(strstr(r.answers[0].failure.message, "\"here\" has no room"));
+    assert_non_null(strstr(r.answers[0].failure.message, "it takes 65537 MiB"));
+    assert_int_equal(access(old, F_OK), -1); /* nothing was left undone */
     until_over(&r);
     rig_fini(&r);
 }
@@ -613,7 +636,7 @@ static void test_pinned_copies_stay(void **state)
     struct rig r;
     char old[1024], pinned[PROGRAMS_HEX_SIZE];
     struct program_pins pins;
-    rig_init_bounded(&r, BIG + 100);
+    rig_init_bounded(&r, BIG + 100, 0);
     snprintf(old, sizeof old, "%s/%064d", r.here, 5);
     assert_int_equal(files_write_atomic(old, r.program, 4096, 0500), 0);
     order(&r, 7, 1);
@@ -738,6 +761,7 @@ int main(void)
         cmocka_unit_test(test_sizes_that_lie),
         cmocka_unit_test(test_stopped),
         cmocka_unit_test(test_a_silent_giver),
+        cmocka_unit_test(test_larger_than_the_store),
         cmocka_unit_test(test_no_room),
         cmocka_unit_test(test_pinned_copies_stay),
         cmocka_unit_test(test_a_full_disk),

@@ -190,6 +190,62 @@ static void test_the_store(void **state)
     rig_fini(&r);
 }
 
+/* More than one slice of zeros: other work of the thread comes between, and it can be given up. */
+static void test_hashing_goes_in_slices(void **state)
+{
+    struct rig r;
+    char large[1024], small[1024];
+    struct failure f;
+    rig_init(&r);
+    make_file(&r, "large", "", large);
+    make_file(&r, "small", "0123456789", small);
+    assert_int_equal(truncate(large, (off_t)(2 * PROGRAMS_SLICE_BYTES + 1)), 0);
+    programs_load(r.programs, 1, open(large, O_RDONLY | O_CLOEXEC));
+    assert_int_not_equal(load(&r, 2, small), 0); /* the first answer is not for the large one */
+    uint64_t deadline_ns = clock_now_ns() + 6 * LIMIT_NS;
+    while (r.answers < 2) {
+        assert_true(clock_now_ns() < deadline_ns);
+        assert_true(loop_turn(r.loop, 10 * NS_PER_MS) >= 0);
+    }
+    assert_int_equal(r.client, 1);
+    uint8_t hash[PROGRAMS_HASH_SIZE];
+    char text[PROGRAMS_HEX_SIZE];
+    uint64_t size = 0;
+    assert_true(programs_identity(r.programs, r.program, hash, &size));
+    assert_int_equal(size, 2 * PROGRAMS_SLICE_BYTES + 1);
+    program_hash_text(hash, text);
+    assert_string_equal(text, "bdf7fbb54387c24608fd757a1b31c32cabcd7b6bee8ff3345c897139fffc072a");
+    assert_true(programs_open(r.programs, r.program, &f) >= 0);
+
+    programs_drop(r.programs, r.program);
+    assert_int_equal(truncate(large, (off_t)PROGRAMS_SIZE_MAX), 0);
+    programs_load(r.programs, 3, open(large, O_RDONLY | O_CLOEXEC));
+    programs_close(r.programs);
+    rig_fini(&r); /* does not wait for minutes */
+    assert_int_equal(r.answers, 2);
+}
+
+/* Copies that are larger than all may be together go first. */
+static void test_large_copies_go_first(void **state)
+{
+    char path[3][1024];
+    struct program_pins none = {0};
+    char *store = unit_make_dir();
+    for (int i = 0; i < 3; i++) {
+        struct timespec times[2] = {{.tv_sec = 1000 + i}, {.tv_sec = 1000 + i}};
+        snprintf(path[i], sizeof path[i], "%s/%064d", store, i);
+        assert_int_equal(files_write_atomic(path[i], "0123456789", i == 1 ? 10 : 3, 0500), 0);
+        assert_int_equal(utimensat(AT_FDCWD, path[i], times, 0), 0);
+    }
+    assert_int_equal(program_store_make_room(store, 0, 8, &none), 0);
+    assert_int_equal(access(path[0], F_OK), 0);
+    assert_int_equal(access(path[1], F_OK), -1);
+    assert_int_equal(program_store_make_room(store, 3, 8, &none), 0);
+    assert_int_equal(access(path[0], F_OK), -1);
+    assert_int_equal(access(path[2], F_OK), 0);
+    unit_remove_dir(&store);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -198,6 +254,8 @@ int main(void)
         cmocka_unit_test(test_what_cannot_be_used),
         cmocka_unit_test(test_a_file_that_was_written_to),
         cmocka_unit_test(test_the_store),
+        cmocka_unit_test(test_hashing_goes_in_slices),
+        cmocka_unit_test(test_large_copies_go_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
