@@ -220,7 +220,7 @@ static const struct item *first_next(const struct search *s, const struct item *
     return NULL;
 }
 
-/* "task 3:1:7 (hog) on node b, whose body waits for what task ... keeps" */
+/* "task 3-1.7 (hog) on node b, task ..." */
 static void describe(struct raylet_core *c, const struct search *s, const struct item *from,
                      char *ret, size_t size)
 {
@@ -260,9 +260,9 @@ static void break_circle(struct raylet_core *c, struct search *s)
     }
     describe(c, s, it, who, sizeof who);
     e = error_make(c, CODE_CYCLE, task_function(t),
-                   "it waits for resources that are kept by bodies which wait themselves, and "
-                   "nothing that could end this runs: %s. Let tasks that wait for others ask for "
-                   "less, or give the nodes more",
+                   "it can never begin: what it asks for is kept by bodies that wait in a circle "
+                   "for each other: %s. Let tasks that wait for others ask for less, or give the "
+                   "nodes more",
                    who);
     t->class_->look_ns = c->now_ns + SOON_NS;
     task_fail(c, t, e);

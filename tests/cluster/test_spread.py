@@ -55,6 +55,20 @@ def test_what_waits_for_its_node_says_so(three, held):
     h.end()
 
 
+@pytest.mark.parametrize("nodes", [["n2"], ["n1", "n3"], ["n3", "n1", "n2"]])
+def test_bodies_that_wait_for_each_other_in_a_circle(cluster, nodes):
+    cluster.start_head()
+    for i in (1, 2, 3):
+        cluster.join(f"n{i}", "--resources", '{"disk": 1}')
+    until("all know each other", lambda: len(cluster.ask("nodes")) == 3)
+    lines = cluster.run(
+        cluster.program("circle"), cluster.work, *nodes, check=0).stdout.splitlines()
+    failed = [line for line in lines if line != "right"]
+    assert len(lines) == len(nodes) and len(failed) == 1, lines
+    assert failed[0].startswith("DRT_E_CYCLE: ")
+    assert all(f"(keeps_disk) on node {node}" in failed[0] for node in nodes), failed
+
+
 def test_labels(cluster):
     cluster.up()
     cluster.join("n2", "--labels", "disk=ssd,zone=b")
