@@ -3,14 +3,20 @@
 #include "raylet/core_foreign_state.h"
 #include "raylet/core_objects.h"
 
-/* ---- sets of pointers ---- */
+/* ---- sets ---- */
 
+/* By id: what is sent in this order must not depend on where something lies in memory. */
 static int compare(const void *a, const void *b)
 {
-    uintptr_t left = (uintptr_t) * (struct object *const *)a;
-    uintptr_t right = (uintptr_t) * (struct object *const *)b;
+    const struct object *x = *(struct object *const *)a, *y = *(struct object *const *)b;
 
-    return (left > right) - (left < right);
+    if (x->owner->node != y->owner->node) {
+        return x->owner->node < y->owner->node ? -1 : 1;
+    }
+    if (x->owner->number != y->owner->number) {
+        return x->owner->number < y->owner->number ? -1 : 1;
+    }
+    return (x->number > y->number) - (x->number < y->number);
 }
 
 void objects_sort(struct object **objects, size_t count)

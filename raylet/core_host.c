@@ -223,16 +223,23 @@ static void asked(struct raylet_core *c, struct peer *p, const struct peer_ask *
         return;
     }
     g->limit = m->limit;
-    if (!g->silent) {
+    if (!p->unheard) {
         want(c, g);
     }
 }
 
-static void heard(struct raylet_core *c, struct guest_class *g)
+static bool want_again(uint64_t number, void *value, void *arg)
 {
-    if (g->silent) {
-        g->silent = false;
-        want(c, g);
+    want(arg, value);
+    return true;
+}
+
+/* It used a slot, or gave one back. */
+static void heard(struct raylet_core *c, struct peer *home)
+{
+    if (home->unheard) {
+        home->unheard = false;
+        numbers_each(&home->guest_classes, want_again, c);
     }
 }
 
@@ -249,7 +256,7 @@ static void returned(struct raylet_core *c, struct peer *p, const struct peer_sl
     }
     g->outstanding -= m->count;
     schedule_unpromise(c, g->class_->pool, m->count);
-    heard(c, g);
+    heard(c, p);
 }
 
 /* ---- tasks ---- */
@@ -296,7 +303,7 @@ static void run(struct raylet_core *c, struct peer *p, const struct peer_msg *m)
     add_references(c, t, &m->run);
     task_guest_ready(c, t);
     schedule_use_promise(c, g->class_);
-    heard(c, g);
+    heard(c, p);
     guest_waits(c);
 }
 
@@ -363,6 +370,7 @@ bool host_message(struct raylet_core *c, struct peer *p, const struct peer_msg *
         struct guest_class *g = find_class(p, m->class_end.number);
         if (g != NULL) {
             class_free(c, g);
+            heard(c, p);
         }
         return true;
     }
@@ -421,6 +429,7 @@ static void job_ended(struct raylet_core *c, struct peer *p, const struct peer_j
     numbers_each(&p->guests, orphan, &o);
     struct job *job = s->job;
     sponsor_free(c, s);
+    heard(c, p);
     if (m->over) {
         job_over(c, job, JOB_DONE);
     } else if (job->guest && list_is_empty(&job->sponsors)) {
@@ -457,6 +466,7 @@ void host_peer_down(struct raylet_core *c, struct peer *p)
         job_sponsors_changed(c, job);
     }
     p->last_run = 0;
+    p->unheard = false;
 }
 
 /* ---- at the end of a step ---- */

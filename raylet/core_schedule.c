@@ -611,17 +611,22 @@ static bool becomes_free(const struct raylet_core *c, const struct class_ *k)
     return false;
 }
 
-/* A home that did not use a slot for long gets none until it uses it or gives it back: it may not
- * even hear of it. */
-static bool pass_over(uint64_t number, void *value, void *arg)
+static bool is_overdue(uint64_t number, void *value, void *arg)
 {
-    struct raylet_core *c = arg;
+    const struct raylet_core *c = arg;
     struct guest_class *g = value;
 
     if (g->outstanding > 0 && c->now_ns - g->granted_ns >= PROMISE_NS) {
-        g->silent = true;
-        class_set_wants(c, g->class_, 0);
+        g->home->unheard = true;
     }
+    return !g->home->unheard;
+}
+
+static bool pass_over(uint64_t number, void *value, void *arg)
+{
+    struct guest_class *g = value;
+
+    class_set_wants(arg, g->class_, 0);
     return true;
 }
 
@@ -640,7 +645,10 @@ static void revoke_promises(struct raylet_core *c)
         }
     }
     for (struct peer *p = any ? c->peers : NULL; p != NULL; p = p->hh.next) {
-        numbers_each(&p->guest_classes, pass_over, c);
+        numbers_each(&p->guest_classes, is_overdue, c);
+        if (p->unheard) { /* it may not even hear of it: none of its classes gets another slot */
+            numbers_each(&p->guest_classes, pass_over, c);
+        }
     }
 }
 

@@ -338,7 +338,6 @@ struct guest_class { /* a class of another home */
     uint64_t limit, granted;
     uint32_t outstanding;     /* granted, and neither used nor returned */
     uint64_t granted_ns;      /* the last of them */
-    bool silent;              /* they were not used for long: no more until the home is heard */
     uint32_t grant_now;       /* to be told at the end of the step */
     struct list granted_link; /* home->granted */
 };
@@ -552,6 +551,7 @@ struct peer { /* another node */
     uint32_t cancel_count;
 
     /* they are home: core_guests */
+    bool unheard; /* slots lie unused there for long: it gets no more until it is heard */
     struct numbers guest_classes; /* struct guest_class, by their number */
     struct numbers guests;        /* tasks, by run */
     uint64_t last_run;            /* of theirs: consecutive */

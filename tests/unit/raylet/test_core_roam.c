@@ -178,6 +178,38 @@ static void a_home_that_uses_no_slot_gets_no_other(void **state)
     end(s);
 }
 
+/* Nor does each of its classes keep a worker for a second, one after the other. */
+static void nor_do_its_other_classes(void **state)
+{
+    static const struct local_amount cpu = {"CPU", RESOURCE_UNIT};
+    struct scene *s = begin_among_nodes();
+
+    announce(s, 100);
+    for (uint32_t number = 2; number < 10; number++) {
+        struct peer_msg *m = rig_peer_message(&s->rig, THEM, SIDE_IN, PEER_CLASS);
+        m->class_.number = number;
+        m->class_.job = THEIR_JOB;
+        m->class_.function = "g";
+        m->class_.amounts = &cpu;
+        m->class_.amount_count = 1;
+        m = rig_peer_message(&s->rig, THEM, SIDE_IN, PEER_ASK);
+        m->ask.number = number;
+        m->ask.limit = 100;
+    }
+    rig_settle(&s->rig);
+    assert_int_equal(said(s, THEM, SIDE_IN, PEER_GRANT)->slots.count, 2);
+    for (uint64_t i = 0; i < 3; i++) {
+        rig_get(&s->rig, s->driver, submit(s, i));
+    }
+    rig_pass(&s->rig, 3400 * NS_PER_MS);
+    assert_int_equal(rig_run_all(&s->rig), 3);
+    assert_null(said(s, THEM, SIDE_IN, PEER_GRANT));
+    rig_return(&s->rig, run_theirs(s, NULL, 0), 5);
+    rig_settle(&s->rig);
+    assert_non_null(said(s, THEM, SIDE_IN, PEER_GRANT));
+    end(s);
+}
+
 static void an_argument_that_is_not_kept_costs_no_message(void **state)
 {
     struct scene *s = begin_as_executor();
@@ -657,6 +689,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_slot_is_for_whom_it_was_lent),
         cmocka_unit_test(a_home_that_uses_no_slot_gets_no_other),
+        cmocka_unit_test(nor_do_its_other_classes),
         cmocka_unit_test(a_new_session_goes_on_with_any_number),
         cmocka_unit_test(an_argument_that_is_not_kept_costs_no_message),
         cmocka_unit_test(an_argument_that_is_kept_is_covered_until_it_is_added),
