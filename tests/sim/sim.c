@@ -3,6 +3,7 @@
  * a slow disk, and everything that may die dying. The same seed gives the same run.
  *
  *   sim [--seed N] [--seeds COUNT] [--jobs N] [--quiet]
+ *   sim --cycles ...                       bodies that keep what others need, in circles
  *   sim --seed N --about ID --messages     what happens to an object, what nodes say
  *   sim --stories STRIDE [--jobs N]        one death or cut at each STRIDE-th step of a fixed story
  *   sim --without RULE [--stories STRIDE] [--seed N] [--seeds COUNT]
@@ -24,7 +25,7 @@
 
 struct arguments {
     uint64_t seed, seeds, jobs, stories;
-    bool quiet, tells;
+    bool quiet, tells, cycles;
     struct object_id about;
     const char *without;
 };
@@ -32,7 +33,7 @@ struct arguments {
 static int usage(void)
 {
     fprintf(stderr, "usage: sim [--seed N] [--seeds COUNT] [--jobs N] [--quiet] "
-                    "[--about ID] [--messages] [--without RULE | --rules | --stories STRIDE]\n");
+                    "[--cycles] [--about ID] [--messages] [--without RULE | --rules | --stories STRIDE]\n");
     return 2;
 }
 
@@ -42,6 +43,8 @@ static bool parse(int argc, char **argv, struct arguments *a)
         bool more = i + 1 < argc;
         if (strcmp(argv[i], "--quiet") == 0) {
             a->quiet = true;
+        } else if (strcmp(argv[i], "--cycles") == 0) {
+            a->cycles = true;
         } else if (strcmp(argv[i], "--messages") == 0) {
             a->tells = true;
         } else if (strcmp(argv[i], "--about") == 0 && more &&
@@ -110,6 +113,7 @@ static uint64_t run_share(const struct arguments *a, uint64_t job, struct sim_su
 
                                 .about = a->about,
                                 .tells = a->tells,
+                                .cycles = a->cycles,
                                 .drivers = SIM_DRIVERS};
         if (!run_apart(&o, a->quiet, sum)) {
             printf("seed %llu failed\n", (unsigned long long)o.seed);
@@ -158,6 +162,7 @@ static int run_twice(const struct arguments *a)
 
                             .about = a->about,
                             .tells = a->tells,
+                            .cycles = a->cycles,
                             .drivers = SIM_DRIVERS};
     struct sim_summary first = {0}, again = {0};
 

@@ -163,6 +163,33 @@ static void submit_children(struct sim_node *n, struct rig_process *w, struct si
     }
 }
 
+uint32_t sim_body_waits_for(struct sim_node *n, const struct rig_process *w,
+                            const struct sim_body *b, struct object_id *ret, uint32_t most)
+{
+    const struct object_id *ids = NULL;
+    uint32_t given_count = w->current.payload & READS_REFS ? given(w, &ids) : 0, count = 0;
+
+    for (uint32_t i = 0; i < b->child_count + given_count && count < most; i++) {
+        struct object_id id = i < b->child_count ? b->children[i] : ids[i - b->child_count];
+        if (sim_is_asked(n, w, id)) {
+            ret[count++] = id;
+        }
+    }
+    return count;
+}
+
+/* It needs all of them: one is what it waits for, and when that came the next one. */
+void sim_body_blocks(struct sim_node *n, struct rig_process *w, struct sim_body *b)
+{
+    struct local_msg *m = rig_say(n->rig, w, LOCAL_BLOCKED);
+
+    b->waits = true;
+    if (sim_body_waits_for(n, w, b, &b->named, 1) > 0) {
+        m->ids.ids = arena_copy(&n->rig->arena, &b->named, sizeof b->named);
+        m->ids.id_count = 1;
+    }
+}
+
 static void wait_for(struct sim_node *n, struct rig_process *w, struct sim_body *b)
 {
     const struct object_id *ids;
@@ -183,23 +210,24 @@ static void wait_for(struct sim_node *n, struct rig_process *w, struct sim_body 
         }
     }
     if (b->waits) {
-        (void)rig_say(n->rig, w, LOCAL_BLOCKED);
+        sim_body_blocks(n, w, b);
     }
 }
 
 /* What is not given back while a body waits is never taken by more than there is. */
 static void check_x(struct sim_node *n, uint64_t payload)
 {
-    int taken = (payload & TAKES_X) != 0;
+    uint32_t taken = sim_hog_x(payload);
 
     for (uint32_t i = 0; taken > 0 && i < n->rig->process_count; i++) {
         const struct rig_process *w = &n->rig->processes[i];
         const struct sim_body *b = &n->bodies[i];
-        taken += w->used && w->alive && b->busy && b->client == w->client &&
-                 (w->current.payload & TAKES_X) != 0;
+        if (w->used && w->alive && b->busy && b->client == w->client) {
+            taken += sim_hog_x(w->current.payload);
+        }
     }
     if (taken > SIM_X) {
-        sim_breach(n->config.world, "%s: %d bodies run that take an x, and it has %d",
+        sim_breach(n->config.world, "%s: bodies run that take %u of x, and it has %d",
                    n->config.name, taken, SIM_X);
     }
 }
@@ -217,7 +245,9 @@ static void begin_body(struct sim_node *n, struct rig_process *w, struct sim_bod
     sim_begins(n->config.world, w->current.task, w->current.attempt, n->rig->node);
     check_x(n, payload);
     counts(n)->foreign_bodies += w->current.task.node != n->rig->node;
-    took = payload & TAKES_LONG ? rng_between(dice(n), 100, 3000) * NS_PER_MS : took;
+    uint64_t long_ms = n->config.world->cycles && sim_hog_x(payload) > 0 ? 12000 : 3000;
+    took = payload & TAKES_LONG ? rng_between(dice(n), 100, long_ms) * NS_PER_MS : took;
+    took = payload & DOES_HOG ? rng_below(dice(n), 1500) * NS_PER_MS : took;
     b->busy = true;
     b->waits = false;
     b->child_count = 0;
@@ -236,24 +266,6 @@ static void begin_body(struct sim_node *n, struct rig_process *w, struct sim_bod
     if (payload & (DOES_NEST | READS_REFS)) {
         wait_for(n, w, b);
     }
-}
-
-static bool is_answered(struct sim_node *n, struct rig_process *w, struct sim_body *b)
-{
-    const struct object_id *ids;
-    uint32_t count = given(w, &ids);
-
-    for (uint32_t i = 0; i < b->child_count; i++) {
-        if (sim_is_asked(n, w, b->children[i])) {
-            return false;
-        }
-    }
-    for (uint32_t i = 0; (w->current.payload & READS_REFS) && i < count; i++) {
-        if (sim_is_asked(n, w, ids[i])) {
-            return false;
-        }
-    }
-    return true;
 }
 
 /* ---- ending ---- */
@@ -320,6 +332,7 @@ static void return_alias(struct sim_node *n, struct rig_process *w, struct objec
     struct sim_fact *f = sim_fact(n->config.world, w->current.task);
 
     f->followed = true;
+    f->follows = target;
     sim_tell(n->config.world, target, "%s: worker %u returns it", n->config.name, w->client);
     counts(n)->aliases++;
     rig_return_alias(n->rig, w, target);
@@ -383,6 +396,18 @@ static uint64_t kept_next_ns(const struct sim_body *b)
 
 /* ---- time ---- */
 
+static void look_again(struct sim_node *n, struct rig_process *w, struct sim_body *b)
+{
+    struct object_id next;
+
+    if (sim_body_waits_for(n, w, b, &next, 1) > 0) {
+        sim_body_blocks(n, w, b);
+    } else {
+        (void)rig_say(n->rig, w, LOCAL_UNBLOCKED);
+        b->waits = false;
+    }
+}
+
 static void work(struct sim_node *n, struct rig_process *w, struct sim_body *b)
 {
     if (b->client != w->client) { /* another process has this place now */
@@ -405,9 +430,12 @@ static void work(struct sim_node *n, struct rig_process *w, struct sim_body *b)
         }
         begin_body(n, w, b);
     }
-    if (b->waits && news && is_answered(n, w, b)) {
-        (void)rig_say(n->rig, w, LOCAL_UNBLOCKED);
-        b->waits = false;
+    if (b->waits && news && !sim_is_asked(n, w, b->named)) {
+        look_again(n, w, b);
+    }
+    if (b->busy && !b->waits && (w->current.payload & DOES_HOG) && b->child_count == 0 &&
+        b->until_ns <= n->now_ns && !w->cancel[claim_index(w->current.slot)]) {
+        sim_hog_goes_on(n, w, b);
     }
     if (b->busy && !b->waits && shall_end(n, w, b)) {
         end_body(n, w, b);

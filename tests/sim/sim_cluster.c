@@ -1,5 +1,7 @@
 #include "tests/sim/sim_cluster.h"
 
+#include "tests/sim/sim_cycles.h"
+
 #include <stdio.h>
 
 #define RESTART_NS    NS_PER_S
@@ -305,6 +307,9 @@ void sim_cluster_step(struct sim_cluster *s, uint64_t limit_ns)
     sim_head_advance(s->head, s->now_ns);
     events(s);
     look(s);
+    if (s->world.cycles) {
+        sim_cycles_look(s);
+    }
 }
 
 /* ---- the whole ---- */
@@ -319,6 +324,7 @@ void sim_cluster_init(struct sim_cluster *s, const struct sim_options *o)
     rng_seed(&s->rng, o->seed);
     sim_world_init(&s->world, o->seed);
     s->world.strict = true;
+    s->world.cycles = o->cycles;
     s->world.about = o->about;
     s->world.tells = o->tells;
     s->trace = 0xcbf29ce484222325ull;

@@ -39,12 +39,14 @@ struct sim_cluster {
     struct sim_fault_counts faults;
     uint32_t rules_off;
     uint64_t looked_records;
-    uint64_t now_ns, steps, trace; /* trace: a hash of what happened when */
+    uint64_t troubled_ns, cycles_at_ns; /* when something was wrong last; the next look */
+    uint64_t now_ns, steps, trace;      /* trace: a hash of what happened when */
 };
 
 struct sim_options {
     uint64_t seed;
     struct object_id about;       /* what happens to this object is told */
+    bool cycles;                  /* see sim_cycles.h */
     bool tells;                   /* what nodes say to one another is told */
     uint32_t core_off, rules_off; /* enum core_rule, enum sim_rule */
     int drivers;                  /* of each node; 0: by a script */

@@ -8,7 +8,8 @@
 
 #include <stdio.h>
 
-#define NEVER_CLASSES 2 /* the last ones: no node could run them */
+#define HOGS_MAX      24 /* tasks that are there when another that keeps its "x" comes */
+#define NEVER_CLASSES 2  /* the last ones: no node could run them */
 
 static struct rng *dice(const struct sim_node *n)
 {
@@ -113,6 +114,44 @@ static void note_task(struct sim_node *n, struct object_id id, const struct rig_
     counts(n)->refs_passed += t->ref_count;
 }
 
+/* What takes "x", or waits for the values of others. */
+static void watch_task(struct sim_node *n, struct object_id id, const struct rig_task *t,
+                       struct sim_wish wish)
+{
+    struct sim_fact *f = sim_fact(n->config.world, id);
+
+    memcpy(f->needs, t->needs, t->need_count * sizeof f->needs[0]);
+    f->need_count = (uint32_t)t->need_count;
+    for (uint32_t i = 1; i < t->returns; i++) {
+        sim_fact(n->config.world, (struct object_id){id.node, id.client, id.number + i})->task = id;
+    }
+    sim_watch(n->config.world, f, wish);
+}
+
+/* It keeps its "x" while it waits, perhaps also for references. */
+static void submit_hog(struct sim_node *n, struct sim_driver *d)
+{
+    struct object_id refs[2];
+    struct sim_wish wish;
+    uint64_t does, word = rng_below(dice(n), 1000);
+    uint32_t kind = sim_hog_choose(n, 0.7, &wish, &does);
+    struct rig_task t = {.class_number = d->hog_classes + kind,
+                         .returns = 1,
+                         .max_attempts = 4,
+                         .backoff_ns = 10 * NS_PER_MS,
+                         .refs = refs};
+
+    for (int i = 0; i < 2 && d->count > 0 && rng_chance(dice(n), 0.3); i++) {
+        refs[t.ref_count++] = d->asked[d->count - 1 - rng_below(dice(n), MIN_OF(d->count, 4u))].id;
+        does |= READS_REFS;
+    }
+    t.payload = word | does;
+    struct object_id id = rig_submit(n->rig, d->process, t);
+    note_task(n, id, &t, word, true);
+    watch_task(n, id, &t, wish);
+    ask(n, d, id, 0);
+}
+
 static void submit_one(struct sim_node *n, struct sim_driver *d)
 {
     struct rng *rng = dice(n);
@@ -161,6 +200,9 @@ static void submit_one(struct sim_node *n, struct sim_driver *d)
                  object_id_format(id, text), i < t.need_count ? "value" : "reference");
     }
     note_task(n, id, &t, expected, known);
+    watch_task(n, id, &t,
+               (struct sim_wish){
+                   .x = may_wait ? 0 : 1, .nodes = ~0u, .fixed = class_number == d->classes[8]});
     ask(n, d, id, 0);
     if (t.returns > 1) {
         ask(n, d, (struct object_id){id.node, id.client, id.number + 2}, 0);
@@ -204,7 +246,11 @@ static void act(struct sim_node *n, struct sim_driver *d)
     if (d->count + 8 > ASKED_MAX) {
         return;
     }
-    if (rng_chance(rng, 0.04)) {
+    if (n->config.world->cycles && d->quota > 0 && n->config.world->watched_count < HOGS_MAX &&
+        rng_chance(rng, 0.1)) {
+        d->quota--;
+        submit_hog(n, d);
+    } else if (rng_chance(rng, 0.04)) {
         put_one(n, d);
     } else if (rng_chance(rng, 0.03) && d->count > 0) {
         counts(n)->cancels++;
@@ -307,6 +353,7 @@ static void declare(struct sim_node *n, struct sim_driver *d)
 
     d->welcomed = true;
     counts(n)->welcomes++;
+    d->hog_classes = n->config.world->cycles ? sim_hog_declare(n, d->process) : 0;
     for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
         snprintf(name, sizeof name, "box-%d", (int)rng_between(dice(n), 1, 3));
         snprintf(label, sizeof label, "box=%d", (int)rng_between(dice(n), 1, 3));

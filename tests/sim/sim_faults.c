@@ -4,6 +4,7 @@
 
 #define CALM_UNTIL   (20 * NS_PER_S)
 #define FAULTS_UNTIL (60 * NS_PER_S)
+#define CYCLES_FIRST (40 * NS_PER_S) /* in a world with cycles nothing goes wrong before */
 #define TASKS_LEAST  5000
 #define DRAIN_WITHIN (120 * NS_PER_S) /* after healing: all is answered, released and freed */
 #define REST_WITHIN  (30 * NS_PER_S)  /* after the drivers went: nothing is left */
@@ -147,10 +148,11 @@ static void rest(struct sim_cluster *s)
 void sim_run(const struct sim_options *options, struct sim_summary *ret)
 {
     struct sim_cluster *s = xmalloc(sizeof *s);
-    uint64_t fault_ns = NS_PER_S, count = 0;
+    uint64_t fault_ns = options->cycles ? CYCLES_FIRST : NS_PER_S, count = 0;
 
     sim_cluster_init(s, options);
-    while (s->now_ns < FAULTS_UNTIL || s->world.counts.tasks < TASKS_LEAST) {
+    while (s->now_ns < FAULTS_UNTIL + (options->cycles ? CYCLES_FIRST / 2 : 0) ||
+           s->world.counts.tasks < TASKS_LEAST) {
         if (fault_ns <= s->now_ns) {
             fault(s, &count);
             fault_ns = s->now_ns + rng_between(&s->rng, 10, 900) * NS_PER_MS;
@@ -213,6 +215,12 @@ void sim_summary_print(const struct sim_summary *s)
            U(f->head_kills), U(f->node_kills), U(f->node_leaves), U(f->cuts), U(f->one_way_cuts),
            U(f->peer_cuts), U(f->one_way_peer_cuts), U(f->black_outs), U(f->slow_disks),
            U(f->weather));
+    if (c->hogs > 0) {
+        printf(
+            "  cycles: %llu tasks that keep what others may wait for, %llu waits in cycles (%.1f s "
+            "each)\n",
+            U(c->hogs), U(c->cycle_waits), (double)c->cycle_ns / 1e9 / (double)c->cycle_waits);
+    }
     printf("  packets: %llu sent, %llu lost, %llu doubled, %llu reordered\n", U(n->sent),
            U(n->lost), U(n->doubled), U(n->reordered));
     printf("  errors seen:");

@@ -144,6 +144,8 @@ static bool may_be(const struct sim_world *w, uint32_t code)
         return true;
     case CODE_PROGRAM:
         return w->counts.fetch_failures > 0;
+    case CODE_CYCLE:
+        return w->cycles; /* see check_cycle */
     case CODE_NODE_LOST:
     case CODE_OWNER_LOST:
     case CODE_UNREACHABLE:
@@ -152,6 +154,23 @@ static bool may_be(const struct sim_world *w, uint32_t code)
     default:
         return false;
     }
+}
+
+/* Whether it, or what it is made of, was part of a cycle a moment ago. */
+static bool was_stuck(const struct sim_world *w, struct object_id id, int depth)
+{
+    const struct sim_fact *f = sim_fact((struct sim_world *)(uintptr_t)w, id);
+    bool was = f != NULL && f->stuck_ns != 0;
+
+    if (f == NULL || depth > 16) {
+        return false;
+    }
+    was = was || (f->follows.number != 0 && was_stuck(w, f->follows, depth + 1)) ||
+          (!object_id_equal(f->task, id) && was_stuck(w, f->task, depth + 1));
+    for (uint32_t i = 0; i < f->need_count && !was; i++) {
+        was = was_stuck(w, f->needs[i], depth + 1);
+    }
+    return was;
 }
 
 static void check_code(struct sim_node *n, const struct rig_process *p, const struct sim_get *g,
@@ -173,6 +192,10 @@ static void check_code(struct sim_node *n, const struct rig_process *p, const st
     if (!may_be(w, code)) {
         sim_breach(w, "%s: process %u hears %s of %s: %s", n->config.name, p->client,
                    code_name((int)code), text, failure->message);
+    }
+    if (code == CODE_CYCLE && !was_stuck(w, g->key.id, 0)) {
+        sim_breach(w, "%s: process %u hears of %s, which waits in no cycle: %s", n->config.name,
+                   p->client, text, failure->message);
     }
     bool doubtful = g->cover.job != 0 && sim_job_is_over(w, g->cover.job);
     if (!w->strict) {

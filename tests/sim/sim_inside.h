@@ -28,6 +28,9 @@
 #define TAKES_X       (1ull << 52) /* one of the node's */
 #define RETURNS_REF   (1ull << 51) /* returns the first reference that it was given */
 
+#define TAKES_XX (1ull << 53) /* two of the node's */
+#define DOES_HOG (1ull << 54) /* after a while it submits a task and waits for it */
+
 #define SIM_NODE_PORT 7500 /* of the first node */
 #define ASKED_MAX     256
 #define CHILDREN      3
@@ -101,8 +104,9 @@ struct sim_get { /* a GET that is not answered */
     uint64_t since_ns;
     uint32_t count;
     struct sim_cover cover;
-    bool released; /* while it waited */
-    bool pried;    /* by a process that does not hold it: it must not be told */
+    uint64_t stuck_ns; /* part of a cycle since; 0: not */
+    bool released;     /* while it waited */
+    bool pried;        /* by a process that does not hold it: it must not be told */
     UT_hash_handle hh;
 };
 
@@ -138,6 +142,7 @@ struct sim_driver {
     struct rig_process *process;
     uint32_t classes[DRIVER_CLASSES];
     uint32_t class_count;
+    uint32_t hog_classes; /* the first of them */
     struct asked asked[ASKED_MAX];
     uint32_t count;
     struct object_id heard[REFS_MAX]; /* by a script: what is inside the last value */
@@ -173,10 +178,27 @@ struct sim_body {
     struct object_id children[CHILDREN];
     uint32_t child_count;
     struct object_id put;
-    uint32_t classes; /* declared by this worker */
+    struct object_id named; /* what it said that it waits for */
+    uint32_t classes;       /* declared by this worker */
+    uint32_t hog_classes;
     struct sim_kept kept[KEPT_MAX];
     uint32_t kept_count;
 };
+
+/* Its body waits for what its children, and those that it was given, will be. */
+void sim_body_blocks(struct sim_node *n, struct rig_process *w, struct sim_body *b);
+uint32_t sim_body_waits_for(struct sim_node *n, const struct rig_process *w,
+                            const struct sim_body *b, struct object_id *ret, uint32_t most);
+
+/* ---- tasks that wait and keep "x" (sim_hogs.c) ---- */
+
+/* Declares their classes; the first one's number. */
+uint32_t sim_hog_declare(struct sim_node *n, struct rig_process *p);
+/* One of them at random: what it is and does. */
+uint32_t sim_hog_choose(struct sim_node *n, double waits, struct sim_wish *ret, uint64_t *ret_does);
+/* What a body does that keeps its "x" and waits. */
+void sim_hog_goes_on(struct sim_node *n, struct rig_process *w, struct sim_body *b);
+uint32_t sim_hog_x(uint64_t payload);
 
 void sim_bodies_advance(struct sim_node *n);
 uint64_t sim_bodies_next_ns(const struct sim_node *n);

@@ -12,6 +12,7 @@ void sim_world_init(struct sim_world *w, uint64_t seed)
 
 void sim_world_fini(struct sim_world *w)
 {
+    free(w->watched);
     struct sim_fact *f, *next;
     struct sim_life *l, *after;
     struct sim_job *j, *later;
@@ -86,13 +87,27 @@ struct sim_fact *sim_fact_new(struct sim_world *w, struct object_id id, uint64_t
 {
     struct sim_fact *f = xcalloc(1, sizeof *f);
 
-    f->id = id;
+    f->id = f->task = id;
     f->expected = expected;
     f->known = known;
     f->made_ns = w->now_ns;
     HASH_ADD(hh, w->facts, id, sizeof f->id, f);
     sim_tell(w, id, "is made");
     return f;
+}
+
+void sim_watch(struct sim_world *w, struct sim_fact *f, struct sim_wish wish)
+{
+    f->wish = wish;
+    if (!w->cycles || f->watched) {
+        return;
+    }
+    if (w->watched_count == w->watched_room) {
+        w->watched_room = 2 * w->watched_room + 64;
+        w->watched = xrealloc(w->watched, w->watched_room * sizeof(struct sim_fact *));
+    }
+    w->watched[w->watched_count++] = f;
+    f->watched = true;
 }
 
 uint64_t sim_settled_ns(const struct sim_fact *f)

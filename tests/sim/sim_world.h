@@ -17,9 +17,22 @@
 #define SIM_NODES_MAX    4
 #define SIM_FREE_TRIES   10u /* an attempt that was lost uncharged is made again so often */
 
+struct sim_wish {   /* where a task may run */
+    uint32_t x;     /* of "x" that its body takes */
+    uint32_t nodes; /* a bit for each */
+    bool fixed;     /* its home chooses one of them once */
+};
+
 struct sim_fact { /* an object */
     struct object_id id;
-    uint64_t expected; /* the word of its value, if `known` */
+    struct object_id task;    /* whose return it is: its first one */
+    struct object_id follows; /* what a body returned as its value; number 0: nothing */
+    struct object_id needs[2];
+    uint32_t need_count;
+    struct sim_wish wish;
+    bool watched, has_body, stuck; /* by sim_cycles.c */
+    uint64_t stuck_ns;             /* when it was last seen to be */
+    uint64_t expected;             /* the word of its value, if `known` */
     uint64_t made_ns, seen_ns;
     uint64_t seen_hash;                  /* of the bytes of its value */
     uint64_t returned[SIM_RETURNED_MAX]; /* hashes of what bodies returned, or of what was put */
@@ -56,6 +69,8 @@ struct sim_counts {
         welcomes;
     uint64_t foreign_bodies, refs_passed, containers, opened, kept, reads, foreign_reads;
     uint64_t sessions, session_ends, peer_messages, peer_refused, fetches, fetch_failures;
+    uint64_t hogs, cycles, cycle_waits,
+        cycle_ns;       /* waits that were part of one, and for how long */
     uint64_t codes[64]; /* errors seen, by code */
 };
 
@@ -63,6 +78,9 @@ struct sim_world {
     struct sim_fact *facts;
     struct sim_life *lives;
     struct sim_job *jobs_over;
+    struct sim_fact **watched; /* tasks that may be part of a cycle */
+    uint32_t watched_count, watched_room;
+    bool cycles; /* bodies wait and keep what others ask for */
     bool strict; /* nothing worse happened yet than what nobody may notice between nodes */
     struct sim_counts counts;
     uint64_t now_ns;
@@ -86,6 +104,8 @@ uint64_t sim_hash(struct bytes b);
 struct sim_fact *sim_fact_new(struct sim_world *w, struct object_id id, uint64_t expected,
                               bool known);
 struct sim_fact *sim_fact(struct sim_world *w, struct object_id id); /* NULL: none */
+/* It is the first return of a task that takes what others may keep. */
+void sim_watch(struct sim_world *w, struct sim_fact *f, struct sim_wish wish);
 /* Since when it is known to be settled; UINT64_MAX: it is not known to be. */
 uint64_t sim_settled_ns(const struct sim_fact *f);
 /* A body of the task with this first return begins at this node. */
