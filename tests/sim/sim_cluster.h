@@ -10,16 +10,11 @@
 #include "tests/sim/sim_head.h"
 #include "tests/sim/sim_node.h"
 
-#define SIM_NODES   3
-#define SIM_OUTAGES 64
+#define SIM_NODES 3
 
 struct sim_fault_counts {
     uint64_t weather, cuts, one_way_cuts, peer_cuts, one_way_peer_cuts, black_outs, head_kills,
         node_kills, node_leaves, slow_disks;
-};
-
-struct sim_outage { /* of the ways between a node and the head */
-    uint64_t from_ns, to_ns;
 };
 
 struct sim_cluster {
@@ -31,9 +26,8 @@ struct sim_cluster {
     uint64_t start_at_ns[SIM_NODES]; /* of a node that is down */
     uint64_t heal_at_ns[SIM_NODES];  /* of its ways to the head */
     uint64_t peer_heal_at_ns[SIM_NODES][SIM_NODES];
-    uint64_t leaving[SIM_NODES]; /* the number of the life that was told to leave */
-    struct sim_outage outages[SIM_NODES][SIM_OUTAGES];
-    uint32_t outage_next[SIM_NODES];
+    uint64_t leaving[SIM_NODES];           /* the number of the life that was told to leave */
+    struct sim_outages outages[SIM_NODES]; /* of the ways between a node and the head */
     uint64_t head_start_ns, disk_until_ns;
     uint64_t weather_until_ns, black_until_ns, black_at_ns, black_left;
     struct sim_fault_counts faults;

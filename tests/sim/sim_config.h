@@ -24,6 +24,15 @@ enum sim_rule {
     SIM_RULE_SILENT_IS_ALIVE = 1u << 3, /* a silent node is dead when its lease ends */
 };
 
+#define SIM_OUTAGES 64
+
+struct sim_outages { /* a ring */
+    struct {
+        uint64_t from_ns, to_ns;
+    } at[SIM_OUTAGES];
+    uint32_t next;
+};
+
 struct sim_config {
     const char *name;
     int index; /* which node it is, from 0 */

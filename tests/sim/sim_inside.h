@@ -215,6 +215,9 @@ struct sim_node {
     struct rig *rig; /* NULL: down */
     struct transport *transport;
     struct session *session; /* with the head */
+    struct sim_outages missed;
+    uint64_t tried_ns, tried_lost; /* what it said to the head last, how many packets were lost */
+    bool tried_in_vain, joined;
     struct sim_peers peers;
     struct sim_fetch fetches[FETCHES_MAX];
     uint64_t now_ns;

@@ -13,10 +13,50 @@ static struct sim_counts *counts(const struct sim_node *n)
 
 /* ---- towards the head ---- */
 
+static uint64_t lost_so_far(const struct sim_node *n)
+{
+    struct mem_network_counts c;
+
+    mem_network_count(n->config.network, &c);
+    return c.lost;
+}
+
+static void end_of_try(struct sim_node *n)
+{
+    /* of a greeting only this is known: it was not answered while packets were lost */
+    bool greeted = !session_is_up(n->session) && lost_so_far(n) > n->tried_lost;
+
+    if (n->tried_ns != 0 && (n->tried_in_vain || greeted)) {
+        uint32_t at = n->missed.next++ % SIM_OUTAGES;
+        n->missed.at[at].from_ns = n->tried_ns;
+        n->missed.at[at].to_ns = n->now_ns;
+    }
+    n->tried_ns = 0;
+}
+
+/* A renewal, or what stands before it. `lost_before`: packets, before it was sent. */
+static void note_try(struct sim_node *n, uint64_t lost_before)
+{
+    end_of_try(n);
+    n->tried_ns = n->now_ns;
+    n->tried_lost = lost_before;
+    n->tried_in_vain = lost_so_far(n) > lost_before;
+}
+
+const struct sim_outages *sim_node_missed(struct sim_node *n)
+{
+    uint64_t tried_ns = n->tried_ns;
+
+    end_of_try(n); /* until now; it goes on */
+    n->tried_ns = tried_ns;
+    return &n->missed;
+}
+
 static void to_head(void *arg, const struct cluster_msg *m, bool datagram)
 {
     struct sim_node *n = arg;
     struct buffer b = {0};
+    uint64_t lost = lost_so_far(n);
     int rc;
 
     if (m->type == CLUSTER_LEAVE) {
@@ -26,6 +66,9 @@ static void to_head(void *arg, const struct cluster_msg *m, bool datagram)
     rc = datagram ? session_datagram(n->session, n->now_ns, bytes_of(b.data, b.size))
                   : session_send(n->session, n->now_ns, bytes_of(b.data, b.size));
     ASSERT(rc == 0 || rc == -ENOTCONN || datagram);
+    if (m->type == CLUSTER_RENEW && rc == 0) {
+        note_try(n, lost);
+    }
     buffer_fini(&b);
 }
 
@@ -39,6 +82,7 @@ static void from_head(struct sim_node *n, struct bytes data)
         ASSERT(false);
     }
     if (m->type == CLUSTER_JOINED) {
+        n->joined = true;
         session_set_number(n->session, m->joined.number);
         if (n->rig->node == 0) {
             sim_life_begins(n->config.world, m->joined.number, n->config.index);
@@ -58,6 +102,7 @@ static void session_says(void *arg, const struct session_event *e)
     n->poked = true;
     switch (e->kind) {
     case SESSION_UP:
+        n->joined = false;
         rig_head(n->rig, true);
         break;
     case SESSION_DOWN:
@@ -75,7 +120,13 @@ static void session_says(void *arg, const struct session_event *e)
 static int session_sends(void *arg, struct bytes packet)
 {
     struct sim_node *n = arg;
-    return n->transport->ops->send(n->transport, TRANSPORT_MEM_ONLY_PEER, packet);
+    uint64_t lost = lost_so_far(n);
+    int rc = n->transport->ops->send(n->transport, TRANSPORT_MEM_ONLY_PEER, packet);
+
+    if (!session_is_up(n->session) || !n->joined) {
+        note_try(n, lost);
+    }
+    return rc;
 }
 
 static void on_message(void *arg, uint64_t peer, struct bytes message)
@@ -212,6 +263,7 @@ void sim_node_start(struct sim_node *n, uint64_t now_ns)
     counts(n)->node_starts++;
     n->now_ns = now_ns;
     n->poked = true;
+    n->tried_ns = 0;
     open_rig(n);
     memset(n->drivers, 0, sizeof n->drivers);
     memset(n->bodies, 0, sizeof n->bodies);

@@ -17,6 +17,8 @@ bool sim_node_is_up(const struct sim_node *n);
 uint32_t sim_node_number(const struct sim_node *n); /* 0: not joined in this life */
 /* The ways to and from the head. */
 void sim_node_cut(struct sim_node *n, bool to_head, bool from_head);
+/* When it tried in vain to renew its lease, or to have a session for that: packets were lost. */
+const struct sim_outages *sim_node_missed(struct sim_node *n);
 bool sim_node_is_cut(const struct sim_node *n);
 /* What this node sends to the other, by its index, is lost, or what comes from there. */
 void sim_node_cut_peer(struct sim_node *n, int other, bool to, bool from);
