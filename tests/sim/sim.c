@@ -32,8 +32,8 @@ struct arguments {
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: sim [--seed N] [--seeds COUNT] [--jobs N] [--quiet] "
-                    "[--cycles] [--about ID] [--messages] [--without RULE | --rules | --stories STRIDE]\n");
+    fprintf(stderr, "usage: sim [--seed N] [--seeds COUNT] [--jobs N] [--quiet] [--cycles] "
+                    "[--about ID] [--messages] [--without RULE | --rules | --stories STRIDE]\n");
     return 2;
 }
 

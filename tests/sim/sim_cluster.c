@@ -1,7 +1,5 @@
 #include "tests/sim/sim_cluster.h"
 
-#include "tests/sim/sim_cycles.h"
-
 #include <stdio.h>
 
 #define RESTART_NS    NS_PER_S
@@ -326,9 +324,6 @@ void sim_cluster_step(struct sim_cluster *s, uint64_t limit_ns)
     sim_head_advance(s->head, s->now_ns);
     events(s);
     look(s);
-    if (s->world.cycles) {
-        sim_cycles_look(s);
-    }
 }
 
 /* ---- the whole ---- */

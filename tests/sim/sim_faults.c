@@ -1,5 +1,7 @@
 #include "tests/sim/sim_faults.h"
 
+#include "tests/sim/sim_cycles.h"
+
 #include <stdio.h>
 
 #define CALM_UNTIL   (20 * NS_PER_S)
@@ -121,6 +123,14 @@ static void fault(struct sim_cluster *s, uint64_t *count)
     }
 }
 
+static void step(struct sim_cluster *s, uint64_t limit_ns)
+{
+    sim_cluster_step(s, limit_ns);
+    if (s->world.cycles) {
+        sim_cycles_look(s);
+    }
+}
+
 static void until(struct sim_cluster *s, bool (*is_so)(struct sim_cluster *s), uint64_t within_ns,
                   const char *what)
 {
@@ -131,7 +141,7 @@ static void until(struct sim_cluster *s, bool (*is_so)(struct sim_cluster *s), u
             sim_cluster_report(s);
             sim_breach(&s->world, "%s within %.0f s", what, (double)within_ns / 1e9);
         }
-        sim_cluster_step(s, until_ns);
+        step(s, until_ns);
     }
 }
 
@@ -157,7 +167,7 @@ void sim_run(const struct sim_options *options, struct sim_summary *ret)
             fault(s, &count);
             fault_ns = s->now_ns + rng_between(&s->rng, 10, 900) * NS_PER_MS;
         }
-        sim_cluster_step(s, fault_ns);
+        step(s, fault_ns);
     }
     rest(s);
     *ret = (struct sim_summary){.runs = 1,
