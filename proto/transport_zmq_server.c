@@ -7,22 +7,24 @@
 #include "common/numbers.h"
 #include "proto/transport_zmq_private.h"
 
-#define ZAP_ENDPOINT   "inproc://zeromq.zap.01"
-#define ZAP_DOMAIN     "drt"
-#define ZAP_PARTS      16
-#define ZAP_PART_MAX   256
-#define ID_MAX         32 /* bytes of a routing id; ours have ZMQ_ROUTE_SIZE */
-#define PORTS_TRIED    100
-#define RETRY_NS       (10 * NS_PER_MS) /* for queues that nothing wakes */
-#define DOUBTS         4                /* questions to a peer whose connection seems to be gone */
+#define ZAP_ENDPOINT "inproc://zeromq.zap.01"
+#define ZAP_DOMAIN   "drt"
+#define ZAP_PARTS    16
+#define ZAP_PART_MAX 256
+#define ID_MAX       32 /* bytes of a routing id; ours have ZMQ_ROUTE_SIZE */
+#define PORTS_TRIED  100
+#define RETRY_NS     (10 * NS_PER_MS) /* for queues that nothing wakes */
+/* Questions to a peer whose connection seems to be gone. ZeroMQ's thread may be late with that: the
+ * pause is doubled each time, 10 s in all. */
+#define DOUBTS         11
 #define DOUBT_PAUSE_NS (5 * NS_PER_MS)
 #define GONE_KEPT_NS   (30 * NS_PER_S) /* a peer that comes back within it has the same number */
 #define SELF_CHECK_MS  2000
 
 struct server_peer {
-    UT_hash_handle hh;  /* by the first id_size bytes of its route */
+    UT_hash_handle hh;  /* by what says who it is: the beginning of its route */
     uint8_t id[ID_MAX]; /* the route: the routing id of its newest connection */
-    size_t id_size, route_size;
+    size_t route_size;
     uint64_t connection; /* the number of that one */
     uint64_t number;
     enum peer_role role;
@@ -121,7 +123,6 @@ static struct server_peer *peer_new(struct server *s, const struct route *route,
     }
     struct server_peer *p = xcalloc(1, sizeof *p);
     set_route(p, route);
-    p->id_size = route->self_size;
     p->role = role;
     p->fd = -1;
     p->number = ++s->last_number;
@@ -421,8 +422,8 @@ static void work_off(struct server *s, uint64_t now_ns)
     HASH_ITER(hh, s->peers, p, next)
     {
         if (p->up && p->doubts > 0 && p->at_ns <= now_ns) {
+            p->at_ns = now_ns + (DOUBT_PAUSE_NS << (DOUBTS - p->doubts));
             p->doubts--;
-            p->at_ns = now_ns + DOUBT_PAUSE_NS;
             if (zmq_send_greeting(s->socket, p->id, p->route_size) == -EHOSTUNREACH) {
                 p->lost = true;
             }
@@ -440,10 +441,13 @@ static void work_off(struct server *s, uint64_t now_ns)
             peer_free(s, p);
         } else if (!p->up) {
             wake_at(s, p->at_ns + GONE_KEPT_NS);
-        } else if (p->doubts > 0 || !list_is_empty(&p->outbox.messages)) {
-            s->restless = true;
-            wake_at(s, p->doubts > 0 ? p->at_ns : now_ns + RETRY_NS);
+        } else {
+            s->restless = s->restless || !list_is_empty(&p->outbox.messages);
+            wake_at(s, p->doubts > 0 ? p->at_ns : NS_FOREVER);
         }
+    }
+    if (s->restless) {
+        wake_at(s, now_ns + RETRY_NS);
     }
 }
 
