@@ -33,7 +33,6 @@ struct peer {
     enum peer_state state;
     bool room_wanted;
     int socket;
-    struct ring_peer who;
     struct ring_channel channel;
     struct loop_source wire; /* its socket */
     struct loop_source bell;
@@ -267,8 +266,8 @@ static void accept_all(struct ring_transport *t)
         if (t->counts.peers >= TRANSPORT_RING_PEERS_MAX) {
             t->counts.refused++;
             close(socket);
-        } else if (peer_new(t, socket, &p) == 0) {
-            p->who = who;
+        } else {
+            (void)!peer_new(t, socket, &p);
         }
     }
 }
@@ -423,25 +422,6 @@ int transport_ring_client_adopt(struct loop *loop, struct ring_channel *channel,
         return err;
     }
     *ret = &t->base;
-    return 0;
-}
-
-int transport_ring_client_new(struct loop *loop, const char *path, uint64_t timeout_ns,
-                              const struct transport_events *events, struct transport **ret)
-{
-    struct ring_channel channel;
-    int socket;
-    int err = ring_connect(path, -1, timeout_ns, &channel, &socket);
-    return err != 0 ? err : transport_ring_client_adopt(loop, &channel, socket, events, ret);
-}
-
-int transport_ring_peer(const struct transport *base, uint64_t peer, struct ring_peer *ret)
-{
-    const struct peer *p = peer_find(of((struct transport *)(uintptr_t)base), peer);
-    if (p == NULL) {
-        return -ENOTCONN;
-    }
-    *ret = p->who;
     return 0;
 }
 

@@ -1,7 +1,7 @@
 /*
  * The ring behind the common face of transports: a server that listens at a path and holds many
- * peers, a client of one. For who needs whole messages and no more (the head's head.sock, the
- * contract tests); raylet and SDK use the ring itself. Everything on one thread, with a loop or
+ * peers, a client of one. So the contract suite proves the ring beside the network's transports;
+ * raylet, head and SDK use the ring itself. Everything on one thread, with a loop or
  * without (then `turn`). After on_up messages of a peer come in order; what it sent before its end
  * is still delivered.
  */
@@ -21,18 +21,11 @@
 int transport_ring_server_new(struct loop *loop, const char *path,
                               const struct transport_events *events,
                               struct transport **ret) MUST_CHECK;
-/* Connects; blocks at most timeout_ns. on_up comes with the first turn; after on_down it is of no
- * further use. Errors as of ring_connect. */
-int transport_ring_client_new(struct loop *loop, const char *path, uint64_t timeout_ns,
-                              const struct transport_events *events,
-                              struct transport **ret) MUST_CHECK;
-/* The same of a channel that is connected already; takes channel and socket, also when it fails. */
+/* Of a channel that is connected (ring_connect): takes channel and socket, also when it fails.
+ * on_up comes with the first turn; after on_down it is of no further use. -errno */
 int transport_ring_client_adopt(struct loop *loop, struct ring_channel *channel, int socket,
                                 const struct transport_events *events,
                                 struct transport **ret) MUST_CHECK;
-
-/* What the kernel said of a server's peer. 0, -ENOTCONN */
-int transport_ring_peer(const struct transport *t, uint64_t peer, struct ring_peer *ret) MUST_CHECK;
 
 struct transport_ring_counts {
     uint64_t peers;   /* now, greeted or not */

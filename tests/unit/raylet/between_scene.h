@@ -93,6 +93,19 @@ static inline void says_job_broken(struct scene *s, uint32_t peer)
     rig_settle(&s->rig);
 }
 
+/* Time passes, and nothing but its own timers wakes it. How often they did. */
+static inline uint32_t sleep_for(struct scene *s, uint64_t ns)
+{
+    uint64_t until = s->rig.now_ns + ns;
+    uint32_t wakes = 0;
+
+    for (; raylet_core_next_ns(s->rig.core) <= until; wakes++) {
+        s->rig.now_ns = MAX_OF(s->rig.now_ns, raylet_core_next_ns(s->rig.core));
+        rig_settle(&s->rig);
+    }
+    return wakes;
+}
+
 /* How many of this kind it sent there; all are seen then. */
 static inline uint32_t count_said(struct scene *s, uint32_t peer, enum peer_side side,
                                   enum peer_type type)

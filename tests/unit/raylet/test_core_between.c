@@ -392,19 +392,6 @@ static void a_program_that_is_broken_at_one_node_runs_at_others(void **state)
     end(s);
 }
 
-/* Time passes, and nothing but its own timers wakes it. How often they did. */
-static uint32_t sleep_for(struct scene *s, uint64_t ns)
-{
-    uint64_t until = s->rig.now_ns + ns;
-    uint32_t wakes = 0;
-
-    for (; raylet_core_next_ns(s->rig.core) <= until; wakes++) {
-        s->rig.now_ns = MAX_OF(s->rig.now_ns, raylet_core_next_ns(s->rig.core));
-        rig_settle(&s->rig);
-    }
-    return wakes;
-}
-
 static void a_raylet_whose_sessions_are_idle_sleeps(void **state)
 {
     struct scene *s = begin_as_home(2, 0);

@@ -5,19 +5,6 @@
 
 #include <stdio.h>
 
-/* Time passes, and nothing but its own timers wakes it. How often they did. */
-static uint32_t sleep_for(struct scene *s, uint64_t ns)
-{
-    uint64_t until = s->rig.now_ns + ns;
-    uint32_t wakes = 0;
-
-    for (; raylet_core_next_ns(s->rig.core) <= until; wakes++) {
-        s->rig.now_ns = MAX_OF(s->rig.now_ns, raylet_core_next_ns(s->rig.core));
-        rig_settle(&s->rig);
-    }
-    return wakes;
-}
-
 /* ---- we are the executor ---- */
 
 /* Two bodies of ours take all CPUs. */
