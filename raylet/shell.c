@@ -14,15 +14,10 @@
 #include "common/files.h"
 #include "common/log.h"
 #include "common/patience.h"
-#include "raylet/clients.h"
-#include "raylet/fetch.h"
+#include "raylet/carry_out.h"
+#include "raylet/exchange.h"
 #include "raylet/guard.h"
-#include "raylet/head_link.h"
-#include "raylet/log_query.h"
 #include "raylet/memory.h"
-#include "raylet/peer_link.h"
-#include "raylet/programs.h"
-#include "raylet/workers.h"
 
 #define TURNS_PER_LOOK   32u /* turns between two looks at the loop while rings are busy */
 #define LOOK_NS          (100 * NS_PER_US)
@@ -49,21 +44,13 @@ struct shell {
     const struct shell_config *config;
     struct loop *loop;
     struct offload *offload;
-    struct events events, stepped; /* gathered now; given to the core last */
+    struct parts parts;
+    struct events stepped; /* given to the core last */
     struct raylet_core *core;
-    struct clients *clients;
-    struct workers *workers;
-    struct logs *logs;
-    struct programs *programs;
-    struct fetch *fetch;
-    struct giver *giver;
     struct guard guard;
-    struct head_link *head;
-    struct peer_link *peers;
     struct loop_source signal_source, parent_source;
     int signal_fd;
     struct patience patience;
-    struct buffer scratch;
     unsigned turns;         /* since the last look at the loop */
     unsigned polls;         /* while nothing is to be done */
     unsigned peek_every;    /* so many of them: 1 where peers were just heard or spoken to */
@@ -74,32 +61,23 @@ struct shell {
     uint64_t log_at_ns;
     struct memory memory;
     struct failure cause; /* why there is no head, until we are joined */
-    bool joined, leaving, done;
-    struct failure end; /* why it ended; code 0: as asked */
+    bool joined, leaving;
     uint32_t clients_max;
     uint64_t files_soft; /* the limit that workers get */
 };
 
 /* ---- the end ---- */
 
-static void end_with(struct shell *s, const struct failure *f)
-{
-    if (!s->done) {
-        s->done = true;
-        s->end = f != NULL ? *f : (struct failure){0};
-    }
-}
-
 static void leave(struct shell *s, uint64_t within_ns, const char *why)
 {
     if (s->leaving || !s->joined) {
-        end_with(s, NULL); /* the second time, or nothing is here yet */
+        parts_end_with(&s->parts, NULL); /* the second time, or nothing is here yet */
         return;
     }
     log_info("leaving: %s", why);
     s->leaving = true;
     s->leave_at_ns = clock_now_ns() + LEAVE_NS;
-    events_add(&s->events, EVENT_LEAVE)->limit_ns = within_ns;
+    events_add(&s->parts.events, EVENT_LEAVE)->limit_ns = within_ns;
 }
 
 static void signal_ready(struct loop_source *source, uint32_t epoll_events)
@@ -109,7 +87,7 @@ static void signal_ready(struct loop_source *source, uint32_t epoll_events)
     while (read(s->signal_fd, &info, sizeof info) == sizeof info) {
         switch (info.ssi_signo) {
         case SIGCHLD:
-            workers_sweep(s->workers);
+            workers_sweep(s->parts.workers);
             break;
         case SIGTERM:
         case SIGINT:
@@ -183,12 +161,12 @@ static void was_joined(struct shell *s, const struct cluster_joined *m)
     if (r != 0) {
         log_warn("the node's number cannot be written: %s", strerror(-r));
     }
-    head_link_set_number(s->head, m->number);
-    peer_link_set_number(s->peers, m->number);
+    head_link_set_number(s->parts.head, m->number);
+    peer_link_set_number(s->parts.peers, m->number);
     if (!s->joined) {
         s->joined = true;
         log_info("joined \"%s\" as number %u, on %s", m->cluster, m->number,
-                 peer_link_address(s->peers));
+                 peer_link_address(s->parts.peers));
         s->config->on_joined(s->config->arg, m->number, m->cluster);
     }
 }
@@ -204,236 +182,6 @@ static void look_at_head_messages(struct shell *s, const struct events *events)
     }
 }
 
-/* ---- programs ---- */
-
-static bool program_loaded(void *arg, uint32_t client, uint32_t program, const struct failure *f)
-{
-    struct shell *s = arg;
-    if (!clients_is_open(s->clients, client)) {
-        return false;
-    }
-    struct raylet_event *event = events_add(&s->events, EVENT_PROGRAM);
-    event->client = client;
-    event->program = program;
-    event->ok = f == NULL;
-    event->failure = events_failure(&s->events, f);
-    uint8_t hash[PROGRAMS_HASH_SIZE];
-    if (f == NULL && programs_identity(s->programs, program, hash, &event->size)) {
-        event->hash = arena_copy(&s->events.arena, hash, sizeof hash);
-    }
-    return true;
-}
-
-static void program_fetched(void *arg, uint64_t job, uint32_t program, const struct failure *f)
-{
-    struct shell *s = arg;
-    struct raylet_event *event = events_add(&s->events, EVENT_PROGRAM_FETCHED);
-    event->job = job;
-    event->program = program;
-    event->failure = events_failure(&s->events, f);
-}
-
-/* We asked in a session that is theirs, and answer in one that is ours. Parts that are read while
- * the raylet ends go nowhere. */
-static void send_program_get(void *arg, uint32_t peer, const struct peer_msg *m)
-{
-    struct shell *s = arg;
-    if (s->peers != NULL) {
-        peer_link_send(s->peers, peer, SIDE_IN, m);
-    }
-}
-
-static void send_program_part(void *arg, uint32_t peer, const struct peer_msg *m)
-{
-    struct shell *s = arg;
-    if (s->peers != NULL) {
-        peer_link_send(s->peers, peer, SIDE_OUT, m);
-    }
-}
-
-static void program_message(void *arg, uint32_t peer, enum peer_side side, const struct peer_msg *m)
-{
-    struct shell *s = arg;
-    if (m->type == PEER_PROGRAM_GET && side == SIDE_OUT) {
-        giver_get(s->giver, peer, &m->program_get);
-    } else if (m->type == PEER_PROGRAM_PART && side == SIDE_IN) {
-        fetch_part(s->fetch, clock_now_ns(), peer, m);
-    }
-}
-
-static void session_ended(void *arg, uint32_t peer, enum peer_side side)
-{
-    struct shell *s = arg;
-    if (side == SIDE_IN) {
-        fetch_down(s->fetch, clock_now_ns(), peer);
-    }
-}
-
-static void open_exchange(struct shell *s)
-{
-    s->fetch = fetch_new(&(struct fetch_config){
-        .offload = s->offload,
-        .programs = s->programs,
-        .node_name = s->config->dir->name,
-        .send = send_program_get,
-        .on_fetched = program_fetched,
-        .arg = s,
-    });
-    s->giver = giver_new(&(struct giver_config){
-        .offload = s->offload,
-        .programs = s->programs,
-        .node_name = s->config->dir->name,
-        .send = send_program_part,
-        .arg = s,
-    });
-}
-
-/* ---- effects ---- */
-
-static void spawn(struct shell *s, const struct raylet_effect *e)
-{
-    static const struct local_open nothing = {.umask = 077};
-    const struct local_open *open = e->open != NULL ? e->open : &nothing;
-    struct failure f = {0};
-    int fd = programs_open(s->programs, e->program, &f);
-    if (fd < 0) {
-        struct raylet_event *event = events_add(&s->events, EVENT_WORKER_REFUSED);
-        event->worker = e->worker;
-        event->failure = events_failure(&s->events, &f);
-        return;
-    }
-    const char *name = open->program_name;
-    workers_spawn(s->workers, &(struct workers_start){
-                                  .worker = e->worker,
-                                  .program_fd = fd,
-                                  .name = name != NULL && name[0] != '\0' ? name : "program",
-                                  .cwd = open->cwd != NULL ? open->cwd : "",
-                                  .cwd_is_afar = e->client == 0,
-                                  .env = open->env,
-                                  .umask = open->umask,
-                              });
-}
-
-static void answer_log_query(struct shell *s, const struct raylet_effect *e)
-{
-    const struct state_query *query =
-        e->client != 0 ? &e->local->query.query : &e->head->query.query;
-    struct state_reply reply;
-    buffer_clear(&s->scratch);
-    log_query_answer(s->logs, query, &s->scratch, &reply);
-    if (e->client != 0) {
-        struct local_msg m = {.type = LOCAL_REPLY};
-        m.reply.request = e->local->query.request;
-        m.reply.reply = reply;
-        clients_send(s->clients, e->client, &m);
-    } else {
-        struct cluster_msg m = {.type = CLUSTER_REPLY};
-        m.reply.request = e->head_request;
-        m.reply.reply = reply;
-        head_link_send(s->head, &m);
-    }
-}
-
-static void worker_wrote(void *arg, uint32_t worker, uint32_t stream, struct bytes lines)
-{
-    struct shell *s = arg;
-    struct raylet_event *event = events_add(&s->events, EVENT_LOG);
-    event->worker = worker;
-    event->stream = stream;
-    event->data = bytes_of(arena_copy(&s->events.arena, lines.data, lines.size), lines.size);
-}
-
-static void take_back(struct shell *s, const struct raylet_effect *e)
-{
-    bool ok = clients_take_back(s->clients, e->client, e->slot);
-    struct raylet_event *event = events_add(&s->events, EVENT_TAKEN_BACK);
-    event->worker = e->worker;
-    event->client = e->client;
-    event->slot = e->slot;
-    event->ok = ok;
-}
-
-static NOINLINE void carry_out_rare(struct shell *s, const struct raylet_effect *e)
-{
-    switch (e->kind) {
-    case EFFECT_CLOSE:
-        clients_close(s->clients, e->client);
-        break;
-    case EFFECT_CANCEL_FLAG:
-        clients_flag_cancel(s->clients, e->client, e->slot);
-        break;
-    case EFFECT_LOAD_PROGRAM:
-        programs_load(s->programs, e->client, clients_take_program(s->clients, e->client));
-        break;
-    case EFFECT_PROGRAM_DROP:
-        programs_drop(s->programs, e->program);
-        break;
-    case EFFECT_SPAWN:
-        spawn(s, e);
-        break;
-    case EFFECT_KILL:
-        workers_kill(s->workers, e->worker, e->signal);
-        break;
-    case EFFECT_HEAD:
-        head_link_send(s->head, e->head);
-        break;
-    case EFFECT_HEAD_DATAGRAM:
-        head_link_datagram(s->head, e->head);
-        break;
-    case EFFECT_PEER_OPEN:
-        peer_link_open(s->peers, e->peer, e->address, e->key);
-        break;
-    case EFFECT_PEER_CLOSE:
-        peer_link_close(s->peers, e->peer, e->side, e->failure);
-        session_ended(s, e->peer, e->side);
-        break;
-    case EFFECT_FETCH_PROGRAM:
-        fetch_order(s->fetch, clock_now_ns(), e->peer, e->job, e->hash, e->bytes);
-        break;
-    case EFFECT_FETCH_STOP:
-        fetch_stop(s->fetch, e->job);
-        break;
-    case EFFECT_LOG_LINES:
-        logs_follow(s->logs, e->worker);
-        break;
-    case EFFECT_READ_LOG:
-        answer_log_query(s, e);
-        break;
-    case EFFECT_FENCE:
-        log_warn("the lease is lost: the head counts this node as gone");
-        break;
-    case EFFECT_QUIT:
-        end_with(s, e->failure);
-        break;
-    default:
-        ASSERT(!"an effect that the shell does not know");
-    }
-}
-
-static void carry_out(struct shell *s, const struct raylet_effects *effects)
-{
-    for (size_t i = 0; i < effects->count; i++) {
-        const struct raylet_effect *e = &effects->items[i];
-        switch (e->kind) {
-        case EFFECT_SEND:
-            clients_send(s->clients, e->client, e->local);
-            break;
-        case EFFECT_PEER_SEND:
-            peer_link_send(s->peers, e->peer, e->side, e->peer_msg);
-            break;
-        case EFFECT_CREDIT:
-            clients_credit(s->clients, e->client, e->bytes);
-            break;
-        case EFFECT_TAKE_BACK:
-            take_back(s, e);
-            break;
-        default:
-            carry_out_rare(s, e);
-            break;
-        }
-    }
-}
-
 /* ---- turns ---- */
 
 /* Gives the core all that has come; what carrying out adds at once (claims taken back) goes into
@@ -443,16 +191,16 @@ static void step(struct shell *s, uint64_t now_ns)
     uint64_t boot_ns = clock_boot_ns();
     unsigned steps = 0;
     do {
-        struct events turn = s->events;
+        struct events turn = s->parts.events;
         struct raylet_effects effects = {0};
-        s->events = s->stepped;
+        s->parts.events = s->stepped;
         look_at_head_messages(s, &turn);
         raylet_core_step(s->core, now_ns, boot_ns, turn.items, turn.count, &effects);
-        carry_out(s, &effects);
-        peer_link_flush(s->peers); /* what one step says to a peer leaves together */
+        carry_out(&s->parts, &effects);
+        peer_link_flush(s->parts.peers); /* what one step says to a peer leaves together */
         events_clear(&turn);
         s->stepped = turn;
-    } while (s->events.count != 0 && ++steps < STEPS_PER_TURN);
+    } while (s->parts.events.count != 0 && ++steps < STEPS_PER_TURN);
 }
 
 /* The log turned: the one before is kept. */
@@ -475,12 +223,12 @@ static void turn_log(struct shell *s, uint64_t now_ns)
 
 static void run_deadlines(struct shell *s, uint64_t now_ns)
 {
-    workers_tick(s->workers, now_ns);
-    head_link_tick(s->head, now_ns);
-    logs_tick(s->logs, now_ns);
-    fetch_tick(s->fetch, now_ns);
-    peer_link_tick(s->peers, now_ns);
-    peer_link_flush(s->peers);
+    workers_tick(s->parts.workers, now_ns);
+    head_link_tick(s->parts.head, now_ns);
+    logs_tick(s->parts.logs, now_ns);
+    fetch_tick(s->parts.fetch, now_ns);
+    peer_link_tick(s->parts.peers, now_ns);
+    peer_link_flush(s->parts.peers);
     if (now_ns >= s->log_at_ns) {
         turn_log(s, now_ns);
     }
@@ -490,27 +238,27 @@ static void run_deadlines(struct shell *s, uint64_t now_ns)
         (void)memory_look(&s->memory, counts.held_bytes, now_ns);
     }
     if (s->leaving && now_ns >= s->leave_at_ns) {
-        end_with(s, NULL);
+        parts_end_with(&s->parts, NULL);
     }
     /* The head says why it refuses us, then ends the session: what it said comes first. */
-    if (!s->joined && now_ns >= s->give_up_at_ns && s->events.count == 0) {
+    if (!s->joined && now_ns >= s->give_up_at_ns && s->parts.events.count == 0) {
         if (s->cause.code == 0) {
             failure_set(&s->cause, CODE_DISCONNECTED, "The head at %s did not answer within 15 s.",
                         s->config->addresses[0]);
         }
-        end_with(s, &s->cause);
+        parts_end_with(&s->parts, &s->cause);
     }
 }
 
 static uint64_t next_ns(const struct shell *s)
 {
     uint64_t ns = raylet_core_next_ns(s->core);
-    ns = MIN_OF(ns, head_link_next_ns(s->head));
-    ns = MIN_OF(ns, peer_link_next_ns(s->peers));
-    ns = MIN_OF(ns, fetch_next_ns(s->fetch));
-    ns = MIN_OF(ns, logs_next_ns(s->logs));
-    ns = MIN_OF(ns, workers_next_ns(s->workers));
-    ns = MIN_OF(ns, clients_next_ns(s->clients));
+    ns = MIN_OF(ns, head_link_next_ns(s->parts.head));
+    ns = MIN_OF(ns, peer_link_next_ns(s->parts.peers));
+    ns = MIN_OF(ns, fetch_next_ns(s->parts.fetch));
+    ns = MIN_OF(ns, logs_next_ns(s->parts.logs));
+    ns = MIN_OF(ns, workers_next_ns(s->parts.workers));
+    ns = MIN_OF(ns, clients_next_ns(s->parts.clients));
     if (s->leaving) {
         ns = MIN_OF(ns, s->leave_at_ns);
     }
@@ -524,7 +272,7 @@ static void look(struct shell *s, uint64_t timeout_ns)
     if (r < 0) {
         struct failure f;
         failure_set(&f, CODE_FAILED, "The loop failed: %s.", strerror(-r));
-        end_with(s, &f);
+        parts_end_with(&s->parts, &f);
     }
     uint64_t now_ns = clock_now_ns();
     s->turns = 0;
@@ -537,10 +285,11 @@ static void look(struct shell *s, uint64_t timeout_ns)
 static bool has_input(void *arg)
 {
     struct shell *s = arg;
-    if (clients_has_input(s->clients)) {
+    if (clients_has_input(s->parts.clients)) {
         return true;
     }
-    if (++s->polls % s->peek_every != 0 || !peer_link_is_up(s->peers) || !loop_is_ready(s->loop)) {
+    if (++s->polls % s->peek_every != 0 || !peer_link_is_up(s->parts.peers) ||
+        !loop_is_ready(s->loop)) {
         return false;
     }
     s->look_at_ns = 0; /* the next turn looks */
@@ -550,15 +299,15 @@ static bool has_input(void *arg)
 /* Nothing is to be done: polls the hot rings for a while, then sleeps. */
 static void wait_for_more(struct shell *s)
 {
-    uint64_t traffic = peer_link_traffic(s->peers);
+    uint64_t traffic = peer_link_traffic(s->parts.peers);
     bool quiet = traffic == s->peer_traffic;
     s->peek_every = quiet ? MIN_OF(s->peek_every * 2, PEEK_MOST) : 1;
     s->peer_traffic = traffic;
-    if (clients_any_hot(s->clients)) {
+    if (clients_any_hot(s->parts.clients)) {
         if (patience_poll(&s->patience, has_input, s)) {
             return;
         }
-        if (!clients_arm(s->clients)) {
+        if (!clients_arm(s->parts.clients)) {
             return;
         }
     }
@@ -572,18 +321,18 @@ static void turn(struct shell *s)
     if (++s->turns >= TURNS_PER_LOOK || now_ns >= s->look_at_ns) {
         look(s, 0);
     }
-    (void)clients_receive(s->clients, now_ns);
-    if (s->events.count == 0 && !raylet_core_has_work(s->core) &&
+    (void)clients_receive(s->parts.clients, now_ns);
+    if (s->parts.events.count == 0 && !raylet_core_has_work(s->core) &&
         now_ns < raylet_core_next_ns(s->core)) {
-        clients_flush(s->clients, now_ns);
-        if (s->events.count == 0) {   /* flushing may end clients */
-            events_clear(&s->events); /* parts of programs came past the core */
+        clients_flush(s->parts.clients, now_ns);
+        if (s->parts.events.count == 0) {   /* flushing may end clients */
+            events_clear(&s->parts.events); /* parts of programs came past the core */
             wait_for_more(s);
         }
         return;
     }
     step(s, now_ns);
-    clients_flush(s->clients, now_ns);
+    clients_flush(s->parts.clients, now_ns);
 }
 
 /* ---- beginning and end ---- */
@@ -662,6 +411,15 @@ static void new_core(struct shell *s)
     });
 }
 
+static void worker_wrote(void *arg, uint32_t worker, uint32_t stream, struct bytes lines)
+{
+    struct shell *s = arg;
+    struct raylet_event *event = events_add(&s->parts.events, EVENT_LOG);
+    event->worker = worker;
+    event->stream = stream;
+    event->data = bytes_of(arena_copy(&s->parts.events.arena, lines.data, lines.size), lines.size);
+}
+
 /* The parts that need only this machine. */
 static int open_local(struct shell *s)
 {
@@ -686,62 +444,60 @@ static int open_local(struct shell *s)
     if (r != 0) {
         return r;
     }
-    s->logs =
+    s->parts.logs =
         logs_new(s->loop, logs, &(struct log_lines_owner){.on_lines = worker_wrote, .arg = s});
-    s->programs = programs_new(s->offload, programs,
-                               &(struct programs_owner){.on_loaded = program_loaded, .arg = s});
-    open_exchange(s);
-    s->workers = workers_new(&(struct workers_config){
+    exchange_open(&s->parts, s->offload, programs, dir->name);
+    s->parts.workers = workers_new(&(struct workers_config){
         .loop = s->loop,
-        .events = &s->events,
-        .logs = s->logs,
+        .events = &s->parts.events,
+        .logs = s->parts.logs,
         .node_dir = dir->path,
         .node_name = dir->name,
         .guard = s->guard.pid,
         .files_max = s->files_soft,
     });
-    s->clients = clients_new(s->loop, &s->events,
-                             &(struct clients_owner){.on_worker_silent = workers_on_silent,
-                                                     .on_worker_greeted = workers_on_greeted,
-                                                     .arg = s->workers},
-                             s->clients_max);
-    workers_set_clients(s->workers, s->clients);
-    return clients_listen(s->clients, sock);
+    s->parts.clients = clients_new(s->loop, &s->parts.events,
+                                   &(struct clients_owner){.on_worker_silent = workers_on_silent,
+                                                           .on_worker_greeted = workers_on_greeted,
+                                                           .arg = s->parts.workers},
+                                   s->clients_max);
+    workers_set_clients(s->parts.workers, s->parts.clients);
+    return clients_listen(s->parts.clients, sock);
 }
 
 static int open_network(struct shell *s, struct failure *f)
 {
     const struct shell_config *c = s->config;
     int r = peer_link_new(&(struct peer_link_config){.loop = s->loop,
-                                                     .events = &s->events,
+                                                     .events = &s->parts.events,
                                                      .keys = c->keys,
                                                      .head_address = c->addresses[0],
                                                      .bind = c->bind,
                                                      .port = c->port,
                                                      .exact = c->exact_port,
-                                                     .on_program_message = program_message,
-                                                     .on_session_end = session_ended,
-                                                     .arg = s},
-                          &s->peers, f);
+                                                     .on_program_message = exchange_on_message,
+                                                     .on_session_end = exchange_on_session_end,
+                                                     .arg = &s->parts},
+                          &s->parts.peers, f);
     if (r != 0) {
         return r;
     }
     r = head_link_new(&(struct head_link_config){.loop = s->loop,
-                                                 .events = &s->events,
+                                                 .events = &s->parts.events,
                                                  .keys = c->keys,
                                                  .addresses = c->addresses,
                                                  .address_count = c->address_count,
-                                                 .context = peer_link_context(s->peers),
-                                                 .address = peer_link_address(s->peers),
-                                                 .public_key = peer_link_key(s->peers),
+                                                 .context = peer_link_context(s->parts.peers),
+                                                 .address = peer_link_address(s->parts.peers),
+                                                 .public_key = peer_link_key(s->parts.peers),
                                                  .supersedes = c->dir->former_number,
                                                  .on_down = head_is_down,
                                                  .arg = s},
-                      &s->head, f);
+                      &s->parts.head, f);
     if (r != 0) {
         return r;
     }
-    r = node_dir_set_port(c->dir, peer_link_port(s->peers));
+    r = node_dir_set_port(c->dir, peer_link_port(s->parts.peers));
     if (r != 0) {
         log_warn("the node's port cannot be written: %s", strerror(-r));
     }
@@ -779,38 +535,31 @@ static int begin(struct shell *s, struct failure *f)
 
 static void end(struct shell *s)
 {
-    if (s->clients != NULL) {
-        clients_unlisten(s->clients);
-        clients_flush(s->clients, clock_now_ns());
+    if (s->parts.clients != NULL) {
+        clients_unlisten(s->parts.clients);
+        clients_flush(s->parts.clients, clock_now_ns());
     }
-    if (s->workers != NULL) {
-        workers_end(s->workers, END_WORKERS_NS);
+    if (s->parts.workers != NULL) {
+        workers_end(s->parts.workers, END_WORKERS_NS);
     }
-    head_link_free(s->head);
-    peer_link_free(s->peers);
-    s->peers = NULL;
-    if (s->fetch != NULL) {
-        fetch_close(s->fetch);
-    }
-    if (s->programs != NULL) {
-        programs_close(s->programs);
-    }
+    head_link_free(s->parts.head);
+    peer_link_free(s->parts.peers);
+    s->parts.peers = NULL;
+    exchange_close(&s->parts);
     offload_free(s->offload); /* what it was given is done, and told, before its takers go */
-    clients_free(s->clients);
-    workers_free(s->workers);
+    clients_free(s->parts.clients);
+    workers_free(s->parts.workers);
     guard_stop(&s->guard);
-    fetch_free(s->fetch);
-    giver_free(s->giver);
-    programs_free(s->programs);
-    logs_free(s->logs);
+    exchange_free(&s->parts);
+    logs_free(s->parts.logs);
     raylet_core_free(s->core);
     loop_remove(&s->parent_source);
     loop_remove(&s->signal_source);
     close_fd(&s->signal_fd);
     loop_free(s->loop);
-    events_fini(&s->events);
+    events_fini(&s->parts.events);
     events_fini(&s->stepped);
-    buffer_fini(&s->scratch);
+    buffer_fini(&s->parts.scratch);
 }
 
 int shell_run(const struct shell_config *config, struct failure *f)
@@ -827,12 +576,12 @@ int shell_run(const struct shell_config *config, struct failure *f)
     }
     r = begin(s, f);
     if (r == 0) {
-        while (!s->done) {
+        while (!s->parts.done) {
             turn(s);
         }
-        log_info("ending%s%s", s->end.code != 0 ? ": " : "", s->end.message);
-        r = s->end.code;
-        *f = s->end;
+        log_info("ending%s%s", s->parts.end.code != 0 ? ": " : "", s->parts.end.message);
+        r = s->parts.end.code;
+        *f = s->parts.end;
     }
     end(s);
     free(s);

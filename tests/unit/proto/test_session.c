@@ -27,6 +27,7 @@ struct side {
     uint64_t ups, downs, silent_downs, rooms, messages, datagrams;
     uint64_t down_ns;
     uint64_t packets; /* that it tried to send */
+    uint64_t ticks;   /* it was woken for a time */
     bool send_fails;
 };
 
@@ -192,6 +193,7 @@ static void step(struct world *w, uint64_t to_ns)
     }
     for (int i = 0; i < 2; i++) {
         if (session_next_ns(w->sides[i].session) <= w->now_ns) {
+            w->sides[i].ticks++;
             session_tick(w->sides[i].session, w->now_ns);
             assert_true(session_next_ns(w->sides[i].session) > w->now_ns);
         }
@@ -272,7 +274,10 @@ static void test_idle_is_quiet_and_lives(void **state)
     run_until_up(&w, NS_PER_S);
     run_for(&w, NS_PER_S);
     uint64_t before[2] = {w.sides[0].packets, w.sides[1].packets};
+    uint64_t ticks[2] = {w.sides[0].ticks, w.sides[1].ticks};
     run_for(&w, 60 * NS_PER_S);
+    assert_in_range(w.sides[0].ticks - ticks[0], 58, 61);
+    assert_int_equal(w.sides[1].ticks, ticks[1]); /* it only answers */
     for (int i = 0; i < 2; i++) {
         assert_true(w.sides[i].up && w.sides[i].downs == 0);
         assert_in_range(w.sides[i].packets - before[i], 58, 61); /* one keepalive each second */
