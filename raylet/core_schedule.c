@@ -157,18 +157,27 @@ static void look_at_reports(struct raylet_core *c)
 }
 
 /* Blocked bodies have lent their CPUs; all else they keep. */
-static bool keeps(const struct worker *w, uint32_t kind)
+bool worker_keeps(const struct worker *w, uint32_t kind)
 {
     return w->pool != NULL && !(kind == RESOURCE_CPU && w->state == WORKER_BLOCKED) &&
            resource_set_get(&w->pool->shape->asked, kind) > 0;
 }
 
-bool worker_keeps_lacking(const struct raylet_core *c, const struct worker *w,
-                          const struct resource_set *asked)
+bool lacks_for_good(const struct raylet_core *c, const struct resource_set *asked,
+                    uint32_t *ret_kind)
 {
     for (uint32_t i = 0; i < asked->count; i++) {
-        const struct resource_amount *a = &asked->amounts[i];
-        if (resource_set_get(&c->available, a->kind) < a->units && keeps(w, a->kind)) {
+        uint32_t kind = asked->amounts[i].kind;
+        int64_t units = resource_set_get(&c->total, kind);
+        LIST_FOREACH(at, (struct list *)&c->workers)
+        {
+            const struct worker *w = list_entry(at, struct worker, link);
+            if (w->state == WORKER_BLOCKED && worker_keeps(w, kind)) {
+                units -= resource_set_get(&w->pool->shape->asked, kind);
+            }
+        }
+        if (units < asked->amounts[i].units) {
+            *ret_kind = kind;
             return true;
         }
     }
@@ -597,20 +606,6 @@ static struct class_ *longest_stuck(struct raylet_core *c)
     return oldest;
 }
 
-/* Whether a body that runs keeps some of what this class lacks. What only waiting bodies keep does
- * not become free by itself, and those they wait for may need what would be reserved. */
-static bool becomes_free(const struct raylet_core *c, const struct class_ *k)
-{
-    LIST_FOREACH(at, (struct list *)&c->workers)
-    {
-        const struct worker *w = list_entry(at, struct worker, link);
-        if (w->state != WORKER_BLOCKED && worker_keeps_lacking(c, w, &k->pool->shape->asked)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static bool is_overdue(uint64_t number, void *value, void *arg)
 {
     const struct raylet_core *c = arg;
@@ -661,7 +656,11 @@ static void reserve(struct raylet_core *c)
         return;
     }
     uint64_t since = oldest->stuck_since_ns;
-    if (c->now_ns >= since + RESERVE_AFTER_NS && becomes_free(c, oldest)) {
+    uint32_t kind;
+    /* What waiting bodies keep does not become free by itself, and those they wait for may need
+     * what would be reserved. */
+    if (c->now_ns >= since + RESERVE_AFTER_NS &&
+        !lacks_for_good(c, &oldest->pool->shape->asked, &kind)) {
         c->reserving = oldest;
     }
     core_timer_arm(c, &c->reserve_timer, MAX_OF(since, c->now_ns) + RESERVE_AFTER_NS);

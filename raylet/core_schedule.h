@@ -29,9 +29,11 @@ struct task *worker_task(struct worker *w, uint32_t slot);
 struct task *worker_take(struct raylet_core *c, struct worker *w, uint32_t index);
 /* The task that it runs now, as far as can be told from here; NULL if none. */
 struct task *worker_first(struct worker *w);
-/* Whether it keeps some of what is asked for and not there. */
-bool worker_keeps_lacking(const struct raylet_core *c, const struct worker *w,
-                          const struct resource_set *asked);
+bool worker_keeps(const struct worker *w, uint32_t kind);
+/* Whether of some kind too little remains even when all bodies that run have ended: some that wait
+ * must go on before. */
+bool lacks_for_good(const struct raylet_core *c, const struct resource_set *asked,
+                    uint32_t *ret_kind);
 /* Asks for all back that it has not begun, but keeps `but_first` of them. */
 void worker_take_back(struct raylet_core *c, struct worker *w, uint32_t but_first);
 

@@ -146,12 +146,13 @@ static void look_for_room(struct look *l, const struct wait_room *room)
     if (!find_amounts(c, room, &asked)) {
         return; /* never here: nothing to wait for */
     }
-    bool lacks = !resource_set_covers(&c->available, &asked);
+    uint32_t kind;
+    bool lacks = lacks_for_good(c, &asked, &kind);
     bool too_many = c->blocked_count >= BLOCKED_MAX && room->depth == 0;
     LIST_FOREACH(at, &c->workers)
     {
         struct worker *w = list_entry(at, struct worker, link);
-        if (lacks ? worker_keeps_lacking(c, w, &asked) : too_many && w->state == WORKER_BLOCKED) {
+        if (w->state == WORKER_BLOCKED && (lacks ? worker_keeps(w, kind) : too_many)) {
             add_body(l, w);
         }
     }

@@ -62,6 +62,36 @@ static void whatever_else_runs(void **state)
     end(s);
 }
 
+/* One x is kept by a body that waits for a task of two: the other may come and go. */
+static void whoever_has_the_rest(void **state)
+{
+    struct scene *s = begin();
+    uint32_t one = rig_class(&s->rig, s->driver, "one",
+                             (struct rig_class){.custom = "x", .custom_x10000 = 10000});
+
+    for (int i = 0; i < 2; i++) {
+        rig_submit(&s->rig, s->driver, (struct rig_task){.class_number = one});
+    }
+    rig_settle(&s->rig);
+    struct rig_process *w = rig_ready_worker(&s->rig), *other;
+    assert_true(rig_claim(&s->rig, w));
+    while ((other = rig_ready_worker(&s->rig)) == NULL) {
+        rig_pass(&s->rig, NS_PER_MS);
+    }
+    assert_true(rig_claim(&s->rig, other)); /* and runs on */
+    uint32_t inner = rig_class(&s->rig, w, "inner", ALL_X);
+    struct object_id both = rig_submit(
+        &s->rig, w,
+        (struct rig_task){.class_number = inner, .parent_slot = 1 + claim_index(w->current.slot)});
+    rig_get(&s->rig, w, both);
+    rig_blocked(&s->rig, w, &both, 1);
+    rig_pass(&s->rig, 4 * NS_PER_S);
+    assert_null(rig_value(&s->rig, both));
+    rig_pass(&s->rig, 3 * NS_PER_S);
+    assert_int_equal(code_of(&s->rig, both), CODE_CYCLE);
+    end(s);
+}
+
 static void not_a_body_that_runs(void **state)
 {
     struct scene *s = begin();
@@ -379,6 +409,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_body_that_waits_for_what_it_keeps),
         cmocka_unit_test(whatever_else_runs),
+        cmocka_unit_test(whoever_has_the_rest),
         cmocka_unit_test(not_a_body_that_runs),
         cmocka_unit_test(the_last_one_is_ended_first),
         cmocka_unit_test(two_bodies_that_keep_what_the_other_waits_for),
