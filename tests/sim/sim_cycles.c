@@ -80,7 +80,7 @@ static bool has_no_place(const struct look *l, const struct sim_fact *f)
         if ((f->wish.nodes >> i & 1) == 0) {
             continue;
         }
-        if (!sim_node_is_up(n) || goes) {
+        if (!sim_node_is_up(n) || (goes && l->surely)) {
             open += l->surely;
         } else if (SIM_X < f->wish.x + l->kept[i]) {
             full++;

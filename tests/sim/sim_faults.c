@@ -229,7 +229,8 @@ void sim_summary_print(const struct sim_summary *s)
         printf(
             "  cycles: %llu tasks that keep what others may wait for, %llu waits in cycles (%.1f s "
             "each)\n",
-            U(c->hogs), U(c->cycle_waits), (double)c->cycle_ns / 1e9 / (double)c->cycle_waits);
+            U(c->hogs), U(c->cycle_waits),
+            (double)c->cycle_ns / 1e9 / (double)MAX_OF(c->cycle_waits, 1u));
     }
     printf("  packets: %llu sent, %llu lost, %llu doubled, %llu reordered\n", U(n->sent),
            U(n->lost), U(n->doubled), U(n->reordered));

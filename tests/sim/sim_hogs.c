@@ -30,15 +30,14 @@ uint32_t sim_hog_declare(struct sim_node *n, struct rig_process *p)
     uint32_t first = 0;
 
     for (uint32_t kind = 0; kind < HOG_CLASSES; kind++) {
-        char name[16], node[16];
+        char node[16];
         struct rig_class k = {.custom = "x", .custom_x10000 = (int)x_of(kind) * 10000};
-        snprintf(name, sizeof name, "hog %u", kind);
         snprintf(node, sizeof node, "box-%u", kind / 2 + 1);
         k.node = kind < ANY ? node : NULL;
         k.strategy = kind < ANY       ? SCHED_NODE_SPECIFIC
                      : kind == SPREAD ? SCHED_SPREAD
                                       : SCHED_DEFAULT;
-        uint32_t number = rig_class(n->rig, p, name, k);
+        uint32_t number = rig_class(n->rig, p, "hog", k);
         first = kind == 0 ? number : first;
     }
     return first;
