@@ -480,7 +480,7 @@ struct worker {
     uint64_t mark_ns;        /* since when the first in order runs, as far as we know */
     uint64_t blocked_ns;     /* BLOCKED: since when, which is no time that its body runs */
     struct object_id *waits; /* BLOCKED: what for, as it says; owned */
-    uint32_t wait_count;
+    uint32_t wait_count, wait_room;
     uint64_t charged_ns;       /* up to when its pool was charged for it */
     uint32_t reported;         /* results in this step */
     struct class_ *last_class; /* of the last of them; only within the step */

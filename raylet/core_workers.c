@@ -219,12 +219,13 @@ void worker_blocked(struct raylet_core *c, struct worker *w, const struct local_
     } else if (waits == NULL && w->state == WORKER_BLOCKED) {
         worker_enter(c, w, WORKER_LEASED);
     }
-    free(w->waits);
-    w->waits = NULL;
     w->wait_count = waits == NULL ? 0 : (uint32_t)waits->id_count;
-    if (w->wait_count > 0) {
-        w->waits = xmalloc(w->wait_count * sizeof *w->waits);
-        memcpy(w->waits, waits->ids, w->wait_count * sizeof *w->waits);
+    if (w->wait_count > w->wait_room) {
+        w->wait_room = w->wait_count;
+        w->waits = xrealloc(w->waits, w->wait_room * sizeof *w->waits);
+    }
+    for (uint32_t i = 0; i < w->wait_count; i++) {
+        w->waits[i] = waits->ids[i];
     }
 }
 

@@ -7,7 +7,7 @@
 #include "tests/unit/raylet/between_scene.h"
 
 #define STEPS  2000
-#define SEEDS  20
+#define SEEDS  60
 #define NOBODY 40u /* a node that nobody has heard of */
 
 struct play {
@@ -178,12 +178,62 @@ static void any_attempt(struct play *p, struct peer_msg *m)
     m->payload = any_bytes(p, 8);
 }
 
+static struct peer_step any_step(struct play *p)
+{
+    const uint32_t nodes[4] = {p->s->rig.node, THEM, OTHER, NOBODY};
+
+    return (struct peer_step){LOOK_OBJECT + any(p, LOOK_ROOM), nodes[any(p, 4)], any_id(p),
+                              any(p, 8) == 0 ? UINT64_MAX : any(p, 8)};
+}
+
+static const struct local_amount *any_amounts(struct play *p, size_t *ret_count)
+{
+    static const struct local_amount all[] = {
+        {"CPU", RESOURCE_UNIT}, {"x", 2 * RESOURCE_UNIT}, {"CPU", INT64_MAX}, {"made-up", 1}};
+    size_t first = any(p, ARRAY_SIZE(all));
+
+    *ret_count = any(p, (uint32_t)(ARRAY_SIZE(all) - first) + 1);
+    return all + first;
+}
+
+static void any_look(struct play *p, struct peer_msg *m)
+{
+    struct peer_step at = any_step(p);
+
+    m->look = (struct peer_look){.look = 1, .kind = at.kind, .node = at.node, .id = at.id};
+    m->look.run = at.run;
+    m->look.depth = any(p, 3);
+    m->look.amounts = any_amounts(p, &m->look.amount_count);
+}
+
+/* Often to the search that is going on. */
+static void any_sight(struct play *p, struct peer_msg *m)
+{
+    struct peer_step *steps = arena_alloc(&p->s->rig.arena, 4 * sizeof *steps);
+    size_t count = any(p, 4);
+
+    for (size_t i = 0; i < count; i++) {
+        steps[i] = any_step(p);
+    }
+    m->seen.look = p->s->rig.core->searches - any(p, 2);
+    m->seen.item = any(p, 6);
+    m->seen.stuck = any(p, 8) > 0;
+    m->seen.since = any(p, 8) == 0;
+    m->seen.steps = steps;
+    m->seen.step_count = m->seen.stuck ? count : 0;
+    m->seen.amounts = any_amounts(p, &m->seen.amount_count);
+    m->seen.waits_for_room = any(p, 4) == 0;
+    m->seen.depth = any(p, 3);
+    m->seen.name = "so it says";
+}
+
 static void from_home(struct play *p, int who)
 {
     static const enum peer_type types[] = {
-        PEER_JOB, PEER_JOB_END, PEER_CLASS,  PEER_CLASS_END, PEER_ASK,      PEER_ASK,  PEER_RETURN,
-        PEER_RUN, PEER_RUN,     PEER_RUN,    PEER_STOP,      PEER_RECORDED, PEER_DROP, PEER_ADD,
-        PEER_ADD, PEER_WANT,    PEER_CANCEL, PEER_RUN,       PEER_CLASS,    PEER_ASK,  PEER_GRANT};
+        PEER_JOB,    PEER_JOB_END, PEER_CLASS,   PEER_CLASS_END, PEER_ASK,    PEER_ASK,
+        PEER_RETURN, PEER_RUN,     PEER_RUN,     PEER_RUN,       PEER_STOP,   PEER_RECORDED,
+        PEER_DROP,   PEER_ADD,     PEER_ADD,     PEER_WANT,      PEER_CANCEL, PEER_RUN,
+        PEER_CLASS,  PEER_ASK,     PEER_JOB_ASK, PEER_LOOK,      PEER_GRANT};
     enum peer_type type = types[any(p, ARRAY_SIZE(types) - (any(p, 20) > 0))];
     struct peer_msg *m = new_message(p, type);
 
@@ -194,6 +244,12 @@ static void from_home(struct play *p, int who)
     case PEER_JOB_END:
         m->job_end.job = any_job(p);
         m->job_end.over = any(p, 2) == 0;
+        break;
+    case PEER_JOB_ASK:
+        m->job_ask.job = any_job(p);
+        break;
+    case PEER_LOOK:
+        any_look(p, m);
         break;
     case PEER_CLASS:
         any_declaration(p, m);
@@ -295,9 +351,9 @@ static void any_value(struct play *p, struct peer_msg *m)
 static void from_executor(struct play *p, int who)
 {
     static const enum peer_type types[] = {
-        PEER_GRANT,  PEER_GRANT,  PEER_GRANT,     PEER_STARTED,    PEER_BACK,
-        PEER_RESULT, PEER_RESULT, PEER_ARGS_FREE, PEER_JOB_BROKEN, PEER_LOG,
-        PEER_ADDED,  PEER_VALUE,  PEER_ADDED,     PEER_VALUE,      PEER_RUN};
+        PEER_GRANT,  PEER_GRANT,     PEER_GRANT,      PEER_STARTED, PEER_BACK,    PEER_RESULT,
+        PEER_RESULT, PEER_ARGS_FREE, PEER_JOB_BROKEN, PEER_LOG,     PEER_ADDED,   PEER_VALUE,
+        PEER_ADDED,  PEER_VALUE,     PEER_SEEN,       PEER_SEEN,    PEER_JOB_END, PEER_RUN};
     enum peer_type type = types[any(p, ARRAY_SIZE(types) - (any(p, 20) > 0))];
     struct peer_msg *m = new_message(p, type);
 
@@ -335,6 +391,13 @@ static void from_executor(struct play *p, int who)
         break;
     case PEER_VALUE:
         any_value(p, m);
+        break;
+    case PEER_SEEN:
+        any_sight(p, m);
+        break;
+    case PEER_JOB_END:
+        m->job_end.job = any_job(p);
+        m->job_end.over = any(p, 4) == 0;
         break;
     default:
         any_attempt(p, m);
@@ -386,6 +449,11 @@ static void worker_moves(struct play *p)
     if (any(p, 3) == 0) {
         rig_settle(&p->s->rig);
     }
+    if (any(p, 6) == 0 && w->current.returns != 0) {
+        struct object_id ids[2] = {any_id(p), any_id(p)};
+        rig_blocked(&p->s->rig, w, ids, any(p, 3));
+        return; /* it waits; a deadline, a cancel or the end of its home ends it */
+    }
     if (any(p, 10) == 0) {
         rig_crash(&p->s->rig, w, 11);
     } else if (w->current.returns != 0) {
@@ -433,7 +501,7 @@ static void anything_may_be_said(void **state)
         begin_play(&p, seed);
         for (int i = 0; i < STEPS; i++) {
             int who = (int)any(&p, 2);
-            uint32_t what = any(&p, 44);
+            uint32_t what = any(&p, 46);
             if (what < 16) {
                 from_home(&p, who);
             } else if (what < 28) {
