@@ -17,16 +17,18 @@
 #define EDGES_MAX    16384u
 #define TICK_MOST    16u /* searches that end at once, in one tick */
 #define CLASSES_MOST 4096u
-#define NAMED_MOST   4u /* bodies that the error names */
+#define ASKED_MOST   8u  /* looks at other nodes under way */
+#define OPENED_MOST  16u /* sessions begun at once */
+#define NAMED_MOST   4u  /* bodies that the error names */
 
 struct item {              /* something that the task waits for, at whatever remove */
     struct peer_step step; /* the key */
-    bool seen, waits_for_room;
+    bool asked, seen, waits_for_room;
     uint32_t depth; /* of that task */
     uint64_t since;
     uint32_t first_edge, edge_count; /* what it waits for */
-    uint32_t room;                   /* ROOM: the item whose `asked` it is about */
-    struct wait_room asked;          /* owned */
+    uint32_t room;                   /* ROOM: the item whose `lacks` it is about */
+    struct wait_room lacks;          /* owned */
     char *name;                      /* of the task; NULL: not known */
     UT_hash_handle hh;
 };
@@ -39,7 +41,7 @@ struct search {
     uint64_t digest;       /* of the first pass */
     struct item items[ITEMS_MAX];
     struct item *by_step;
-    uint32_t count, looked_at, unanswered;
+    uint32_t count, unanswered;
     uint32_t edges[EDGES_MAX]; /* indexes of items */
     uint32_t edge_count;
 };
@@ -73,11 +75,11 @@ static void items_free(struct search *s)
 {
     HASH_CLEAR(hh, s->by_step);
     for (uint32_t i = 0; i < s->count; i++) {
-        room_free(&s->items[i].asked);
+        room_free(&s->items[i].lacks);
         free(s->items[i].name);
     }
     memset(s->items, 0, s->count * sizeof s->items[0]);
-    s->count = s->looked_at = s->unanswered = s->edge_count = 0;
+    s->count = s->unanswered = s->edge_count = 0;
 }
 
 /* False: there are too many. */
@@ -113,7 +115,7 @@ static bool take(struct search *s, uint32_t index, const struct wait_seen *seen)
     it->waits_for_room = seen->waits_for_room;
     it->depth = seen->room.depth;
     it->name = xstrdup(seen->name);
-    it->asked = room_copy(&seen->room);
+    it->lacks = room_copy(&seen->room);
     it->first_edge = s->edge_count;
     it->edge_count = (uint32_t)seen->step_count;
     s->edge_count += it->edge_count;
@@ -274,9 +276,9 @@ static void break_circle(struct raylet_core *c, struct search *s)
 
 static void ask(struct raylet_core *c, struct search *s, uint32_t index, struct peer *p)
 {
-    const struct item *it = &s->items[index];
+    struct item *it = &s->items[index];
     struct peer_msg *m = core_send_peer(c, p, SIDE_OUT, PEER_LOOK);
-    const struct wait_room *room = &s->items[it->room].asked;
+    const struct wait_room *room = &s->items[it->room].lacks;
     struct local_amount *amounts = arena_alloc(&c->arena, (room->count + 1) * sizeof *amounts);
 
     m->look = (struct peer_look){.look = s->number,
@@ -294,6 +296,7 @@ static void ask(struct raylet_core *c, struct search *s, uint32_t index, struct 
         m->look.amount_count = room->count;
         m->look.depth = room->depth;
     }
+    it->asked = true;
     s->unanswered++;
 }
 
@@ -302,8 +305,39 @@ static bool look_here(struct raylet_core *c, struct search *s, uint32_t index)
     const struct item *it = &s->items[index];
     struct wait_seen seen;
 
-    wait_look(c, &it->step, &s->items[it->room].asked, &seen);
+    wait_look(c, &it->step, &s->items[it->room].lacks, &seen);
     return take(s, index, &seen);
+}
+
+/* Some at a time, since one that moves will do. Where there is no session yet, one is begun, and
+ * the search that needs it tried again. False: it is over. */
+static bool look_elsewhere(struct raylet_core *c, struct search *s)
+{
+    uint32_t without = 0;
+
+    for (uint32_t i = 0; i < s->count && s->unanswered < ASKED_MOST && without < OPENED_MOST; i++) {
+        struct item *it = &s->items[i];
+        if (it->seen || it->asked) {
+            continue;
+        }
+        struct peer *p = peer_find(c, it->step.node);
+        if (p == NULL || p->state != PEER_ALIVE) {
+            return false;
+        }
+        if (peer_use(c, p)) {
+            ask(c, s, i, p);
+        } else {
+            without++;
+        }
+    }
+    if (without == 0 || s->unanswered > 0) {
+        return true;
+    }
+    struct task *t = wait_task(c, s->task);
+    if (t != NULL) {
+        t->class_->look_ns = c->now_ns + TICK_NS;
+    }
+    return false;
 }
 
 /* Those here first: most searches end with them. False: the search is over, something moves. */
@@ -314,22 +348,7 @@ static bool look_further(struct raylet_core *c, struct search *s)
             return false;
         }
     }
-    for (; s->looked_at < s->count; s->looked_at++) {
-        const struct item *it = &s->items[s->looked_at];
-        if (it->step.node == c->node) {
-            continue;
-        }
-        struct peer *p = peer_find(c, it->step.node);
-        if (p == NULL || p->state != PEER_ALIVE || !peer_use(c, p)) {
-            struct task *t = wait_task(c, s->task);
-            if (t != NULL) { /* when it is up, the next search asks it */
-                t->class_->look_ns = c->now_ns + TICK_NS;
-            }
-            return false;
-        }
-        ask(c, s, s->looked_at, p);
-    }
-    return true;
+    return look_elsewhere(c, s);
 }
 
 static bool begin_pass(struct raylet_core *c, struct search *s)

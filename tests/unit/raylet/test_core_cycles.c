@@ -2,7 +2,10 @@
  * Waits that can never end, as timelines: a task of ours lacks an "x" that a body of ours or THEIRS
  * keeps, which waits for it in turn.
  */
+#include "raylet/core_peers.h"
 #include "tests/unit/raylet/between_scene.h"
+
+#include <stdio.h>
 
 static const struct rig_class ALL_X = {.custom = "x", .custom_x10000 = 20000};
 static const struct rig_class THEIR_CPU = {
@@ -269,6 +272,64 @@ static void who_does_not_answer_is_asked_again(void **state)
     end(s);
 }
 
+enum { NODES = 100 };
+
+/* All of them say that they never had what is lacking. How many were asked. */
+static uint32_t all_answer(struct scene *s)
+{
+    const struct peer_msg *looks[NODES];
+    uint32_t asked = 0;
+
+    for (uint32_t i = 0; i < NODES; i++) {
+        looks[i] = said(s, THEM + i, SIDE_OUT, PEER_LOOK);
+        asked += looks[i] != NULL;
+    }
+    for (uint32_t i = 0; i < NODES; i++) {
+        if (looks[i] != NULL) {
+            struct peer_msg *m = rig_peer_message(&s->rig, THEM + i, SIDE_OUT, PEER_SEEN);
+            m->seen.look = looks[i]->look.look;
+            m->seen.item = looks[i]->look.item;
+            m->seen.stuck = true;
+            m->seen.name = "";
+        }
+    }
+    rig_settle(&s->rig);
+    return asked;
+}
+
+/* One that moves will do: hundreds are not asked at once, nor spoken to for the first time. */
+static void many_nodes_are_asked_by_and_by(void **state)
+{
+    struct scene *s = begin();
+    struct object_id inner;
+    uint32_t most_asked = 0, most_opened = 0;
+
+    for (uint32_t i = 0; i < NODES; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "many-%u", i);
+        rig_view(&s->rig, THEM + i, name, 4);
+    }
+    rig_settle(&s->rig);
+    begin_hog(s, (struct rig_class){.cpus_x10000 = 30000}, true, &inner);
+    for (int seconds = 0; seconds < 60 && rig_value(&s->rig, inner) == NULL; seconds++) {
+        uint32_t opened = s->rig.peer_opens, asked;
+        rig_pass(&s->rig, NS_PER_S);
+        most_opened = MAX_OF(most_opened, s->rig.peer_opens - opened);
+        for (uint32_t i = 0; i < NODES; i++) {
+            if (peer_find(s->rig.core, THEM + i)->link == PEER_OPENING) {
+                up(s, THEM + i, SIDE_OUT);
+            }
+        }
+        while ((asked = all_answer(s)) > 0) {
+            most_asked = MAX_OF(most_asked, asked);
+        }
+    }
+    assert_int_equal(code_of(&s->rig, inner), CODE_CYCLE); /* all were, in the end */
+    assert_int_equal(most_asked, 8);
+    assert_true(most_opened <= 20);
+    end(s);
+}
+
 /* Theirs waits for a place, too, and goes before ours: their home ends it. */
 static void one_home_ends_one_task(void **state)
 {
@@ -416,6 +477,7 @@ int main(void)
         cmocka_unit_test(what_changed_in_between_is_none),
         cmocka_unit_test(what_moves_there_is_none),
         cmocka_unit_test(who_does_not_answer_is_asked_again),
+        cmocka_unit_test(many_nodes_are_asked_by_and_by),
         cmocka_unit_test(one_home_ends_one_task),
         cmocka_unit_test(they_are_told_what_is_stuck_here),
         cmocka_unit_test(an_attempt_of_theirs_is_followed_to_what_it_waits_for),
