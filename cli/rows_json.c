@@ -177,23 +177,6 @@ json_t *json_of_class(const struct state_class *c)
     return o;
 }
 
-json_t *json_of_worker(const struct state_worker *w, uint64_t now_unix_ms)
-{
-    json_t *o = json_object();
-    set_u64(o, "worker", w->number);
-    set_u64(o, "job", w->job);
-    set(o, "node", json_of_text(w->node));
-    set(o, "program", json_of_text(w->program));
-    set(o, "state", json_of_text(w->state));
-    set_u64(o, "pid", w->pid);
-    set(o, "stdout_path", json_of_text(w->out_path));
-    set(o, "stderr_path", json_of_text(w->err_path));
-    set(o, "started", json_of_time(w->started_unix_ms));
-    set(o, "uptime_s", json_of_span(w->started_unix_ms, now_unix_ms));
-    set_u64(o, "tasks_done", w->tasks_done);
-    return o;
-}
-
 static void append(json_t *array, json_t *value)
 {
     int r = json_array_append_new(array, value);

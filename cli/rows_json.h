@@ -13,7 +13,6 @@ json_t *json_of_node(const struct state_node *n, uint64_t now_unix_ms);
 json_t *json_of_job(const struct state_job *j, uint64_t now_unix_ms);
 json_t *json_of_task(const struct state_task *t, uint64_t now_unix_ms);
 json_t *json_of_class(const struct state_class *c);
-json_t *json_of_worker(const struct state_worker *w, uint64_t now_unix_ms);
 
 /* Arrays of all rows of one kind. */
 json_t *json_of_nodes(const struct answer *a, uint64_t now_unix_ms);

@@ -49,17 +49,6 @@ void foreign_free(struct raylet_core *c)
 
 /* ---- silence ---- */
 
-bool foreign_waits(const struct raylet_core *c)
-{
-    for (struct peer *p = c->peers; p != NULL; p = p->hh.next) {
-        if (p->foreign != NULL &&
-            (!list_is_empty(&p->foreign->want_queue) || !list_is_empty(&p->foreign->wanted))) {
-            return true;
-        }
-    }
-    return false;
-}
-
 void foreign_timer(struct raylet_core *c, struct core_timer *timer)
 {
     struct foreign_peer *fp = container_of(timer, struct foreign_peer, silence);

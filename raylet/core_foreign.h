@@ -39,6 +39,5 @@ bool foreign_has_work(const struct raylet_core *c);
 bool foreign_job_ends(struct raylet_core *c, struct job *job, uint32_t most);
 /* Whether other nodes hold objects of this job here. */
 bool foreign_job_is_held(struct raylet_core *c, const struct job *job);
-/* Whether anything here waits for a value of another node. */
-bool foreign_waits(const struct raylet_core *c);
+
 #endif

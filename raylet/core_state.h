@@ -638,7 +638,6 @@ struct raylet_core {
     uint64_t credit_each, credit_all, outstanding_all;
     uint64_t waiting, running, done, failed; /* tasks; running = placed here */
     uint64_t away;                           /* placed on other nodes */
-    uint64_t backing_off;                    /* of those that wait */
     uint64_t dropped_messages, protocol_errors;
     struct history done_history, failed_history;
     struct ended_worker ended_workers[ENDED_WORKERS]; /* a ring: the last ones */

@@ -67,9 +67,6 @@ void task_enter(struct raylet_core *c, struct task *t, uint8_t state)
     if (state == TASK_PLACED || was == TASK_PLACED) {
         count_placed(c, t, state == TASK_PLACED ? 1 : UINT64_MAX);
     }
-    if (UNLIKELY(state == TASK_BACKOFF || was == TASK_BACKOFF)) {
-        c->backing_off += state == TASK_BACKOFF ? 1 : UINT64_MAX;
-    }
 }
 
 const char *task_state_name(uint8_t state)
