@@ -8,25 +8,33 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/daemon.h"
 #include "common/files.h"
 #include "common/log.h"
 #include "common/place.h"
 #include "common/text.h"
 #include "head/address.h"
-#include "head/daemon.h"
 #include "head/running.h"
 #include "head/shell.h"
 
 #define LOCK_PATIENCE_NS (500 * NS_PER_MS)
 #define FILES_MOST       65536
 #define FILES_LEAST      64u
+#define WORDS_SIZE       512
+
+/* What the daemon tells: `failure.code` 0 and its address, or why it could not begin. */
+struct report {
+    int32_t pid;
+    struct failure failure;
+    char address[WORDS_SIZE];
+};
 
 struct start {
     const struct start_options *options;
     struct place place;
     struct keys_head keys;
     int lock;
-    int report; /* -1: in the foreground, or told */
+    struct daemon daemon; /* its pipe is -1 in the foreground */
     bool ready;
 };
 
@@ -218,9 +226,9 @@ static void on_ready(void *arg, const char *address)
         print_screen(s, getpid(), address);
         return;
     }
-    struct daemon_report report = {.pid = getpid()};
-    (void)text_copy(report.words, sizeof report.words, address);
-    daemon_report(&s->report, &report);
+    struct report report = {.pid = getpid()};
+    (void)text_copy(report.address, sizeof report.address, address);
+    daemon_say(&s->daemon, &report, sizeof report);
 }
 
 static void on_chores(void *arg)
@@ -252,39 +260,51 @@ static int run(struct start *s, struct failure *f)
     return r;
 }
 
+static int be_daemon(struct start *s, const char *log)
+{
+    struct report report = {0};
+    int r = daemon_redirect(log);
+    if (r != 0) {
+        r = failure_set(&report.failure, CODE_FAILED, "the head cannot write %s: %s", log,
+                        strerror(-r));
+    } else {
+        log_init("drt-head", LOG_LEVEL_INFO);
+        r = run(s, &report.failure);
+    }
+    if (r != 0) {
+        log_error("%s", report.failure.message);
+        daemon_say(&s->daemon, &report, sizeof report);
+    }
+    return r != 0;
+}
+
 static int run_daemon(struct start *s)
 {
     char log[PLACE_PATH_MAX];
-    struct daemon_report report = {0};
+    struct report report = {0};
     struct failure f;
-    int keep[] = {s->lock, s->options->parent_pipe};
+    int keep[] = {s->lock, s->options->parent_pipe}, status;
     int r = place_path(&s->place, "head.log", log);
-    r = r != 0 ? r
-               : daemon_begin(log, keep, s->options->parent_pipe >= 0 ? 2 : 1, &s->report, &report);
+    r = r != 0 ? r : daemon_begin(&s->daemon, keep, ARRAY_SIZE(keep), true);
+    if (r == 0) {
+        return be_daemon(s, log);
+    }
+    r = r < 0 ? r : daemon_await(&s->daemon, &report, sizeof report, &status);
     if (r < 0) {
         failure_set(&f, CODE_FAILED, "the head could not be started: %s. %s tells more",
                     strerror(-r), log);
         return fail(&f);
     }
-    if (r == 0) {
-        log_init("drt-head", LOG_LEVEL_INFO);
-        if (run(s, &report.failure) != 0) {
-            log_error("%s", report.failure.message);
-            daemon_report(&s->report, &report);
-            return 1;
-        }
-        return 0;
-    }
     if (report.failure.code != 0) {
         return fail(&report.failure);
     }
-    print_screen(s, report.pid, report.words);
+    print_screen(s, report.pid, report.address);
     return 0;
 }
 
 int start_head(const struct start_options *options)
 {
-    struct start s = {.options = options, .lock = -1, .report = -1};
+    struct start s = {.options = options, .lock = -1, .daemon = {.pipe = -1}};
     struct failure f;
     umask(077);
     if (prepare(&s, &f) != 0) {

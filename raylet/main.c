@@ -6,12 +6,13 @@
 #include <inttypes.h>
 #include <malloc.h>
 #include <stdio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/daemon.h"
 #include "common/log.h"
 #include "common/text.h"
-#include "raylet/daemon.h"
 #include "raylet/guard.h"
 #include "raylet/invite.h"
 #include "raylet/launcher.h"
@@ -68,6 +69,12 @@ static int complain(const struct failure *f)
 
 /* ---- join ---- */
 
+/* What the daemon tells who started it: to be printed, on standard error unless it is 0. */
+struct report {
+    int32_t exit_status;
+    char text[700];
+};
+
 struct join {
     struct invite invite;
     struct offer offer;
@@ -76,14 +83,16 @@ struct join {
     const char *bind;
     uint16_t port;
     bool exact_port, foreground, is_private;
-    int parent_pipe, report; /* -1: none */
+    int parent_pipe;      /* -1: none */
+    struct daemon daemon; /* its pipe is -1 in the foreground */
 };
 
 /* What the user hears once the head took us in. */
 static void tell_joined(void *arg, uint32_t number, const char *cluster)
 {
     struct join *j = arg;
-    char text[512], what[128];
+    struct report report = {.exit_status = EXIT_DONE};
+    char what[128];
     int r = j->is_private ? 0 : place_keep_name(&j->invite.place, cluster);
     if (r != 0) {
         log_warn("the cluster's name cannot be kept in %s: %s", j->invite.place.dir, strerror(-r));
@@ -93,13 +102,13 @@ static void tell_joined(void *arg, uint32_t number, const char *cluster)
     } else {
         offer_describe(&j->offer, what);
     }
-    snprintf(text, sizeof text, "Node \"%s\" joined \"%s\" as number %u: %s.\n", j->name, cluster,
-             number, what);
+    snprintf(report.text, sizeof report.text, "Node \"%s\" joined \"%s\" as number %u: %s.\n",
+             j->name, cluster, number, what);
     if (j->foreground) {
-        fputs(text, stdout);
+        fputs(report.text, stdout);
         fflush(stdout);
     } else {
-        daemon_report(&j->report, EXIT_DONE, text);
+        daemon_say(&j->daemon, &report, sizeof report);
     }
 }
 
@@ -205,11 +214,43 @@ static int run_node(struct join *j, bool port_given, struct failure *f)
     return r;
 }
 
+/* In the process that was started: prints what the daemon says. */
+static int wait_for_start(struct join *j)
+{
+    struct report report;
+    int status = 0;
+    close_fd(&j->parent_pipe); /* else its end-of-file would wait for us */
+    if (daemon_await(&j->daemon, &report, sizeof report, &status) != 0) {
+        fprintf(stderr, "drt-node: the node ended while it started (%s %d).\n",
+                WIFSIGNALED(status) ? "signal" : "exit code",
+                WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+        return EXIT_FAILED;
+    }
+    report.text[sizeof report.text - 1] = '\0';
+    fputs(report.text, report.exit_status == EXIT_DONE ? stdout : stderr);
+    return report.exit_status;
+}
+
+/* Not a session of its own: the kernel schedules sessions as wholes (autogroup), and sched_yield
+ * hands the CPU over within one only. Drivers of this terminal are in it too: beside a busy loop
+ * their tasks take 10 us then, and 17 in another session. What hangs up a terminal goes to its
+ * foreground group, and standard input is empty. */
+static int go_into_background(struct join *j)
+{
+    struct failure f;
+    int r = daemon_begin(&j->daemon, &j->parent_pipe, 1, false);
+    if (r < 0) {
+        failure_set(&f, CODE_FAILED, "Cannot go into the background: %s.", strerror(-r));
+        (void)complain(&f);
+    }
+    return r;
+}
+
 static int join_cluster(const struct args *a, int parent_pipe)
 {
-    struct join j = {.parent_pipe = parent_pipe, .report = -1, .dir = {.lock = -1}};
+    struct join j = {.parent_pipe = parent_pipe, .daemon = {.pipe = -1}, .dir = {.lock = -1}};
     struct failure f = {0};
-    char text[700];
+    struct report report = {0};
     int r = read_options(a, &j, &f);
     if (r != 0) {
         offer_fini(&j.offer);
@@ -217,22 +258,22 @@ static int join_cluster(const struct args *a, int parent_pipe)
     }
     malloc_trim(0); /* finding the machine took memory that a raylet never needs again */
     if (!j.foreground) {
-        r = daemon_begin(parent_pipe, &j.report);
+        r = go_into_background(&j);
         if (r != 0) {
-            failure_set(&f, CODE_FAILED, "Cannot go into the background: %s.", strerror(-r));
             offer_fini(&j.offer);
-            return complain(&f);
+            return r < 0 ? EXIT_FAILED : wait_for_start(&j);
         }
     }
     r = run_node(&j, args_get(a, "port")->given, &f);
     if (r != 0) {
-        format_error(&f, text);
-        daemon_report(&j.report, exit_status_of(r), text);
+        report.exit_status = exit_status_of(r);
+        format_error(&f, report.text);
+        daemon_say(&j.daemon, &report, sizeof report);
         if (j.foreground) {
-            fputs(text, stderr);
+            fputs(report.text, stderr);
         }
     }
-    close_fd(&j.report);
+    close_fd(&j.daemon.pipe);
     offer_fini(&j.offer);
     return exit_status_of(r);
 }

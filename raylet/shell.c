@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/daemon.h"
 #include "common/files.h"
 #include "common/log.h"
 #include "common/patience.h"
@@ -29,7 +30,6 @@
 #define LEAVE_NS         (2 * NS_PER_S)
 #define FAREWELL_NS      NS_PER_S /* for what the program said last */
 #define END_WORKERS_NS   (2 * NS_PER_S)
-#define LOG_BYTES        (16 << 20)
 #define LOG_LOOK_NS      (60 * NS_PER_S)
 #define FILES_PER_CLIENT                                                                           \
     8u /* descriptors: socket, memfd, two bells; a worker's pidfd, pipes, logs */
@@ -203,21 +203,12 @@ static void step(struct shell *s, uint64_t now_ns)
     } while (s->parts.events.count != 0 && ++steps < STEPS_PER_TURN);
 }
 
-/* The log turned: the one before is kept. */
 static void turn_log(struct shell *s, uint64_t now_ns)
 {
-    struct stat st;
-    char path[PLACE_PATH_MAX], old[PLACE_PATH_MAX];
+    char path[PLACE_PATH_MAX];
     s->log_at_ns = now_ns + LOG_LOOK_NS;
-    if (!s->config->log_to_file || fstat(STDERR_FILENO, &st) < 0 || st.st_size < LOG_BYTES ||
-        node_dir_path(s->config->dir, "node.log", path) != 0 ||
-        node_dir_path(s->config->dir, "node.log.1", old) != 0 || rename(path, old) < 0) {
-        return;
-    }
-    CLEANUP_FD int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd >= 0) {
-        (void)dup2(fd, STDERR_FILENO);
-        (void)dup2(fd, STDOUT_FILENO);
+    if (s->config->log_to_file && node_dir_path(s->config->dir, "node.log", path) == 0) {
+        daemon_turn_log(path);
     }
 }
 
