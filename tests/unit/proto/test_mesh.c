@@ -8,6 +8,7 @@
 #include "proto/mesh.h"
 
 #define DEADLINE_NS (15 * NS_PER_S)
+#define FLOOD_BYTES (1u << 20)
 #define ENDS        4
 #define TALLIES     64
 
@@ -438,20 +439,27 @@ static void test_the_newer_of_two(void **state)
     assert_int_equal(counts_of(b).in, 1);
 }
 
+/* Messages of 1 MiB from this one on to node 2, which does not read meanwhile; fewer when its
+ * session ends. */
+static void flood(struct end *from, const struct tally *out, uint64_t first, uint64_t count)
+{
+    static const uint8_t value[FLOOD_BYTES];
+    struct peer_msg m = {.type = PEER_RUN,
+                         .run = {.number = 1, .returns = 1, .task = {1, 1, 1}},
+                         .payload = {value, FLOOD_BYTES}};
+    for (m.run.run = first; m.run.run < first + count && out->up; m.run.run++) {
+        mesh_send(from->mesh, 2, MESH_OUT, &m);
+        mesh_flush(from->mesh);
+    }
+}
+
 static void test_a_slow_reader(void **state)
 {
     struct world *w = *state;
     struct end *a = &w->ends[0], *b = &w->ends[1];
     struct tally *out, *in;
-    static uint8_t value[1u << 20];
     start_two(w, &out, &in);
-    struct peer_msg m = {.type = PEER_RUN,
-                         .run = {.number = 1, .returns = 1, .task = {1, 1, 1}},
-                         .payload = {value, sizeof value}};
-    for (m.run.run = 1; m.run.run <= 24; m.run.run++) { /* b is asleep */
-        mesh_send(a->mesh, 2, MESH_OUT, &m);
-        mesh_flush(a->mesh);
-    }
+    flood(a, out, 1, 24);
     assert_int_equal(out->slows, 1);
     assert_int_equal(out->fasts, 0);
     assert_true(counts_of(a).backlog_bytes > 8u << 20);
@@ -460,7 +468,7 @@ static void test_a_slow_reader(void **state)
     WAIT_FOR(w, out->fasts == 1);
     assert_int_equal(counts_of(a).backlog_bytes, 0);
     assert_true(out->up && out->slows == 1);
-    assert_int_equal(b->last.size, sizeof value);
+    assert_int_equal(b->last.size, FLOOD_BYTES);
 }
 
 static void test_nothing_of_a_former_session(void **state)
@@ -468,15 +476,8 @@ static void test_nothing_of_a_former_session(void **state)
     struct world *w = *state;
     struct end *a = &w->ends[0];
     struct tally *out, *in;
-    static uint8_t value[1u << 20];
     start_two(w, &out, &in);
-    struct peer_msg m = {.type = PEER_RUN,
-                         .run = {.number = 1, .returns = 1, .task = {1, 1, 1}},
-                         .payload = {value, sizeof value}};
-    for (m.run.run = 100; m.run.run < 124; m.run.run++) { /* nobody reads them any more */
-        mesh_send(a->mesh, 2, MESH_OUT, &m);
-        mesh_flush(a->mesh);
-    }
+    flood(a, out, 100, 24);
     assert_int_equal(out->slows, 1);
     stop(&w->ends[1]);
     WAIT_FOR(w, !out->up);
@@ -494,15 +495,8 @@ static void test_too_much_for_a_reader(void **state)
     struct world *w = *state;
     struct end *a = &w->ends[0];
     struct tally *out, *in;
-    static uint8_t value[1u << 20];
     start_two(w, &out, &in);
-    struct peer_msg m = {.type = PEER_RUN,
-                         .run = {.number = 1, .returns = 1, .task = {1, 1, 1}},
-                         .payload = {value, sizeof value}};
-    for (m.run.run = 1; m.run.run <= 64 && out->up; m.run.run++) { /* b is asleep */
-        mesh_send(a->mesh, 2, MESH_OUT, &m);
-        mesh_flush(a->mesh);
-    }
+    flood(a, out, 1, 64);
     assert_int_equal(out->downs, 1);
     assert_int_equal(out->why, LINK_ENDED);
     assert_int_equal(counts_of(a).overrun, 1);

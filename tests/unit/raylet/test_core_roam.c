@@ -270,9 +270,9 @@ static void what_a_home_covered_is_added_when_it_is_gone(void **state)
     end(s);
 }
 
-static void what_is_inside_a_result_stays_until_it_is_recorded(void **state)
+/* Their task ends; inside its value is an object that its body made and holds no more. */
+static struct object_id returns_what_it_made(struct scene *s)
 {
-    struct scene *s = begin_as_executor();
     struct rig_process *w = run_theirs(s, NULL, 0);
     struct object_id made = rig_put(&s->rig, w, 41);
     struct rig_return r = {.value = 1, .refs = &made, .ref_count = 1};
@@ -280,6 +280,13 @@ static void what_is_inside_a_result_stays_until_it_is_recorded(void **state)
     rig_return_these(&s->rig, w, &r, 1);
     rig_release(&s->rig, w, made);
     rig_settle(&s->rig);
+    return made;
+}
+
+static void what_is_inside_a_result_stays_until_it_is_recorded(void **state)
+{
+    struct scene *s = begin_as_executor();
+    struct object_id made = returns_what_it_made(s);
     const struct peer_msg *m = said(s, THEM, SIDE_IN, PEER_RESULT);
     assert_non_null(m);
     assert_true(m->result.wants_recorded);
@@ -293,12 +300,8 @@ static void what_is_inside_a_result_stays_until_it_is_recorded(void **state)
 static void silence_of_every_home_takes_nothing_from_those_who_hold(void **state)
 {
     struct scene *s = begin_as_executor();
-    struct rig_process *w = run_theirs(s, NULL, 0);
-    struct object_id made = rig_put(&s->rig, w, 41);
-    struct rig_return r = {.value = 1, .refs = &made, .ref_count = 1};
+    struct object_id made = returns_what_it_made(s);
 
-    rig_return_these(&s->rig, w, &r, 1);
-    rig_release(&s->rig, w, made);
     up(s, OTHER, SIDE_IN);
     struct peer_msg *m = rig_peer_message(&s->rig, OTHER, SIDE_IN, PEER_ADD);
     m->add.job = THEIR_JOB;
