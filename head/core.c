@@ -63,6 +63,7 @@ void head_core_free(struct head_core *core)
         struct head_job *job = list_entry(at, struct head_job, all);
         list_unlink(&job->listed);
         list_unlink(&job->all);
+        free(job->parts);
         free(job);
     }
     head_queries_fini(core);

@@ -80,16 +80,76 @@ static void forget_oldest(struct head_core *core)
     list_unlink(&job->all);
     list_unlink(&job->listed);
     core->jobs_ended_count--;
+    free(job->parts);
     free(job);
+}
+
+/* ---- parts of other nodes ---- */
+
+static void add_up(struct head_job *job)
+{
+    job->row.done = job->done;
+    job->row.failed = job->failed;
+    for (uint32_t i = 0; i < job->part_count; i++) {
+        job->row.done += job->parts[i].done;
+        job->row.failed += job->parts[i].failed;
+    }
+}
+
+static struct head_part *part_of(struct head_job *job, uint32_t node)
+{
+    for (uint32_t i = 0; i < job->part_count; i++) {
+        if (job->parts[i].node == node) {
+            return &job->parts[i];
+        }
+    }
+    if (job->part_count == HEAD_PARTS_MAX) {
+        return NULL;
+    }
+    job->parts = xrealloc(job->parts, (job->part_count + 1) * sizeof *job->parts);
+    job->parts[job->part_count] = (struct head_part){.node = node};
+    return &job->parts[job->part_count++];
+}
+
+static void say_ended(struct head_core *core, const struct head_node *node, uint64_t number)
+{
+    struct cluster_msg answer = {.type = CLUSTER_JOB_ENDED, .job_ended.job = number};
+    if (node != NULL) {
+        head_send(core, node->link, &answer);
+    }
+}
+
+/* While the job runs its row on disk has none of them: the nodes say them again to a head that
+ * starts. They are told when it is over. */
+static void take_part(struct head_core *core, struct head_node *node, struct head_job *job,
+                      const struct cluster_job_end *msg)
+{
+    struct head_part *part = job->was_over ? NULL : part_of(job, node->row.number);
+    bool is_over = job->row.state != HEAD_JOB_RUNNING;
+    if (part != NULL && (part->done != msg->done || part->failed != msg->failed)) {
+        part->done = msg->done;
+        part->failed = msg->failed;
+        add_up(job);
+        if (is_over) {
+            head_record_job(core, job);
+        }
+    }
+    if (is_over) {
+        say_ended(core, node, msg->job);
+    }
 }
 
 static void end_job(struct head_core *core, struct head_job *job, enum head_job_state state,
                     uint64_t ended_unix_ms)
 {
     job->row.ended_unix_ms = ended_unix_ms != 0 ? ended_unix_ms : core->time.unix_ms;
+    add_up(job);
     set_state(core, job, state);
     enter_ended(core, job);
     core->jobs_live--;
+    for (uint32_t i = 0; i < job->part_count; i++) {
+        say_ended(core, numbers_get(&core->nodes, job->parts[i].node), job->row.number);
+    }
     /* The newest is never forgotten, so that its number is known after a restart. */
     if (core->jobs_ended_count > HEAD_JOBS_ENDED_MAX) {
         forget_oldest(core);
@@ -133,20 +193,25 @@ void head_job_new(struct head_core *core, struct head_node *node, const struct c
 void head_job_end(struct head_core *core, struct head_node *node, const struct cluster_job_end *msg)
 {
     struct head_job *job = numbers_get(&core->jobs, msg->job);
-    if (msg->job > core->job_last || (job != NULL && job->row.node != node->row.number)) {
+    bool is_part = msg->state == JOB_PART;
+    if (msg->job > core->job_last ||
+        (job != NULL && (job->row.node != node->row.number) != is_part)) {
         core->protocol_errors++;
+        return;
+    }
+    if (job != NULL && is_part) {
+        take_part(core, node, job, msg);
         return;
     }
     if (job != NULL && job->row.state == HEAD_JOB_RUNNING) {
         enum head_job_state state = msg->state == JOB_DONE     ? HEAD_JOB_DONE
                                     : msg->state == JOB_FAILED ? HEAD_JOB_FAILED
                                                                : HEAD_JOB_LOST;
-        job->row.done = msg->done;
-        job->row.failed = msg->failed;
+        job->done = msg->done;
+        job->failed = msg->failed;
         end_job(core, job, state, msg->ended_unix_ms);
     }
-    struct cluster_msg answer = {.type = CLUSTER_JOB_ENDED, .job_ended.job = msg->job};
-    head_send(core, node->link, &answer);
+    say_ended(core, node, msg->job);
 }
 
 void head_jobs_listed(struct head_core *core, struct head_node *node, const uint64_t *jobs,
@@ -210,6 +275,7 @@ int head_job_restore(struct head_core *core, const struct head_job_row *row, con
     core->job_last = row->number;
     enter(core, job);
     if (!is_live) {
+        job->was_over = true;
         enter_ended(core, job);
         return 0;
     }

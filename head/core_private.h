@@ -74,8 +74,19 @@ struct head_job_key {
     uint64_t node;
 };
 
+#define HEAD_PARTS_MAX 1024u /* of a job; further ones are not counted */
+
+struct head_part { /* of a job: tasks that were submitted on a node that is not its driver's */
+    uint32_t node;
+    uint64_t done, failed;
+};
+
 struct head_job {
     struct head_job_row row; /* texts point behind it */
+    uint64_t done, failed;   /* as its own node said when it ended; the row has all parts, too */
+    struct head_part *parts;
+    uint32_t part_count;
+    bool was_over; /* when this head started: which parts its row has is not known */
     struct head_job_key key;
     UT_hash_handle hh;  /* by key */
     struct list all;    /* by number */

@@ -232,7 +232,7 @@ static int check(const struct cluster_msg *m, const char **ret_why)
     case CLUSTER_RENEW:
         return amounts_check(m->renew.amounts, m->renew.amount_count, ret_why);
     case CLUSTER_JOB_END:
-        return m->job_end.state >= JOB_DONE && m->job_end.state <= JOB_LOST
+        return m->job_end.state >= JOB_DONE && m->job_end.state <= JOB_PART
                    ? 0
                    : refuse(ret_why, "JOB_END without a state");
     case CLUSTER_FEASIBLE:

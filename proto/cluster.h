@@ -102,7 +102,9 @@ struct cluster_job_end {
     uint64_t done, failed; /* its tasks */
 };
 
-enum job_end { JOB_DONE = 1, JOB_FAILED = 2, JOB_LOST = 3 };
+/* PART: from a node that is not its driver's, of the tasks that were submitted there; the job may
+ * go on. Each replaces that node's former one. JOB_ENDED answers when the whole job is over. */
+enum job_end { JOB_DONE = 1, JOB_FAILED = 2, JOB_LOST = 3, JOB_PART = 4 };
 
 struct cluster_job_ended {
     uint64_t job;

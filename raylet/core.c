@@ -8,6 +8,7 @@
 #include "raylet/core_jobs.h"
 #include "raylet/core_lanes.h"
 #include "raylet/core_objects.h"
+#include "raylet/core_parts.h"
 #include "raylet/core_peers.h"
 #include "raylet/core_plan.h"
 #include "raylet/core_rows.h"
@@ -173,6 +174,7 @@ void raylet_core_free(struct raylet_core *c)
     }
     wind_up(c);
     job_free_all(c);
+    parts_free(c);
     foreign_free(c);
     peers_free(c);
     ASSERT(list_is_empty(&c->clients) && c->shapes == NULL && list_is_empty(&c->levels));

@@ -7,6 +7,7 @@
 #include "raylet/core_jobs.h"
 #include "raylet/core_lanes.h"
 #include "raylet/core_objects.h"
+#include "raylet/core_parts.h"
 #include "raylet/core_peers.h"
 #include "raylet/core_tasks.h"
 #include "raylet/core_wishes.h"
@@ -170,6 +171,7 @@ static void joined(struct raylet_core *c, const struct cluster_joined *m)
     head_enter(c, HEAD_JOINED);
     renew(c);
     job_say_all(c);
+    parts_say_all(c);
     c->ask_feasible = true;
     if (c->fenced) {
         (void)core_send_head(c, CLUSTER_LEAVE);
@@ -254,6 +256,7 @@ static void go(struct raylet_core *c)
     core_timer_disarm(c, &c->leave_timer);
     if (c->head_state == HEAD_JOINED) {
         job_say_ending(c);
+        parts_take_all(c);
         (void)core_send_head(c, CLUSTER_LEAVE);
         core_timer_arm(c, &c->leave_timer,
                        c->now_ns + 2 * NS_PER_S); /* the head may be gone: then without its word */

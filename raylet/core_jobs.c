@@ -5,6 +5,7 @@
 #include "raylet/core_foreign.h"
 #include "raylet/core_home.h"
 #include "raylet/core_objects.h"
+#include "raylet/core_parts.h"
 #include "raylet/core_peers.h"
 #include "raylet/core_schedule.h"
 #include "raylet/core_tasks.h"
@@ -231,14 +232,13 @@ void job_added(struct raylet_core *c, const struct cluster_job_added *m)
 
 void job_end_heard(struct raylet_core *c, uint64_t number)
 {
-    LIST_FOREACH(at, &c->jobs)
-    {
-        struct job *job = list_entry(at, struct job, link);
-        if (job->number == number && job->state == JOB_ENDED_UNSAID) {
-            job_free(c, job);
-            return;
-        }
-    }
+    struct job *job = job_find(c, number);
+
+    if (job == NULL) {
+        part_heard(c, number);
+    } else if (job->state == JOB_ENDED_UNSAID) {
+        job_free(c, job);
+    } /* else it ends here as well, and says so */
 }
 
 void job_program(struct raylet_core *c, const struct raylet_event *e)
@@ -497,6 +497,7 @@ bool job_work(struct raylet_core *c)
         job_enter(job, JOB_ENDED_UNSAID);
         core_timer_disarm(c, &job->timer);
         if (job->refused || job->guest) {
+            part_take(c, job);
             job_free(c, job); /* the head never knew it, or not from us */
         } else if (job->number != 0 && c->head_state == HEAD_JOINED && !c->fenced) {
             say_end(c, job);

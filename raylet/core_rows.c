@@ -520,6 +520,28 @@ static size_t add_totals(struct raylet_core *c, struct state_class *list)
     return n;
 }
 
+/* Parts of jobs that have no more to do here; at most `room`. They are of no function. */
+static uint32_t add_parts(const struct raylet_core *c, const struct state_query *q,
+                          struct state_class *list, uint32_t room)
+{
+    uint32_t n = 0;
+
+    for (const struct part *part = c->parts; part != NULL && n + 2 <= room; part = part->hh.next) {
+        if (q->job != 0 && q->job != part->job) {
+            continue;
+        }
+        struct state_class row = {
+            .function = "(tasks of tasks)", .reason = "", .node = c->node_name, .job = part->job};
+        row.state = "done";
+        row.count = part->done;
+        list[n++] = row;
+        row.state = "failed";
+        row.count = part->failed;
+        list[n++] = row;
+    }
+    return n;
+}
+
 /* What of a job ran or runs, so that a tool need not wait for its end to know. */
 static size_t add_job_counts(struct raylet_core *c, const struct job *job, struct state_class *list)
 {
@@ -612,6 +634,7 @@ static void classes(struct raylet_core *c, const struct state_query *q, struct s
             n += (uint32_t)add_job_counts(c, job, list + n);
         }
     }
+    n += add_parts(c, q, list + n, limit - MIN_OF(n, limit));
     r->classes = list;
     r->class_count = n;
 }

@@ -565,6 +565,11 @@ struct peer { /* another node */
     UT_hash_handle hh;
 };
 
+struct part { /* of a job whose driver is elsewhere: tasks that were submitted here (core_parts) */
+    uint64_t job, done, failed;
+    UT_hash_handle hh;
+};
+
 struct gone_node { /* so that it can be named */
     uint32_t number;
     char *name;
@@ -638,6 +643,7 @@ struct raylet_core {
     uint64_t credit_each, credit_all, outstanding_all;
     uint64_t waiting, running, done, failed; /* tasks; running = placed here */
     uint64_t away;                           /* placed on other nodes */
+    struct part *parts;                      /* by job */
     uint64_t dropped_messages, protocol_errors;
     struct history done_history, failed_history;
     struct ended_worker ended_workers[ENDED_WORKERS]; /* a ring: the last ones */

@@ -90,6 +90,25 @@ def test_what_a_node_without_cpus_asks_for_runs_elsewhere(cluster):
     assert_all_is_back(cluster)
 
 
+def test_a_job_counts_its_tasks_of_all_nodes(cluster):
+    """Also those that bodies submitted elsewhere; when the head is killed or a node leaves, too."""
+    cluster.env["DRT_NODE"] = "n1"
+    cluster.start_head()
+    cluster.join("n1", cpus=0)
+    cluster.join("n2", cpus=3)
+
+    def done(job):
+        return cluster.ask("jobs", str(job))[0]["tasks_done"]
+
+    assert cluster.run(cluster.program("nest"), 20, check=0).stdout == "depth 20\n"
+    until("n2 has told of its 19", lambda: done(1) == 20)
+    os.kill(cluster.head_pid(), signal.SIGKILL)
+    cluster.start_head()
+    assert done(1) == 20
+    cluster.run(cluster.path("drt-node"), "leave", "--name", "n2", check=0)
+    assert done(1) == 20
+
+
 def test_spread_is_even(three):
     result = said(three, work(three, "tasks=900", "window=900", "ms=1", "strategy=spread"))
     assert result["right"] == 900

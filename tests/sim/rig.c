@@ -132,7 +132,11 @@ static void head_hears(struct rig *r, const struct cluster_msg *m)
 
     r->joins += m->type == CLUSTER_JOIN;
     r->job_news += m->type == CLUSTER_JOB_NEW;
-    r->job_ends += m->type == CLUSTER_JOB_END;
+    r->job_ends += m->type == CLUSTER_JOB_END && m->job_end.state != JOB_PART;
+    if (m->type == CLUSTER_JOB_END && m->job_end.state == JOB_PART) {
+        r->part = m->job_end;
+        r->parts++;
+    }
     ASSERT(r->head_up);
     if (!r->head_answers) {
         return;

@@ -105,7 +105,9 @@ struct rig {
     uint32_t unchecked;         /* steps in which nothing came and nothing was said */
     uint64_t next_job;
     uint32_t next_client;
-    uint32_t impossible; /* FEASIBLE answered with no so many times */
+    uint32_t impossible;         /* FEASIBLE answered with no so many times */
+    struct cluster_job_end part; /* the last that the head heard; how often it did */
+    uint32_t parts;
     uint32_t joins, job_news, job_ends, spawns, kills, quits, program_loads, fences;
     uint32_t peer_opens, peer_closes, fetches, fetch_stops;
     char close_reason[128]; /* of the last close: which rule was broken; "": none */

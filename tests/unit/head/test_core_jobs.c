@@ -84,6 +84,68 @@ static void test_end_of_a_job(void **state)
     rig_fini(&r);
 }
 
+static void part_of(struct rig *r, uint64_t link, uint64_t job, uint64_t done, uint64_t failed)
+{
+    struct cluster_msg msg = {
+        .type = CLUSTER_JOB_END,
+        .job_end = {.job = job, .state = JOB_PART, .done = done, .failed = failed}};
+    rig_cluster(r, link, &msg);
+}
+
+static void assert_counts(struct rig *r, uint64_t job, uint64_t done, uint64_t failed)
+{
+    assert_int_equal(head_core_job(r->core, job)->done, done);
+    assert_int_equal(head_core_job(r->core, job)->failed, failed);
+}
+
+static void test_parts_of_other_nodes_are_added(void **state)
+{
+    struct rig r;
+    rig_init(&r);
+    rig_node(&r, 1, "box-1");
+    rig_node(&r, 2, "box-2");
+    rig_node(&r, 3, "box-3");
+    uint64_t job = rig_job(&r, 1, 7);
+    part_of(&r, 1, job, 5, 5); /* it tells of its own when the job ends */
+    assert_counts(&r, job, 0, 0);
+    part_of(&r, 2, job, 3, 1);
+    part_of(&r, 2, job, 5, 1); /* in the place of the former one */
+    assert_counts(&r, job, 5, 1);
+    assert_false(rig_has(&r, 2, CLUSTER_JOB_ENDED));
+
+    /* While the job runs they are not on disk: the nodes say them again. */
+    rig_restart(&r, NS_PER_S);
+    assert_counts(&r, job, 0, 0);
+    rig_link_up(&r, 4);
+    rig_join(&r, 4, "box-1", 1, 0);
+    rig_link_up(&r, 5);
+    rig_join(&r, 5, "box-2", 2, 0);
+    rig_link_up(&r, 6);
+    rig_join(&r, 6, "box-3", 3, 0);
+    part_of(&r, 5, job, 5, 1);
+    end_job(&r, 4, job, JOB_DONE);
+    assert_int_equal(rig_take(&r, 5, CLUSTER_JOB_ENDED)->job_ended.job, job);
+    assert_counts(&r, job, 15, 3);
+
+    /* One that comes later is answered when it is on disk. */
+    r.commits = false;
+    part_of(&r, 6, job, 100, 0);
+    assert_false(rig_has(&r, 6, CLUSTER_JOB_ENDED));
+    rig_commit(&r);
+    assert_int_equal(rig_take(&r, 6, CLUSTER_JOB_ENDED)->job_ended.job, job);
+    assert_counts(&r, job, 115, 3);
+
+    /* After a restart nobody knows whether it was counted: better too few than twice. */
+    r.commits = true;
+    rig_restart(&r, NS_PER_S);
+    rig_link_up(&r, 7);
+    rig_join(&r, 7, "box-3", 3, 0);
+    part_of(&r, 7, job, 100, 0);
+    assert_int_equal(rig_take(&r, 7, CLUSTER_JOB_ENDED)->job_ended.job, job);
+    assert_counts(&r, job, 115, 3);
+    rig_fini(&r);
+}
+
 static void test_jobs_of_a_dead_node_end_in_bounded_steps(void **state)
 {
     struct rig r;
@@ -152,6 +214,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_job_is_on_disk_before_it_is_answered),
         cmocka_unit_test(test_job_new_is_idempotent),
+        cmocka_unit_test(test_parts_of_other_nodes_are_added),
         cmocka_unit_test(test_end_of_a_job),
         cmocka_unit_test(test_jobs_of_a_dead_node_end_in_bounded_steps),
         cmocka_unit_test(test_job_that_its_node_no_longer_lists),

@@ -320,6 +320,90 @@ static void silence_of_every_home_takes_nothing_from_those_who_hold(void **state
     end(s);
 }
 
+/* A body of theirs runs, and so does what it submits here: one that ends well, one that fails. */
+static void run_with_children(struct scene *s, uint64_t run)
+{
+    struct rig_process *w = run_theirs_as(s, run, NULL, 0);
+    uint32_t child = rig_class(&s->rig, w, "child", (struct rig_class){.cpus_x10000 = 10000});
+
+    for (int i = 0; i < 2; i++) {
+        rig_submit(&s->rig, w,
+                   (struct rig_task){.class_number = child,
+                                     .max_attempts = 1,
+                                     .parent_slot = 1 + claim_index(w->current.slot)});
+        rig_settle(&s->rig);
+        rig_pass(&s->rig, 100 * NS_PER_MS);
+        struct rig_process *other = rig_ready_worker(&s->rig);
+        assert_non_null(other);
+        assert_true(rig_claim(&s->rig, other));
+        if (i == 0) {
+            rig_return(&s->rig, other, 5);
+        } else {
+            rig_crash(&s->rig, other, 9);
+        }
+        rig_settle(&s->rig);
+    }
+    rig_return(&s->rig, w, 5);
+    rig_settle(&s->rig);
+    const struct peer_msg *m = said(s, THEM, SIDE_IN, PEER_RESULT);
+    assert_non_null(m);
+}
+
+static void is_over(struct scene *s)
+{
+    struct peer_msg *m = rig_peer_message(&s->rig, THEM, SIDE_IN, PEER_JOB_END);
+
+    m->job_end = (struct peer_job_end){.job = THEIR_JOB, .over = true};
+    rig_settle(&s->rig);
+    assert_null(guest_job(s));
+}
+
+/* The head hears what was done here of a job of others, until it says that the job is over. */
+static void the_head_hears_of_a_part(void **state)
+{
+    struct scene *s = begin_as_executor();
+
+    run_with_children(s, 1);
+    assert_int_equal(s->rig.parts, 0);
+    s->rig.head_answers = false;
+    is_over(s);
+    assert_int_equal(s->rig.parts, 1);
+    assert_int_equal(s->rig.part.job, THEIR_JOB);
+    assert_int_equal(s->rig.part.done, 1);
+    assert_int_equal(s->rig.part.failed, 1);
+
+    /* A second life of the job here is added, and a head that comes back hears all again. */
+    announce(s, 1);
+    run_with_children(s, 2);
+    is_over(s);
+    assert_int_equal(s->rig.parts, 2);
+    assert_int_equal(s->rig.part.done, 2);
+    s->rig.head_answers = true;
+    rig_head(&s->rig, false);
+    rig_head(&s->rig, true);
+    rig_settle(&s->rig);
+    assert_int_equal(s->rig.parts, 3);
+    assert_int_equal(s->rig.part.failed, 2);
+    rig_head(&s->rig, false); /* it answered */
+    rig_head(&s->rig, true);
+    rig_settle(&s->rig);
+    assert_int_equal(s->rig.parts, 3);
+    end(s);
+}
+
+static void who_leaves_tells_of_its_part(void **state)
+{
+    struct scene *s = begin_as_executor();
+
+    run_with_children(s, 1);
+    says_recorded(s);
+    rig_query(&s->rig, rig_tool(&s->rig), (struct state_query){.kind = STATE_LEAVE});
+    rig_pass(&s->rig, NS_PER_S);
+    assert_int_equal(s->rig.parts, 1);
+    assert_int_equal(s->rig.part.done, 1);
+    end(s);
+}
+
 /* ---- we are the home ---- */
 
 /* Our task with this reference inside runs at THEM. */
@@ -690,6 +774,8 @@ static void grants_bring_the_next_ask_soon(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_head_hears_of_a_part),
+        cmocka_unit_test(who_leaves_tells_of_its_part),
         cmocka_unit_test(a_slot_is_for_whom_it_was_lent),
         cmocka_unit_test(a_home_that_uses_no_slot_gets_no_other),
         cmocka_unit_test(nor_do_its_other_classes),
