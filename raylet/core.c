@@ -1,5 +1,6 @@
 #include "raylet/core.h"
 
+#include "raylet/core_cache.h"
 #include "raylet/core_classes.h"
 #include "raylet/core_cycles.h"
 #include "raylet/core_foreign.h"
@@ -123,6 +124,7 @@ struct raylet_core *raylet_core_new(const struct raylet_config *config)
     if (c->credit_all != 0) {
         c->credit_each = MIN_OF(c->credit_each, c->credit_all);
     }
+    cache_init(c, config->foreign_value_bytes);
     uint64_t cpus = (uint64_t)MAX_OF(resource_set_get(&c->total, RESOURCE_CPU), 0) / RESOURCE_UNIT;
     c->workers_max =
         config->workers_max != 0 ? config->workers_max : (uint32_t)MAX_OF(4 * cpus, 64u);
@@ -533,6 +535,7 @@ void raylet_core_count(const struct raylet_core *c, struct raylet_counts *ret)
                                   .done = c->done,
                                   .failed = c->failed,
                                   .held_bytes = c->outstanding_all,
+                                  .foreign_value_bytes = cache_bytes(c),
                                   .dropped_messages = c->dropped_messages,
                                   .protocol_errors = c->protocol_errors};
     for (const struct list *at = c->workers.next; at != &c->workers; at = at->next) {

@@ -29,6 +29,8 @@ struct raylet_config {
     uint64_t seed;
     uint64_t client_credit_bytes; /* of each process; 0: 1 GiB */
     uint64_t memory_credit_bytes; /* of all together; 0: no limit */
+    uint64_t foreign_value_bytes; /* values of other nodes' objects that are kept here; 0: a quarter
+                                     of memory_credit_bytes, or 256 MiB */
     uint32_t workers_max;         /* 0: max(4 * CPUs, 64) + blocked ones */
     uint64_t idle_worker_ns;      /* an idle worker leaves after; 0: 60 s */
     bool closed;        /* takes no work of other nodes: it serves the programs beside it */
@@ -224,6 +226,7 @@ struct raylet_counts {
     uint64_t clients, workers, idle_workers, jobs, tasks, objects, classes, programs;
     uint64_t waiting, running, done, failed; /* tasks; done and failed since the start */
     uint64_t held_bytes;                     /* of tasks and values, as charged */
+    uint64_t foreign_value_bytes;
     uint64_t dropped_messages, protocol_errors;
 };
 void raylet_core_count(const struct raylet_core *core, struct raylet_counts *ret);

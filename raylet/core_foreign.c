@@ -1,5 +1,6 @@
 #include "raylet/core_foreign.h"
 
+#include "raylet/core_cache.h"
 #include "raylet/core_foreign_state.h"
 #include "raylet/core_holders.h"
 #include "raylet/core_objects.h"
@@ -36,6 +37,8 @@ void foreign_free(struct raylet_core *c)
 
     ASSERT(f->clients == NULL && f->contents == NULL && list_is_empty(&f->fresh));
     ASSERT(list_is_empty(&f->letting_go) && list_is_empty(&f->kept) && f->sent_count == 0);
+    ASSERT(cache_bytes(c) == 0 && list_is_empty(&f->cache.crowd));
+    core_timer_disarm(c, &f->cache.timer);
     for (struct peer *p = c->peers; p != NULL; p = p->hh.next) {
         if (p->foreign != NULL) {
             part_free(c, p->foreign);
@@ -55,7 +58,7 @@ void foreign_timer(struct raylet_core *c, struct core_timer *timer)
     struct object_error *e;
     struct list *at;
 
-    if (peer_is_up(fp->peer, SIDE_OUT)) {
+    if (cache_timer(c, timer) || peer_is_up(fp->peer, SIDE_OUT)) {
         return;
     }
     e = error_make(c, CODE_UNREACHABLE, "",
@@ -135,9 +138,14 @@ static void value(struct raylet_core *c, struct foreign_peer *fp, const struct p
         return; /* it was dropped while this was under way */
     }
     if (m->value.state == VALUE_HERE) {
+        object_hold(&x->object);
         list_unlink(&x->want_link);
-        take_inner(c, &x->object, &m->value);
+        if (!(x->object.far & FAR_INNER)) { /* else it was here before */
+            take_inner(c, &x->object, &m->value);
+        }
         object_settle_value(c, &x->object, m->payload);
+        cache_arrived(c, x);
+        object_unhold(c, &x->object);
         return;
     }
     if (failure_decode(m->payload, &f) != 0) {
@@ -387,6 +395,7 @@ void foreign_begin(struct raylet_core *c)
         object_unhold(c, f->sent[i]);
     }
     f->sent_count = 0;
+    cache_begin(c);
 }
 
 void foreign_flush(struct raylet_core *c)
@@ -416,7 +425,7 @@ void foreign_flush(struct raylet_core *c)
 
 bool foreign_has_work(const struct raylet_core *c)
 {
-    return c->foreign->more;
+    return c->foreign->more || cache_has_work(c);
 }
 
 bool foreign_job_ends(struct raylet_core *c, struct job *job, uint32_t most)
@@ -460,7 +469,9 @@ void foreign_init(struct raylet_core *c, void (*fail_task)(struct raylet_core *c
                                            .want = proxy_want,
                                            .let_go = proxy_let_go,
                                            .put_back = proxy_put_back,
-                                           .tell = holders_tell};
+                                           .tell = holders_tell,
+                                           .used = cache_used,
+                                           .aliased = cache_aliased};
     struct foreign *f = xcalloc(1, sizeof *f);
 
     slab_pool_init(&f->proxies, sizeof(struct proxy));
@@ -499,6 +510,7 @@ void foreign_check(struct raylet_core *c)
     const uint32_t asked = 1u << PROXY_ADDING | 1u << PROXY_ADDED;
 
     ASSERT(list_is_empty(&c->foreign->fresh));
+    cache_check(c);
     for (struct peer *p = c->peers; p != NULL; p = p->hh.next) {
         const struct foreign_peer *fp = p->foreign;
         if (fp == NULL) {

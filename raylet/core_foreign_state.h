@@ -20,6 +20,15 @@ struct proxy {
     uint32_t session;           /* in which it was last sent */
     uint8_t state;
     bool wants;
+    bool lost; /* GONE: with its owner */
+
+    /* core_cache */
+    bool had_value;         /* its value was here, and may be fetched again */
+    struct list cache_link; /* used or orphans */
+    uint32_t tasks;         /* that have room, and need it */
+    uint32_t aliases;       /* objects of ours with its value */
+    uint32_t needed, used;  /* bytes, as counted there */
+    uint32_t orphaned;      /* of `used` */
 };
 
 struct securing;
@@ -88,6 +97,17 @@ struct foreign_peer {
     uint32_t telling_first, telling_count, telling_room;
 };
 
+struct cache { /* values of other nodes' objects */
+    uint64_t most_bytes, needed_bytes, used_bytes;
+    uint64_t orphaned_bytes; /* of used_bytes */
+    struct list used;        /* struct proxy: those that may go, the last used at the end */
+    struct list orphans;     /* the same, without an owner that would send them again */
+    struct list crowd;       /* struct task_extra: those that wait for room */
+    bool look;               /* whether the first of them has it now */
+    struct core_timer timer;
+    uint64_t stuck_ns; /* how long none of those inside may end before one more is let in */
+};
+
 enum listing { LIST_DONE = 0, LIST_FIRST, LIST_OPEN };
 
 struct foreign {
@@ -100,6 +120,7 @@ struct foreign {
     struct list kept;          /* struct securing of ours: nothing is missing any more */
     struct object **sent;      /* held while what was sent points into them */
     uint32_t sent_count, sent_room;
+    struct cache cache;
     /* Ends a task whose argument cannot be had, and with it its watchers. */
     void (*fail_task)(struct raylet_core *c, struct task *t, struct object_error *error);
     bool more; /* the last flush left work that waits for nothing */

@@ -82,8 +82,7 @@ bool held_in_table(const struct client *client, const struct object *o)
 bool held_inside(struct raylet_core *c, const struct client *client, const struct object *container,
                  const struct object *o)
 {
-    return held_by(c, client, container) && object_is_settled(container) &&
-           object_is_inside(c, object_root(container), o);
+    return held_by(c, client, container) && object_is_inside(c, object_root(container), o);
 }
 
 struct object *held_find(struct raylet_core *c, const struct client *client, struct object_id id)

@@ -62,6 +62,9 @@ static void drop_contents(struct raylet_core *c, struct object *o)
     } else if (o->state == OBJECT_ERROR) {
         error_unref(o->error);
     } else if (o->state == OBJECT_ALIAS) {
+        if (UNLIKELY(o->alias->far & FAR_PROXY)) {
+            c->far->aliased(c, o->alias, false);
+        }
         object_unhold(c, o->alias); /* a root: it is no alias itself, so this ends here */
     }
 }
@@ -332,6 +335,9 @@ void object_ask(struct raylet_core *c, struct object *o, struct client *client, 
 {
     if (object_is_settled(o)) {
         answer(c, client, o, flags);
+        if (UNLIKELY(o->far & FAR_PROXY)) {
+            c->far->used(c, o);
+        }
         return;
     }
     want(c, o);
@@ -340,11 +346,13 @@ void object_ask(struct raylet_core *c, struct object *o, struct client *client, 
     w->client = client->number;
 }
 
-struct watcher *object_need(struct raylet_core *c, struct object *o, struct task *task)
+struct watcher *object_need(struct raylet_core *c, struct object *o, struct task *task,
+                            uint32_t index)
 {
     struct watcher *w = add_watcher(c, o, WATCH_NEED);
 
     w->task = task;
+    w->flags = index;
     want(c, o);
     return w;
 }
@@ -468,6 +476,7 @@ static void tell(struct raylet_core *c, struct object *o, struct watcher **follo
         case WATCH_NEED:
             ASSERT(w->task->needs_missing > 0);
             w->task->needs_missing--;
+            w->task->extra->needs[w->flags].watcher = NULL;
             if (w->task->needs_missing == 0 || object_root(o)->state == OBJECT_ERROR) {
                 list_unlink(&w->task->link);
                 list_append(&c->woken, &w->task->link);
@@ -486,7 +495,15 @@ static void tell(struct raylet_core *c, struct object *o, struct watcher **follo
     }
 }
 
-static void become(struct object *o, struct object *root)
+/* A value of another node is charged as what it is here: this object's. */
+static void become_foreign(struct raylet_core *c, struct object *o, struct object *root)
+{
+    c->far->aliased(c, root, true);
+    o->charge += root->size;
+    core_credit_take(c, o->owner, root->size);
+}
+
+static void become(struct raylet_core *c, struct object *o, struct object *root)
 {
     o->following = false;
     if (root->state == OBJECT_ERROR) {
@@ -500,6 +517,9 @@ static void become(struct object *o, struct object *root)
         o->state = OBJECT_ALIAS;
         o->alias = root;
         root->holds++;
+        if (UNLIKELY(root->far & FAR_PROXY)) {
+            become_foreign(c, o, root);
+        }
     }
 }
 
@@ -518,7 +538,7 @@ static void settled(struct raylet_core *c, struct object *o)
         struct object *alias = w->object, *target = alias->alias;
         follow = w->next;
         slab_free(&c->watcher_slab, w);
-        become(alias, root);
+        become(c, alias, root);
         tell(c, alias, &follow);
         unhold_followed(c, target);
         free_if_unheld(c, alias);
@@ -570,7 +590,7 @@ void object_follow(struct raylet_core *c, struct object *o, struct object *targe
         }
     }
     if (object_is_settled(target)) {
-        become(o, target->state == OBJECT_ALIAS ? target->alias : target);
+        become(c, o, target->state == OBJECT_ALIAS ? target->alias : target);
         settled(c, o);
         return;
     }

@@ -38,8 +38,10 @@ void object_answer_missing(struct raylet_core *c, struct client *client, struct 
 /* To a client by number, if it is still there. */
 void object_answer_error(struct raylet_core *c, uint32_t number, struct object_id id,
                          const struct failure *f);
-/* A pending object that this task needs; and no longer, with what object_need returned. */
-struct watcher *object_need(struct raylet_core *c, struct object *o, struct task *task);
+/* A pending object that is this need of a task, whose watcher is the answer; NULL again when it
+ * settles. And no longer, with what object_need returned. */
+struct watcher *object_need(struct raylet_core *c, struct object *o, struct task *task,
+                            uint32_t index);
 void object_unneed(struct raylet_core *c, struct watcher *w);
 /* Another node waits for this pending object, in this session of its. */
 void object_watch_for(struct raylet_core *c, struct object *o, uint32_t node, uint32_t session);

@@ -1,5 +1,6 @@
 #include "raylet/core_proxies.h"
 
+#include "raylet/core_cache.h"
 #include "raylet/core_foreign_state.h"
 #include "raylet/core_holders.h"
 #include "raylet/core_objects.h"
@@ -147,6 +148,7 @@ static struct proxy *proxy_new(struct raylet_core *c, struct client *owner, stru
     list_init(&x->link);
     list_init(&x->want_link);
     list_init(&x->waits);
+    list_init(&x->cache_link);
     if (p == NULL) {
         proxy_enter(x, PROXY_GONE);
         return x;
@@ -440,7 +442,10 @@ void proxies_of_job_end(struct raylet_core *c, const struct job *job, uint32_t m
 
 void proxy_put_back(struct raylet_core *c, struct object *o)
 {
-    slab_free(&c->foreign->proxies, container_of(o, struct proxy, object));
+    struct proxy *x = proxy_of(o);
+
+    cache_forget(c, x);
+    slab_free(&c->foreign->proxies, x);
 }
 
 /* Its owner has it no more: released, or (lost) the owner itself is gone. */
@@ -448,6 +453,7 @@ void proxy_lose(struct raylet_core *c, struct proxy *x, bool lost)
 {
     object_hold(&x->object); /* not freed under us */
     part_from_owner(c, x);
+    cache_orphaned(c, x, lost);
     contents_uncover(c, &x->object);
     if (!lost) {
         settle(c, x, CODE_NOT_FOUND, "this object was released where it was made");

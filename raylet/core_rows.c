@@ -1,6 +1,7 @@
 #include "raylet/core_rows.h"
 
 #include "common/text.h"
+#include "raylet/core_cache.h"
 #include "raylet/core_head.h"
 #include "raylet/core_jobs.h"
 #include "raylet/core_lanes.h"
@@ -239,6 +240,9 @@ static const char *task_reason(struct raylet_core *c, const struct task *t)
 {
     switch (t->state) {
     case TASK_WAITING:
+        if (cache_waits_for_room(t)) {
+            return "its arguments come from other nodes, and wait for room beside those of others";
+        }
         return text_in_arena(c, "%u of its %u arguments do not exist yet", t->needs_missing,
                              t->extra->need_count);
     case TASK_BACKOFF:

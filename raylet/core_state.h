@@ -65,7 +65,8 @@ enum object_far {
 struct watcher {                /* who wants to know when an object settles */
     struct watcher *next, **at; /* at: what points at it, so that it is taken out at once */
     uint32_t kind;
-    uint32_t flags; /* WATCH_GET: enum local_get_flags; WATCH_PEER: the session */
+    uint32_t flags; /* WATCH_GET: enum local_get_flags; WATCH_NEED: which of its needs; WATCH_PEER:
+                       the session */
     union {
         uint32_t client;       /* WATCH_GET: by number, since it may go first; WATCH_PEER: node */
         struct task *task;     /* WATCH_NEED */
@@ -113,6 +114,9 @@ struct far_hooks {
     void (*put_back)(struct raylet_core *c, struct object *o); /* a proxy's memory */
     /* A WATCH_PEER watcher's object has settled. */
     void (*tell)(struct raylet_core *c, const struct watcher *w, struct object *o);
+    /* A settled proxy: somebody read it; an object of ours has its value as its own, or no more. */
+    void (*used)(struct raylet_core *c, struct object *o);
+    void (*aliased)(struct raylet_core *c, struct object *o, bool is);
 };
 
 /* ---- clients and jobs ---- */
@@ -385,7 +389,7 @@ enum task_state {
 
 struct need {
     struct object *object;   /* held */
-    struct watcher *watcher; /* of the object, until it is settled */
+    struct watcher *watcher; /* of the object, while it is waited for; else NULL */
 };
 
 struct task_extra { /* what most tasks do not have */
@@ -398,6 +402,8 @@ struct task_extra { /* what most tasks do not have */
     uint32_t given_count;
     struct object **given; /* core_held's: what its arguments name, sorted; NULL: not yet asked */
     struct guest *guest;   /* of another home; NULL: ours */
+    struct list room_link; /* core_cache's: it waits for room for its values */
+    bool has_room;         /* they stay here until it ends */
     struct recording *recording; /* its result came from elsewhere and waits for ADDED */
     uint32_t losses;             /* attempts that were lost free of charge */
     char *name;

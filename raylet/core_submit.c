@@ -1,6 +1,7 @@
 #include "raylet/core_tasks_private.h"
 
 #include "common/text.h"
+#include "raylet/core_cache.h"
 #include "raylet/core_classes.h"
 #include "raylet/core_foreign.h"
 #include "raylet/core_guests.h"
@@ -82,8 +83,8 @@ static struct object_error *take_needs(struct raylet_core *c, struct task *t,
             break;
         }
         x->need_count++;
-        if (!object_is_settled(n->object)) {
-            n->watcher = object_need(c, n->object, t);
+        if (!object_is_settled(n->object) && !cache_had(n->object)) {
+            n->watcher = object_need(c, n->object, t, (uint32_t)i);
             t->needs_missing++;
         }
     }
@@ -193,7 +194,7 @@ static void prepare(struct raylet_core *c, struct task *t, const struct local_su
     }
     set_deadline(c, t, m->timeout_ns, parent);
     if (t->needs_missing == 0) {
-        task_become_ready(c, t);
+        task_has_arguments(c, t);
     }
 }
 

@@ -1,6 +1,7 @@
 #include "raylet/core_tasks_private.h"
 
 #include "common/text.h"
+#include "raylet/core_cache.h"
 #include "raylet/core_classes.h"
 #include "raylet/core_contents.h"
 #include "raylet/core_foreign.h"
@@ -89,6 +90,7 @@ struct task_extra *task_extra_of(struct task *t)
         core_timer_init(&x->deadline_timer, TIMER_DEADLINE);
         core_timer_init(&x->backoff_timer, TIMER_BACKOFF);
         x->backoff_ns = BACKOFF_DEFAULT_NS;
+        list_init(&x->room_link);
         list_init(&x->siblings);
         list_init(&x->children);
         t->extra = x;
@@ -144,8 +146,9 @@ static void extra_free(struct raylet_core *c, struct task *t)
     if (x->guest != NULL) {
         guest_free(c, t);
     }
+    cache_leave(c, t);
     for (uint32_t i = 0; i < x->need_count; i++) {
-        if (!object_is_settled(x->needs[i].object)) {
+        if (x->needs[i].watcher != NULL) {
             object_unneed(c, x->needs[i].watcher);
         }
         object_unhold(c, x->needs[i].object);
@@ -431,6 +434,13 @@ void task_become_ready(struct raylet_core *c, struct task *t)
     class_enqueue(c, t);
 }
 
+void task_has_arguments(struct raylet_core *c, struct task *t)
+{
+    if (t->extra == NULL || t->extra->need_count == 0 || cache_admit(c, t)) {
+        task_become_ready(c, t);
+    }
+}
+
 void task_wake(struct raylet_core *c)
 {
     struct list *at;
@@ -443,7 +453,7 @@ void task_wake(struct raylet_core *c)
             task_fail(c, t, e);
             error_unref(e);
         } else {
-            task_become_ready(c, t);
+            task_has_arguments(c, t);
         }
     }
 }

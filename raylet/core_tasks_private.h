@@ -18,6 +18,8 @@ void task_free(struct raylet_core *c, struct task *t);
 void task_fill_payload(struct task *t, struct bytes payload);
 /* The error of an argument, one deeper; NULL: none has failed. */
 struct object_error *task_failed_need(struct task *t);
+/* They exist; those of other nodes may have to wait for room, or be fetched again. */
+void task_has_arguments(struct raylet_core *c, struct task *t);
 /* It has its arguments: it may run, if it can at all. */
 void task_become_ready(struct raylet_core *c, struct task *t);
 

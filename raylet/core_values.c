@@ -1,5 +1,6 @@
 #include "raylet/core_values.h"
 
+#include "raylet/core_cache.h"
 #include "raylet/core_foreign.h"
 #include "raylet/core_held.h"
 #include "raylet/core_home.h"
@@ -111,7 +112,7 @@ void value_cancel(struct raylet_core *c, struct client *client, const struct loc
              i++) { /* what it follows is what runs */
             o = o->alias;
         }
-        if (o->state == OBJECT_PENDING && o->owner->node != 0) {
+        if (o->state == OBJECT_PENDING && o->owner->node != 0 && !cache_had(o)) {
             code = home_cancel(c, o, m->flags) ? 0 : CODE_UNREACHABLE;
         } else if (o->state == OBJECT_PENDING && !o->following && o->task != NULL) {
             code = (uint32_t)task_cancel(c, o->task, m->flags, "it was cancelled");

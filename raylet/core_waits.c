@@ -222,7 +222,7 @@ static void look_at_needs(struct look *l, const struct task *t)
     const struct task_extra *x = t->extra;
 
     for (uint32_t i = 0; x != NULL && i < x->need_count; i++) {
-        if (!object_is_settled(x->needs[i].object)) {
+        if (x->needs[i].watcher != NULL) {
             add_object(l, x->needs[i].object);
         }
     }

@@ -226,7 +226,7 @@ static void run_deadlines(struct shell *s, uint64_t now_ns)
     if (memory_is_due(&s->memory, now_ns)) {
         struct raylet_counts counts;
         raylet_core_count(s->core, &counts);
-        (void)memory_look(&s->memory, counts.held_bytes, now_ns);
+        (void)memory_look(&s->memory, counts.held_bytes + counts.foreign_value_bytes, now_ns);
     }
     if (s->leaving && now_ns >= s->leave_at_ns) {
         parts_end_with(&s->parts, NULL);

@@ -211,3 +211,19 @@ def test_what_a_node_does_not_finish_moves(cluster, held):
     out = h.end().splitlines()
     assert out[1 - far] == f"{1 - far} done in attempt 1"
     assert out[far] == f"{far} done in attempt 2"
+
+
+def most_memory(pid):
+    text = Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+) kB", text).group(1)) // 1024
+
+
+def test_values_of_other_nodes_take_a_bounded_room(cluster):
+    cluster.start_head()
+    cluster.join("n1", "--memory", "256MiB")  # a sixteenth of it
+    cluster.join("n2")
+    pid = cluster.node_pid("n1")
+    before = most_memory(pid)
+    out = cluster.run(cluster.program("shelf"), "n2", "n1", 60, check=0, DRT_NODE="n1").stdout
+    assert out.split() == ["60"] * 3
+    assert most_memory(pid) - before < 50

@@ -27,6 +27,7 @@ void rig_open(struct rig *r, const struct rig_config *from)
                                    .join = &join,
                                    .rules_off = from->rules_off,
                                    .seed = from->seed,
+                                   .foreign_value_bytes = from->foreign_value_bytes,
                                    .now_ns = from->now_ns,
                                    .boot_ns = from->now_ns,
                                    .unix_ms = 1000000 + from->now_ns / NS_PER_MS};
@@ -34,6 +35,7 @@ void rig_open(struct rig *r, const struct rig_config *from)
     memset(r, 0, sizeof *r);
     r->now_ns = from->now_ns;
     r->check = true;
+    r->long_values = from->long_values;
     r->core = raylet_core_new(&config);
 }
 

@@ -102,7 +102,8 @@ struct rig {
     bool dead;
     bool head_up, head_answers; /* answers: false = messages to it are only counted */
     bool check;                 /* raylet_core_check after each step */
-    uint32_t unchecked;         /* steps in which nothing came and nothing was said */
+    bool long_values;
+    uint32_t unchecked; /* steps in which nothing came and nothing was said */
     uint64_t next_job;
     uint32_t next_client;
     uint32_t impossible;         /* FEASIBLE answered with no so many times */
@@ -144,6 +145,8 @@ struct rig_config {
     const char *address, *key, *labels; /* NULL: "127.0.0.1:7421", "", "" */
     uint32_t supersedes, rules_off;
     uint64_t seed, now_ns;
+    uint64_t foreign_value_bytes; /* 0: as in life */
+    bool long_values;             /* what its processes return and put has 23 bytes at least */
 };
 
 /* "box-1" at one second with a head that says yes, joined. */

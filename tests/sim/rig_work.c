@@ -69,6 +69,19 @@ struct object_id rig_submit(struct rig *r, struct rig_process *p, struct rig_tas
     return id;
 }
 
+/* As above, or longer: more than an object has room for in itself. */
+static struct bytes value_of(struct rig *r, uint64_t word, const struct object_id *refs,
+                             size_t count)
+{
+    static const struct object_id nobody;
+
+    if (r->long_values && count == 0) {
+        struct bytes b = word_and_refs(r, word, &nobody, 1);
+        return bytes_of(b.data, b.size - 1); /* too short for a reference */
+    }
+    return word_and_refs(r, word, refs, count);
+}
+
 struct object_id rig_put_holding(struct rig *r, struct rig_process *p, uint64_t value,
                                  const struct object_id *refs, size_t ref_count)
 {
@@ -78,7 +91,7 @@ struct object_id rig_put_holding(struct rig *r, struct rig_process *p, uint64_t 
     m->put.number = p->next_number++;
     m->put.refs = arena_copy(&r->arena, refs, ref_count * sizeof *refs);
     m->put.ref_count = ref_count;
-    m->payload = word_and_refs(r, value, refs, ref_count);
+    m->payload = value_of(r, value, refs, ref_count);
     return id;
 }
 
@@ -212,13 +225,16 @@ void rig_return_these(struct rig *r, struct rig_process *w, const struct rig_ret
     uint8_t *at;
 
     for (size_t i = 0; i < count; i++) {
-        size_t bytes = from[i].state == RETURN_VALUE ? 8 + from[i].ref_count * sizeof *refs : 0;
+        size_t bytes = 0;
+        if (from[i].state == RETURN_VALUE) {
+            bytes = value_of(r, from[i].value, from[i].refs, from[i].ref_count).size;
+        }
         returns[i] = (struct local_return){.state = from[i].state,
                                            .size = (uint32_t)bytes,
                                            .alias = from[i].alias,
                                            .ref_count = (uint32_t)from[i].ref_count};
         total += from[i].ref_count;
-        size += bytes;
+        size = align_up(size, 8) + bytes;
     }
     refs = arena_alloc(&r->arena, total * sizeof *refs);
     at = arena_alloc(&r->arena, size);
@@ -226,11 +242,11 @@ void rig_return_these(struct rig *r, struct rig_process *w, const struct rig_ret
     m->result.refs = refs;
     m->result.ref_count = total;
     for (size_t i = 0; i < count; i++) {
-        struct bytes b = word_and_refs(r, from[i].value, from[i].refs, from[i].ref_count);
+        struct bytes b = value_of(r, from[i].value, from[i].refs, from[i].ref_count);
         if (from[i].state == RETURN_VALUE) {
             memcpy(at, b.data, b.size);
-            at += b.size;
-            memcpy(refs, (const uint8_t *)b.data + 8, b.size - 8);
+            at += align_up(b.size, 8);
+            memcpy(refs, (const uint8_t *)b.data + 8, from[i].ref_count * sizeof *refs);
             refs += from[i].ref_count;
         }
     }

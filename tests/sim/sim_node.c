@@ -234,7 +234,9 @@ static void open_rig(struct sim_node *n)
                                 .supersedes = n->last_number,
                                 .rules_off = n->config.core_off,
                                 .seed = rng_next(n->config.rng),
-                                .now_ns = n->now_ns};
+                                .now_ns = n->now_ns,
+                                .long_values = n->config.index % 2 == 0,
+                                .foreign_value_bytes = (uint64_t)n->config.index % 3 * 60 + 1};
 
     snprintf(address, sizeof address, "10.0.0.%d:%d", n->config.index + 1,
              SIM_NODE_PORT + n->config.index);

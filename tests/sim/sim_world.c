@@ -211,10 +211,18 @@ static void check_value(struct sim_world *w, const struct sim_fact *f, struct by
     }
 }
 
+/* A word and references; what is behind that only makes it longer. */
+static struct bytes meant(struct bytes value)
+{
+    size_t behind = value.size < 8 ? 0 : (value.size - 8) % sizeof(struct object_id);
+
+    return bytes_of(value.data, value.size - behind);
+}
+
 void sim_seen(struct sim_world *w, struct object_id id, uint32_t code, struct bytes value)
 {
     struct sim_fact *f = sim_fact(w, id);
-    uint64_t hash = code == 0 ? sim_hash(value) : 0;
+    uint64_t hash = code == 0 ? sim_hash(meant(value)) : 0;
     char text[ID_TEXT_SIZE];
 
     w->counts.values += code == 0;
