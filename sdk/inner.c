@@ -53,29 +53,19 @@ int inner_find(const struct drt_ref *refs, size_t count, const char *what, struc
 
 /* ---- holds ---- */
 
-/* A further hold of an object that this process holds. */
-static struct drt_ref share(uint32_t number)
-{
-    uint32_t mine;
-    struct slot *s = runtime_object(&mine); /* its place in the thread's scope */
-    s->kind = SLOT_SHARE;
-    s->holds = number;
-    slot_at(&runtime.objects, number)->holds++;
-    return slot_ref(s, mine);
-}
-
 struct drt_ref inner_hold(struct object_id id, struct object_id through)
 {
     uint32_t number;
-    if (objects_find_id(&runtime.objects, id, &number) != NULL) {
-        return share(number);
+    struct slot *s = objects_find_id(&runtime.objects, id, &number);
+    if (s != NULL) {
+        return runtime_share(s, number);
     }
     if (!runtime_is_linked()) {
         error_set(DRT_E_OBJECT_LOST, "the reference was released by whoever gave it");
         return runtime_refused(DRT_E_OBJECT_LOST);
     }
     struct local_msg m = {.type = LOCAL_HOLD, .ids = {&id, 1, through}};
-    struct slot *s = runtime_object(&number);
+    s = runtime_object(&number);
     objects_index_foreign(&runtime.objects, s, number, id);
     struct drt_ref ref = slot_ref(s, number);
     link_send_releases(&runtime.link);    /* one of this object may be among them */

@@ -133,6 +133,14 @@ struct slot *runtime_object(uint32_t *ret_number)
     return s;
 }
 
+struct drt_ref runtime_share(struct slot *s, uint32_t number)
+{
+    uint32_t mine, scope = scope_now();
+    struct drt_ref share = objects_share(&runtime.objects, s, number, &mine);
+    scope_put(&runtime.objects, scope, mine);
+    return share;
+}
+
 struct drt_ref runtime_failed(const struct failure *f)
 {
     uint32_t number;
@@ -198,13 +206,7 @@ struct drt_ref drt_share(struct drt_ref ref)
     }
     runtime_lock();
     struct slot *s = runtime_find(ref, &number);
-    if (s != NULL) {
-        uint32_t mine, scope = scope_now();
-        share = objects_share(&runtime.objects, s, number, &mine);
-        scope_put(&runtime.objects, scope, mine);
-    } else {
-        share = runtime_refused(-EBADF);
-    }
+    share = s != NULL ? runtime_share(s, number) : runtime_refused(-EBADF);
     runtime_unlock();
     return share;
 }

@@ -68,6 +68,8 @@ uint32_t runtime_parent_slot(void);    /* 1 + the claim slot of the worker's run
 
 /* A new object in the thread's scope. */
 struct slot *runtime_object(uint32_t *ret_number);
+/* A further hold of an object, in the thread's scope. */
+struct drt_ref runtime_share(struct slot *s, uint32_t number);
 /* A new object that is settled with the failure; its reference. */
 struct drt_ref runtime_failed(const struct failure *f);
 /* The same with this thread's sentence. */
