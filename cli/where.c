@@ -50,7 +50,7 @@ static int take_address(const char *text, char ret[KEYS_ADDRESS_SIZE], struct fa
             "printed it.",
             shown);
     }
-    snprintf(ret, KEYS_ADDRESS_SIZE, strchr(host, ':') != NULL ? "[%s]:%u" : "%s:%u", host, port);
+    keys_address_format(host, port, ret);
     return 0;
 }
 

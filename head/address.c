@@ -22,22 +22,14 @@ static bool default_route(char ret[INET_ADDRSTRLEN])
            inet_ntop(AF_INET, &here.sin_addr, ret, INET_ADDRSTRLEN) != NULL;
 }
 
-static bool is_any(const char *bind)
-{
-    return bind == NULL || *bind == '\0' || strcmp(bind, "*") == 0 ||
-           strcmp(bind, "0.0.0.0") == 0 || strcmp(bind, "::") == 0;
-}
-
-void address_format(const char *bind, uint16_t port, char ret[ADDRESS_SIZE])
+void address_format(const char *bind, uint16_t port, char ret[KEYS_ADDRESS_SIZE])
 {
     char host[INET_ADDRSTRLEN] = "127.0.0.1";
-    if (is_any(bind)) {
+    if (keys_address_is_any(bind)) {
         (void)default_route(host);
-        snprintf(ret, ADDRESS_SIZE, "%s:%u", host, port);
-    } else {
-        bool is_bare_six = strchr(bind, ':') != NULL && bind[0] != '[';
-        snprintf(ret, ADDRESS_SIZE, is_bare_six ? "[%.255s]:%u" : "%.255s:%u", bind, port);
+        bind = host;
     }
+    keys_address_format(bind, port, ret);
 }
 
 uint16_t address_remembered_port(const struct place *place)

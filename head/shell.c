@@ -34,7 +34,7 @@ struct shell {
     struct inbox inboxes[2]; /* one is filled while the core reads the other */
     struct inbox *inbox;
     bool stepping, quit;
-    char address[ADDRESS_SIZE];
+    char address[KEYS_ADDRESS_SIZE];
     int signals;
     struct loop_source signal_source, parent_source;
     struct log_limit limit;

@@ -127,6 +127,18 @@ int keys_address_parse(const char *text, uint16_t default_port, char ret_host[25
     return 0;
 }
 
+void keys_address_format(const char *host, uint16_t port, char ret[KEYS_ADDRESS_SIZE])
+{
+    bool brackets = strchr(host, ':') != NULL && host[0] != '[';
+    snprintf(ret, KEYS_ADDRESS_SIZE, brackets ? "[%.255s]:%u" : "%.255s:%u", host, port);
+}
+
+bool keys_address_is_any(const char *bind)
+{
+    return bind == NULL || *bind == '\0' || strcmp(bind, "*") == 0 ||
+           strcmp(bind, "0.0.0.0") == 0 || strcmp(bind, "::") == 0;
+}
+
 /* ---- reading ---- */
 
 struct parser {

@@ -88,5 +88,8 @@ void keys_format_member(const struct keys_member *keys, struct buffer *ret);
  * becomes `default_port` (0: it must be there). */
 int keys_address_parse(const char *text, uint16_t default_port, char ret_host[256],
                        uint16_t *ret_port) MUST_CHECK;
+void keys_address_format(const char *host, uint16_t port, char ret[KEYS_ADDRESS_SIZE]);
+/* Whether what is to be bound is every address of this machine: NULL, "", "*", "0.0.0.0", "::". */
+bool keys_address_is_any(const char *bind);
 
 #endif

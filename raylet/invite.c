@@ -14,7 +14,7 @@
 static void take_address(struct invite *i, const char *host, uint16_t port)
 {
     char *to = i->addresses[i->address_count++];
-    snprintf(to, KEYS_ADDRESS_SIZE, strchr(host, ':') != NULL ? "[%s]:%u" : "%s:%u", host, port);
+    keys_address_format(host, port, to);
 }
 
 static bool same_host(const struct sockaddr *a, const char *text)
@@ -163,8 +163,7 @@ static int find_private(const struct invite_wish *wish, const char *host, uint16
                            "--join-file.");
     } else {
         char address[KEYS_ADDRESS_SIZE];
-        snprintf(address, sizeof address, strchr(host, ':') != NULL ? "[%s]:%u" : "%s:%u", host,
-                 port);
+        keys_address_format(host, port, address);
         if (!search_home(address, port, i) &&
             !(is_this_machine(host) && search_home(NULL, port, i))) {
             return without_key(wish, f);

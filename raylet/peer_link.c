@@ -184,22 +184,15 @@ static void find_own_host(const char *address, char ret[256])
     freeaddrinfo(found);
 }
 
-static bool is_wildcard(const char *bind)
-{
-    return bind == NULL || strcmp(bind, "*") == 0 || strcmp(bind, "0.0.0.0") == 0 ||
-           strcmp(bind, "::") == 0;
-}
-
 static void name_ourselves(struct peer_link *p, const struct peer_link_config *config)
 {
     char host[256];
-    if (is_wildcard(config->bind)) {
+    if (keys_address_is_any(config->bind)) {
         find_own_host(config->head_address, host);
     } else {
         (void)text_copy(host, sizeof host, config->bind);
     }
-    bool v6 = strchr(host, ':') != NULL;
-    snprintf(p->address, sizeof p->address, v6 ? "[%s]:%u" : "%s:%u", host, p->port);
+    keys_address_format(host, p->port, p->address);
 }
 
 /* Why the port cannot be opened, for people. */

@@ -235,6 +235,15 @@ static void test_address_forms(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
         assert_int_equal(keys_address_parse(bad[i], 0, host, &port), -EINVAL);
     }
+    char text[KEYS_ADDRESS_SIZE];
+    keys_address_format("10.0.0.5", 80, text);
+    assert_string_equal(text, "10.0.0.5:80");
+    keys_address_format("fe80::1", 7420, text);
+    assert_string_equal(text, "[fe80::1]:7420");
+    keys_address_format("[::1]", 1, text);
+    assert_string_equal(text, "[::1]:1");
+    assert_true(keys_address_is_any(NULL) && keys_address_is_any("*") && keys_address_is_any("::"));
+    assert_false(keys_address_is_any("::1") || keys_address_is_any("10.0.0.5"));
 }
 
 int main(void)
