@@ -413,17 +413,19 @@ void object_end_gets(struct raylet_core *c, struct object *o)
     }
 }
 
-/* What follows a proxy holds it until then. */
-static void hold_followed(struct object *target)
+/* What follows a proxy holds it until then. Anything else may be gone before what follows it. */
+static void hold_followed(struct object *o, struct object *target)
 {
     if (UNLIKELY(target->far & FAR_PROXY)) {
+        o->far |= FAR_HOLDS;
         object_hold(target);
     }
 }
 
-static void unhold_followed(struct raylet_core *c, struct object *target)
+static void unhold_followed(struct raylet_core *c, struct object *o, struct object *target)
 {
-    if (UNLIKELY(target->far & FAR_PROXY)) {
+    if (UNLIKELY(o->far & FAR_HOLDS)) {
+        o->far &= (uint8_t)~FAR_HOLDS;
         object_unhold(c, target);
     }
 }
@@ -439,7 +441,7 @@ static void unfollow(struct raylet_core *c, struct object *o)
         }
     }
     o->following = false;
-    unhold_followed(c, target);
+    unhold_followed(c, o, target);
 }
 
 static struct watcher *turn_round(struct watcher *w)
@@ -540,7 +542,7 @@ static void settled(struct raylet_core *c, struct object *o)
         slab_free(&c->watcher_slab, w);
         become(c, alias, root);
         tell(c, alias, &follow);
-        unhold_followed(c, target);
+        unhold_followed(c, alias, target);
         free_if_unheld(c, alias);
     }
     object_unhold(c, root);
@@ -597,6 +599,6 @@ void object_follow(struct raylet_core *c, struct object *o, struct object *targe
     o->following = true;
     o->alias = target;
     add_watcher(c, target, WATCH_ALIAS)->object = o;
-    hold_followed(target);
+    hold_followed(o, target);
     want(c, target);
 }

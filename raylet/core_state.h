@@ -60,6 +60,7 @@ enum watcher_kind { WATCH_GET = 1, WATCH_NEED = 2, WATCH_ALIAS = 3, WATCH_PEER =
 enum object_far {
     FAR_PROXY = 1, /* of another node: core_foreign */
     FAR_INNER = 2, /* its value has references inside: core_contents */
+    FAR_HOLDS = 4, /* it follows a proxy, and holds it until then */
 };
 
 struct watcher {                /* who wants to know when an object settles */

@@ -120,7 +120,9 @@ static void watch_task(struct sim_node *n, struct object_id id, const struct rig
 {
     struct sim_fact *f = sim_fact(n->config.world, id);
 
-    memcpy(f->needs, t->needs, t->need_count * sizeof f->needs[0]);
+    for (uint32_t i = 0; i < t->need_count; i++) {
+        f->needs[i] = t->needs[i];
+    }
     f->need_count = (uint32_t)t->need_count;
     for (uint32_t i = 1; i < t->returns; i++) {
         sim_fact(n->config.world, (struct object_id){id.node, id.client, id.number + i})->task = id;
