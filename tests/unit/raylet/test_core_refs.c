@@ -501,8 +501,10 @@ static void what_follows_a_foreign_object_settles_with_it(void **state)
     rig_get(&s->rig, s->driver, chain);
     rig_settle(&s->rig);
     assert_ids(said(s, THEM, SIDE_OUT, PEER_WANT), theirs(1));
+    release(s, id); /* goes as soon as it is settled, before what follows it */
     says_value(s, theirs(1), 55, NULL, 0);
     assert_int_equal(rig_value(&s->rig, chain)->value, 55);
+    assert_null(find(s, id));
     assert_null(find(s, theirs(1))); /* a small value is copied */
     assert_ids(said(s, THEM, SIDE_OUT, PEER_DROP), theirs(1));
     end(s);
