@@ -142,7 +142,8 @@ static struct class_ *class_new(struct raylet_core *c, struct job *job, struct w
 static void put_function(struct raylet_core *c, struct class_ *k, const char *function,
                          const uint8_t *kinds, size_t kinds_size)
 {
-    k->function = core_intern(c, function);
+    k->shown = core_intern(c, function);
+    k->function = xstrdup(function);
     k->kinds = xmalloc(kinds_size + 1);
     memcpy(k->kinds, kinds_size == 0 ? (const uint8_t *)"" : kinds, kinds_size);
     k->kinds_size = kinds_size;
@@ -239,6 +240,7 @@ void class_unuse(struct raylet_core *c, struct class_ *k)
     wish_unuse(c, k->wish);
     free(k->key);
     free(k->kinds);
+    free(k->function);
     free(k);
 }
 

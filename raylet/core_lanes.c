@@ -85,7 +85,7 @@ static void tell_class(struct raylet_core *c, struct lane *l)
     }
     m->class_.number = k->number;
     m->class_.job = k->job->number;
-    m->class_.function = k->function;
+    m->class_.function = core_text(c, k->function);
     m->class_.kinds = bytes_of(arena_copy(&c->arena, k->kinds, k->kinds_size), k->kinds_size);
     m->class_.amounts = amounts;
     m->class_.amount_count = asked->count;

@@ -213,7 +213,7 @@ static const char *class_reason(struct raylet_core *c, const struct class_ *k)
     }
     if (c->reserving != NULL && c->reserving != k) {
         return text_in_arena(c, "what is free is kept for %s, which waits longest",
-                             c->reserving->function);
+                             c->reserving->shown);
     }
     return k->job->starting > 0 ? "a worker is starting" : "its turn comes";
 }
@@ -586,7 +586,7 @@ static uint32_t add_waiting(struct raylet_core *c, const struct class_ *k, struc
                             uint32_t room)
 {
     uint32_t n = 0;
-    struct state_class row = {.function = k->function, .state = "waiting", .job = k->job->number};
+    struct state_class row = {.function = k->shown, .state = "waiting", .job = k->job->number};
 
     if (k->queued > 0 && room > 0) {
         const struct lane *only = lane_only(k);

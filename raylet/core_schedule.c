@@ -253,7 +253,7 @@ static void tell_class(struct raylet_core *c, struct worker *w, const struct cla
     w->known[k->number / 8] |= (uint8_t)(1u << (k->number % 8));
     m = core_send(c, w->client->number, LOCAL_RUN_CLASS);
     m->run_class.number = k->number;
-    m->run_class.function = k->function;
+    m->run_class.function = core_text(c, k->function);
     m->run_class.kinds = bytes_of(arena_copy(&c->arena, k->kinds, k->kinds_size), k->kinds_size);
 }
 

@@ -263,7 +263,8 @@ struct class_ {
     uint32_t users;  /* declarations and tasks */
     char *key;       /* of the hash: all of what makes classes equal */
     size_t key_size;
-    const char *function; /* interned */
+    char *function;    /* as workers and other nodes are told */
+    const char *shown; /* the same, interned: kept for good; "(other)" beyond a bound */
     uint8_t *kinds;
     size_t kinds_size;
     int32_t priority;

@@ -79,7 +79,7 @@ const char *task_state_name(uint8_t state)
 
 const char *task_function(const struct task *t)
 {
-    return t->class_->function;
+    return t->class_->shown;
 }
 
 struct task_extra *task_extra_of(struct task *t)
@@ -198,7 +198,7 @@ static void remember(struct raylet_core *c, struct task *t, uint32_t worker,
         return; /* its program is gone; nobody asks for these */
     }
     row->id = core_object_id(c, t->first);
-    row->function = t->class_->function;
+    row->function = t->class_->shown;
     row->node = t->place == AT_LANE ? core_intern(c, t->lane->peer->name) : NULL;
     row->job = t->class_->job->number;
     row->worker = worker;

@@ -1,4 +1,6 @@
 /* Tasks between nodes: the normal exchange, and what ends it, as timelines. */
+#include <stdio.h>
+
 #include "raylet/core_lanes.h"
 #include "raylet/core_peers.h"
 #include "tests/unit/raylet/between_scene.h"
@@ -120,6 +122,28 @@ static void a_crash_says_where_its_output_is(void **state)
                                     "output: drt logs --worker 1");
         end(s);
     }
+}
+
+/* Only what is shown has a bound: who runs a function is told its name. */
+static void functions_without_end_are_run_by_their_names(void **state)
+{
+    struct scene *s = begin_as_home(0, 2);
+    char name[16];
+
+    for (uint32_t i = 0; i < 70000; i++) {
+        snprintf(name, sizeof name, "f%u", i);
+        (void)core_intern(s->rig.core, name);
+    }
+    uint32_t there = declare(s, "the_last", AT_THEM);
+    rig_view(&s->rig, THEM, "box-2", 2);
+    rig_settle(&s->rig);
+    struct object_id id = submit_to(s, (struct rig_task){.class_number = there, .payload = 1});
+    up(s, THEM, SIDE_OUT);
+    assert_string_equal(said(s, THEM, SIDE_OUT, PEER_CLASS)->class_.function, "the_last");
+    rig_query(&s->rig, rig_tool(&s->rig), (struct state_query){.kind = STATE_TASKS, .id = "last"});
+    assert_string_equal(s->rig.reply_name, "(other)");
+    assert_null(rig_value(&s->rig, id));
+    end(s);
 }
 
 static const char *explained(struct scene *s, struct rig_process *tool, struct object_id id)
@@ -612,6 +636,7 @@ int main(void)
         cmocka_unit_test(spread_gives_each_node_the_same),
         cmocka_unit_test(spread_tasks_are_explained_by_their_node),
         cmocka_unit_test(a_crash_says_where_its_output_is),
+        cmocka_unit_test(functions_without_end_are_run_by_their_names),
         cmocka_unit_test(what_waits_for_another_node_is_not_counted_here),
         cmocka_unit_test(balanced_work_goes_where_most_is_free),
         cmocka_unit_test(what_finds_no_room_here_goes_elsewhere_when_it_is_worth_it),
