@@ -249,9 +249,18 @@ class Bed:
                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         if child.stdout.readline() != "ready\n":
             raise RuntimeError(f"no relay: {child.stderr.read().strip()}")
+        self._await_forwarding(f"tap{n}")
         handle = self._healed_by(lambda: self._end_relay(handle, n))
         self.relays[handle] = child
         return handle
+
+    def _await_forwarding(self, port):
+        """The switch uses a port only when its kernel has noticed that somebody is there: up to 1 s."""
+        deadline = time.monotonic() + 10
+        while "state forwarding" not in self.switch.within("ip", "-d", "link", "show", port).stdout:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{port} does not forward")
+            select.select([], [], [], 0.01)
 
     def _end_relay(self, handle, n):
         child = self.relays.pop(handle)
