@@ -181,7 +181,8 @@ struct local_values {
 };
 
 /* BLOCKED names what the body waits for: all that would end the wait, or (where it needs all of
- * them) some of it; none: it waits for something else. A further BLOCKED replaces the former. */
+ * them) one; none: it waits for something else, or not for ever. A further BLOCKED replaces the
+ * former: once any of those named has come, the body goes on or says anew what it waits for. */
 struct local_ids { /* RELEASE, HOLD, BLOCKED */
     const struct object_id *ids;
     size_t id_count;

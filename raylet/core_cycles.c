@@ -30,6 +30,9 @@ struct item {              /* something that the task waits for, at whatever rem
     uint32_t room;                   /* ROOM: the item whose `lacks` it is about */
     struct wait_room lacks;          /* owned */
     char *name;                      /* of the task; NULL: not known */
+    uint32_t order, low, next_edge;  /* of the walk that finds the knots; order 0: not yet there */
+    uint32_t knot_of;                /* those that reach one another have the same; 0: not known */
+    bool in_knot;                    /* nothing that it reaches is without a way back to it */
     UT_hash_handle hh;
 };
 
@@ -44,6 +47,8 @@ struct search {
     uint32_t count, unanswered;
     uint32_t edges[EDGES_MAX]; /* indexes of items */
     uint32_t edge_count;
+    uint32_t path[ITEMS_MAX], open[ITEMS_MAX]; /* of the walk: indexes of items */
+    uint32_t path_count, open_count, walked;
 };
 
 void cycles_init(struct raylet_core *c)
@@ -157,6 +162,77 @@ static uint64_t digest(const struct search *s)
     return sum;
 }
 
+/* ---- knots ---- */
+
+/* A node that could never run it, which nobody waits for. */
+static bool leads_nowhere(const struct item *it)
+{
+    return it->step.kind == LOOK_ROOM && it->edge_count == 0;
+}
+
+static void walk_to(struct search *s, uint32_t index)
+{
+    struct item *it = &s->items[index];
+
+    it->order = it->low = ++s->walked;
+    s->path[s->path_count++] = s->open[s->open_count++] = index;
+}
+
+/* All that reach one another, those from `first` on, are known now. */
+static void close_from(struct search *s, uint32_t first, uint32_t knot_of)
+{
+    bool in_knot = true;
+
+    for (uint32_t i = first; i < s->open_count; i++) {
+        s->items[s->open[i]].knot_of = knot_of;
+    }
+    for (uint32_t i = first; i < s->open_count; i++) {
+        const struct item *it = &s->items[s->open[i]];
+        for (uint32_t e = 0; e < it->edge_count; e++) {
+            const struct item *next = &s->items[s->edges[it->first_edge + e]];
+            in_knot = in_knot && (next->knot_of == knot_of || leads_nowhere(next));
+        }
+    }
+    for (uint32_t i = first; i < s->open_count; i++) {
+        s->items[s->open[i]].in_knot = in_knot;
+    }
+    s->open_count = first;
+}
+
+/* What only waits for a circle goes on once that is broken. So one that is in it must be ended: in
+ * a set from which no way leads out (Tarjan, "Depth-first search and linear graph algorithms",
+ * 1972). All can be reached from the first. */
+static void find_knots(struct search *s)
+{
+    s->path_count = s->open_count = s->walked = 0;
+    walk_to(s, 0);
+    while (s->path_count > 0) {
+        uint32_t index = s->path[s->path_count - 1];
+        struct item *it = &s->items[index];
+        if (it->next_edge < it->edge_count) {
+            uint32_t next = s->edges[it->first_edge + it->next_edge++];
+            if (s->items[next].order == 0) {
+                walk_to(s, next);
+            } else if (s->items[next].knot_of == 0) {
+                it->low = MIN_OF(it->low, s->items[next].order);
+            }
+            continue;
+        }
+        s->path_count--;
+        if (s->path_count > 0) {
+            struct item *before = &s->items[s->path[s->path_count - 1]];
+            before->low = MIN_OF(before->low, it->low);
+        }
+        if (it->low == it->order) {
+            uint32_t first = s->open_count - 1;
+            while (s->open[first] != index) {
+                first--;
+            }
+            close_from(s, first, it->order);
+        }
+    }
+}
+
 /* ---- the end of a search ---- */
 
 static void search_free(struct raylet_core *c)
@@ -198,13 +274,14 @@ static bool goes_before(const struct item *a, const struct item *b)
     return x->client != y->client ? x->client > y->client : x->number > y->number;
 }
 
-static const struct item *choose(const struct search *s)
+static const struct item *choose(struct search *s)
 {
     const struct item *best = NULL;
 
+    find_knots(s);
     for (uint32_t i = 0; i < s->count; i++) {
         const struct item *it = &s->items[i];
-        if (it->waits_for_room && (best == NULL || goes_before(it, best))) {
+        if (it->waits_for_room && it->in_knot && (best == NULL || goes_before(it, best))) {
             best = it;
         }
     }
@@ -429,8 +506,9 @@ static void seen(struct raylet_core *c, struct peer *p, const struct peer_seen *
                                    .name = m->name};
 
     if (s == NULL || m->look != s->number || m->item >= s->count ||
-        s->items[m->item].step.node != p->number || s->items[m->item].seen) {
-        c->dropped_messages++; /* of a search that is over */
+        s->items[m->item].step.node != p->number || !s->items[m->item].asked ||
+        s->items[m->item].seen) {
+        c->dropped_messages++; /* of a search that is over, or what was not asked */
         return;
     }
     s->unanswered--;

@@ -6,8 +6,9 @@
  * that moves. If all that can be reached is stuck, it is looked at a second time: what is the same
  * both times was so at one moment in between, with no message under way that could change it, and
  * so for good. Then one task of the circle fails with CODE_CYCLE: of those that wait for a place
- * the deepest, and among these the last one made. Its home ends it; others that search find the
- * same one and leave it alone.
+ * the deepest, and among these the last one made. Only those in a knot count, from which no way
+ * leads out: others wait for the circle, and go on once it is broken. Its home ends it; others that
+ * search find the same one and leave it alone.
  *
  * Only room makes circles: a reference exists after what it names was submitted, so data alone
  * cannot. One search at a time; a node that does not answer ends it, to be tried again later.

@@ -43,11 +43,22 @@ static void add_object(struct look *l, struct object *o)
     add(l, LOOK_OBJECT, id.node, id, 0);
 }
 
-static void add_body(struct look *l, struct worker *w)
+/* Its body waits and is not about to be stopped; else NULL. */
+static struct task *waiting_body(struct worker *w)
 {
     struct task *t = worker_first(w);
+    bool is_stopped = t != NULL && t->state == TASK_ABANDONED && t->stop != STOP_ASK;
 
-    if (w->state != WORKER_BLOCKED || t == NULL || w->stopping) {
+    return w->state != WORKER_BLOCKED || w->stopping || w->job->state != JOB_LIVE || is_stopped
+               ? NULL
+               : t;
+}
+
+static void add_body(struct look *l, struct worker *w)
+{
+    struct task *t = waiting_body(w);
+
+    if (t == NULL) {
         l->moves = true;
     } else {
         add(l, LOOK_BODY, l->c->node, task_id(l->c, t), w->number);
@@ -58,18 +69,17 @@ static void add_body(struct look *l, struct worker *w)
 
 static void look_at_body(struct look *l, struct worker *w, struct object_id id)
 {
-    struct task *t = w == NULL ? NULL : worker_first(w);
+    struct task *t = w == NULL ? NULL : waiting_body(w);
 
-    if (t == NULL || w->state != WORKER_BLOCKED || w->stopping ||
-        !object_id_equal(task_id(l->c, t), id)) {
+    if (t == NULL || !object_id_equal(task_id(l->c, t), id)) {
         l->moves = true;
         return;
     }
     for (uint32_t i = 0; i < w->wait_count; i++) {
         struct object *o = object_find(l->c, w->waits[i]);
-        if (o == NULL) { /* let go, or not of this job: the answer is on its way */
+        if (o == NULL || object_is_settled(o)) { /* the answer is on its way */
             l->moves = true;
-        } else if (!object_is_settled(o)) {
+        } else {
             add_object(l, o);
         }
     }

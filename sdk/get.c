@@ -311,7 +311,9 @@ struct several {
     uint64_t looked_at; /* runtime.objects.settled_count when it was counted */
     bool broken;        /* a reference that was released */
     bool all;           /* it takes every one of them */
-    size_t at, to;      /* a body: those that its raylet was told of last */
+    size_t at;          /* a body's wait for all: none before it is missing */
+    size_t told;        /* one for some: how many its raylet was told of */
+    uint64_t tell_at;   /* settled_count at which it may have to be told anew */
 };
 
 static void look(struct several *w)
@@ -358,28 +360,47 @@ static const struct slot *pending(struct drt_ref ref)
     return s == NULL || object_is_settled(s) ? NULL : s;
 }
 
-/* Of a wait for all, those that come next will do; of a wait for some, only all. */
+/* Of a wait for all, the first that is missing will do. */
+static bool name_first(struct several *w, bool again, struct object_id *ids, size_t *ret_count)
+{
+    size_t before = w->at;
+    while (w->at < w->count && pending(w->refs[w->at]) == NULL) {
+        w->at++;
+    }
+    w->tell_at = runtime.objects.settled_count + 1;
+    *ret_count = w->at < w->count;
+    if (w->at < w->count) {
+        ids[0] = pending(w->refs[w->at])->id;
+    }
+    return !again || w->at != before;
+}
+
+/* Of a wait for some, only all that are missing. */
+static bool name_all(struct several *w, bool again, struct object_id *ids, size_t room,
+                     size_t *ret_count)
+{
+    size_t n = 0, before = w->told;
+    for (size_t i = 0; i < w->count; i++) {
+        const struct slot *s = pending(w->refs[i]);
+        if (s != NULL && n++ < room) {
+            ids[n - 1] = s->id;
+        }
+    }
+    w->tell_at = runtime.objects.settled_count + (n > room ? n - room : 1);
+    w->told = n <= room ? n : 0;
+    *ret_count = w->told;
+    return !again || w->told != before;
+}
+
+/* Anew once any of those that were named has come. */
 static bool name_several(void *arg, bool again, struct object_id *ids, size_t room,
                          size_t *ret_count)
 {
     struct several *w = arg;
-    size_t n = 0;
-    while (again && w->at < w->to && pending(w->refs[w->at]) == NULL) {
-        w->at++;
-    }
-    if (again && w->at < w->to) {
+    if (again && runtime.objects.settled_count < w->tell_at) {
         return false;
     }
-    size_t i = w->at;
-    for (; i < w->count && n < room; i++) {
-        const struct slot *s = pending(w->refs[i]);
-        if (s != NULL) {
-            ids[n++] = s->id;
-        }
-    }
-    *ret_count = w->all || i == w->count ? n : 0;
-    w->to = i;
-    return !again || n > 0;
+    return w->all ? name_first(w, again, ids, ret_count) : name_all(w, again, ids, room, ret_count);
 }
 
 static int wait_several(struct several *w, uint64_t deadline_ns)

@@ -331,18 +331,22 @@ static int wait_for(struct wait *w)
     return r;
 }
 
-int link_wait(struct link *l, bool (*done)(void *), void *arg, uint64_t deadline_ns,
-              link_names_fn *names)
-{
-    struct wait w = {.l = l, .done = done, .arg = arg, .deadline_ns = deadline_ns, .names = names};
-    return wait_for(&w);
-}
-
 static bool name_nothing(void *arg, bool again, struct object_id *ids, size_t room,
                          size_t *ret_count)
 {
     *ret_count = 0;
     return !again;
+}
+
+/* A wait with a limit ends by itself, whatever becomes of what it is for. */
+int link_wait(struct link *l, bool (*done)(void *), void *arg, uint64_t deadline_ns,
+              link_names_fn *names)
+{
+    struct wait w = {.l = l, .done = done, .arg = arg, .deadline_ns = deadline_ns, .names = names};
+    if (names != NULL && deadline_ns != NS_FOREVER) {
+        w.names = name_nothing;
+    }
+    return wait_for(&w);
 }
 
 /* As link_wait, for what no message tells of: it is polled. */

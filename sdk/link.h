@@ -80,15 +80,16 @@ void link_send_releases(struct link *l);
 /* Takes what has come, without waiting. True if there was something. */
 bool link_take(struct link *l);
 
-/* What a body waits for: writes at most `room` ids, of which any would end the wait or all are
- * needed; none: it cannot be said. `again`: false if what it named last still stands. */
+/* What a body waits for: writes at most `room` ids, all that would end the wait or one that it
+ * needs; none: it cannot be said. `again`: false if what it named last still stands; it does not
+ * once any of them has settled. */
 typedef bool link_names_fn(void *arg, bool again, struct object_id *ids, size_t room,
                            size_t *ret_count);
 
 /*
  * Waits until `done` says true (asked with the mutex held, after each turn). 0, DRT_E_TIMEOUT,
  * DRT_E_DISCONNECTED, -EINTR (link_interrupt). A body's own thread (`names` is not NULL) tells the
- * raylet that it is blocked, and what for, before it sleeps.
+ * raylet that it is blocked, and what for, before it sleeps; not what for, if it has a deadline.
  */
 int link_wait(struct link *l, bool (*done)(void *), void *arg, uint64_t deadline_ns,
               link_names_fn *names) MUST_CHECK;

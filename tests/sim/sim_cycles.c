@@ -274,9 +274,10 @@ void sim_cycles_look(struct sim_cluster *s)
     if (is_troubled(s) && s->now_ns > BEGUN_NS) {
         s->troubled_ns = s->now_ns;
     }
-    if (s->now_ns < s->cycles_at_ns) {
+    if (s->now_ns < s->cycles_at_ns && !s->world.blocks) {
         return;
     }
+    s->world.blocks = false;
     s->cycles_at_ns = s->now_ns + SIM_CYCLES_EACH_NS;
     l = xcalloc(1, sizeof *l);
     l->s = s;

@@ -136,8 +136,112 @@ static void the_last_one_is_ended_first(void **state)
     }
     assert_int_equal(code_of(&s->rig, second), CODE_CYCLE);
     assert_null(rig_value(&s->rig, inner));
+    rig_blocked(&s->rig, w, &inner, 1);
     rig_pass(&s->rig, NS_PER_S);
     assert_int_equal(code_of(&s->rig, inner), CODE_CYCLE);
+    end(s);
+}
+
+/* A worker that has begun a body, once there is one that can. */
+static struct rig_process *next_body(struct scene *s)
+{
+    struct rig_process *w;
+
+    while ((w = rig_ready_worker(&s->rig)) == NULL) {
+        rig_pass(&s->rig, NS_PER_MS);
+    }
+    assert_true(rig_claim(&s->rig, w));
+    return w;
+}
+
+/* A task of this class by this body. */
+static struct object_id submit_inside(struct scene *s, struct rig_process *w, const char *function,
+                                      struct rig_class class_)
+{
+    uint32_t number = rig_class(&s->rig, w, function, class_);
+    struct object_id id = rig_submit(
+        &s->rig, w,
+        (struct rig_task){.class_number = number, .parent_slot = 1 + claim_index(w->current.slot)});
+
+    rig_get(&s->rig, w, id);
+    rig_settle(&s->rig);
+    return id;
+}
+
+/* The one that only waits for what the circle keeps is deeper, and looked at first. */
+static void who_waits_for_a_circle_is_not_in_it(void **state)
+{
+    struct scene *s = begin();
+    struct object_id inner, middle, innocent;
+    struct rig_process *hog = begin_hog(s, ALL_X, true, &inner);
+
+    submit(s, 1);
+    rig_settle(&s->rig);
+    struct rig_process *w = next_body(s);
+    middle = submit_inside(s, w, "middle", ONE_CPU);
+    rig_blocked(&s->rig, w, &middle, 1);
+    rig_settle(&s->rig);
+    w = next_body(s);
+    innocent = submit_inside(s, w, "innocent", ALL_X);
+    rig_blocked(&s->rig, w, &innocent, 1);
+    rig_pass(&s->rig, 20 * NS_PER_S);
+    assert_int_equal(code_of(&s->rig, inner), CODE_CYCLE);
+    assert_null(rig_value(&s->rig, innocent));
+    (void)rig_say(&s->rig, hog, LOCAL_UNBLOCKED);
+    rig_return(&s->rig, hog, 1);
+    rig_settle(&s->rig);
+    w = next_body(s);
+    rig_return(&s->rig, w, 7);
+    rig_settle(&s->rig);
+    assert_int_equal(value_of(&s->rig, innocent), 7);
+    end(s);
+}
+
+/* Of what a body waits for something has come; it has not said yet that it goes on. */
+static void a_body_that_was_answered_goes_on(void **state)
+{
+    struct scene *s = begin();
+    struct object_id inner, other;
+    struct rig_process *hog = begin_hog(s, ALL_X, false, &inner);
+
+    other = submit_inside(s, hog, "other", ONE_CPU);
+    const struct object_id both[] = {inner, other};
+    rig_blocked(&s->rig, hog, both, 2);
+    rig_settle(&s->rig);
+    struct rig_process *w = next_body(s);
+    rig_pass(&s->rig, 8 * NS_PER_S);
+    rig_return(&s->rig, w, 1);
+    rig_pass(&s->rig, 30 * NS_PER_S);
+    assert_null(rig_value(&s->rig, inner));
+    end(s);
+}
+
+/* What it keeps comes back without anybody's doing. */
+static void a_body_that_is_about_to_be_stopped_goes_on(void **state)
+{
+    struct scene *s = begin();
+    uint32_t x = rig_class(&s->rig, s->driver, "x", ALL_X);
+    struct object_id late = rig_submit(
+        &s->rig, s->driver, (struct rig_task){.class_number = x, .timeout_ns = 4600 * NS_PER_MS});
+
+    rig_settle(&s->rig);
+    struct rig_process *hog = next_body(s);
+    struct object_id id =
+        rig_submit(&s->rig, s->driver, (struct rig_task){.class_number = x, .payload = 1});
+    rig_get(&s->rig, s->driver, late);
+    rig_get(&s->rig, s->driver, id);
+    rig_settle(&s->rig);
+    takes(&s->rig, hog, id);
+    rig_get(&s->rig, hog, id);
+    s->rig.deaf = true; /* it takes its time */
+    while (rig_value(&s->rig, late) == NULL) {
+        rig_pass(&s->rig, NS_PER_MS);
+    }
+    assert_int_equal(code_of(&s->rig, late), CODE_DEADLINE);
+    rig_blocked(&s->rig, hog, &id, 1);
+    rig_pass(&s->rig, 30 * NS_PER_S);
+    assert_null(rig_value(&s->rig, id));
+    s->rig.deaf = false;
     end(s);
 }
 
@@ -473,6 +577,9 @@ int main(void)
         cmocka_unit_test(whoever_has_the_rest),
         cmocka_unit_test(not_a_body_that_runs),
         cmocka_unit_test(the_last_one_is_ended_first),
+        cmocka_unit_test(who_waits_for_a_circle_is_not_in_it),
+        cmocka_unit_test(a_body_that_was_answered_goes_on),
+        cmocka_unit_test(a_body_that_is_about_to_be_stopped_goes_on),
         cmocka_unit_test(two_bodies_that_keep_what_the_other_waits_for),
         cmocka_unit_test(what_changed_in_between_is_none),
         cmocka_unit_test(what_moves_there_is_none),
