@@ -183,7 +183,7 @@ void sim_body_blocks(struct sim_node *n, struct rig_process *w, struct sim_body 
 {
     struct local_msg *m = rig_say(n->rig, w, LOCAL_BLOCKED);
 
-    b->waits = n->config.world->blocks = true;
+    b->waits = n->config.world->new_waits = true;
     if (sim_body_waits_for(n, w, b, &b->named, 1) > 0) {
         m->ids.ids = arena_copy(&n->rig->arena, &b->named, sizeof b->named);
         m->ids.id_count = 1;

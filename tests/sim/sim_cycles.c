@@ -29,7 +29,8 @@ struct look {
     struct sim_cluster *s;
     bool surely;
     uint32_t count;
-    uint32_t kept[SIM_NODES]; /* of "x", by those that are stuck */
+    uint32_t kept[SIM_NODES];  /* of "x", by those that are stuck */
+    bool some_wait[SIM_NODES]; /* that are not stuck, and keep some */
     struct waits bodies[BODIES_MAX];
 };
 
@@ -69,7 +70,9 @@ static bool body_is_stuck(const struct look *l, const struct waits *at)
     return false;
 }
 
-/* Whether it has no place although nobody else than those that are stuck is there. */
+/* Whether it has no place although nobody else than those that are stuck is there. The search takes
+ * waits as if any of those that wait and keep "x" would do: for sure only if none of them goes on.
+ */
 static bool has_no_place(const struct look *l, const struct sim_fact *f)
 {
     uint32_t full = 0, open = 0;
@@ -82,7 +85,7 @@ static bool has_no_place(const struct look *l, const struct sim_fact *f)
         }
         if (!sim_node_is_up(n) || (goes && l->surely)) {
             open += l->surely;
-        } else if (SIM_X < f->wish.x + l->kept[i]) {
+        } else if (SIM_X < f->wish.x + l->kept[i] && !(l->surely && l->some_wait[i])) {
             full++;
         } else {
             open++;
@@ -130,13 +133,16 @@ static void find(struct look *l)
     while (changed) {
         changed = false;
         memset(l->kept, 0, sizeof l->kept);
+        memset(l->some_wait, 0, sizeof l->some_wait);
         for (uint32_t i = 0; i < l->count; i++) {
             struct waits *at = &l->bodies[i];
             if (at->stuck && !body_is_stuck(l, at)) {
                 at->stuck = false;
                 changed = true;
             }
-            l->kept[at->at] += at->stuck ? sim_hog_x(at->w->current.payload) : 0;
+            uint32_t x = sim_hog_x(at->w->current.payload);
+            l->kept[at->at] += at->stuck ? x : 0;
+            l->some_wait[at->at] |= !at->stuck && at->b->waits && x > 0;
         }
         for (uint32_t i = 0; i < w->watched_count; i++) {
             struct sim_fact *f = w->watched[i];
@@ -274,10 +280,10 @@ void sim_cycles_look(struct sim_cluster *s)
     if (is_troubled(s) && s->now_ns > BEGUN_NS) {
         s->troubled_ns = s->now_ns;
     }
-    if (s->now_ns < s->cycles_at_ns && !s->world.blocks) {
-        return;
+    if (s->now_ns < s->cycles_at_ns && !s->world.new_waits) {
+        return; /* a cycle begins with a wait; it may be found at once, by an older one */
     }
-    s->world.blocks = false;
+    s->world.new_waits = false;
     s->cycles_at_ns = s->now_ns + SIM_CYCLES_EACH_NS;
     l = xcalloc(1, sizeof *l);
     l->s = s;

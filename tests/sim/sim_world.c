@@ -107,6 +107,7 @@ void sim_watch(struct sim_world *w, struct sim_fact *f, struct sim_wish wish)
         w->watched = xrealloc(w->watched, w->watched_room * sizeof(struct sim_fact *));
     }
     w->watched[w->watched_count++] = f;
+    w->new_waits = true;
     f->watched = true;
 }
 

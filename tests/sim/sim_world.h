@@ -80,9 +80,9 @@ struct sim_world {
     struct sim_job *jobs_over;
     struct sim_fact **watched; /* tasks that may be part of a cycle */
     uint32_t watched_count, watched_room;
-    bool cycles; /* bodies wait and keep what others ask for */
-    bool blocks; /* one has begun to wait: there may be a circle now that is found at once */
-    bool strict; /* nothing worse happened yet than what nobody may notice between nodes */
+    bool cycles;    /* bodies wait and keep what others ask for */
+    bool new_waits; /* there may be a circle now that is found at once */
+    bool strict;    /* nothing worse happened yet than what nobody may notice between nodes */
     struct sim_counts counts;
     uint64_t now_ns;
     uint64_t seed;
