@@ -27,6 +27,7 @@ static const struct rule rules[] = {
     {"children", "children of a dead attempt that nobody holds go with it", RULE_CHILDREN, 0},
     {"unreachable", "borrower: waits end after 15 s of silence", RULE_UNREACHABLE, 0},
     {"only-holders", "a process names only what it holds", RULE_ONLY_HOLDERS, 0},
+    {"cycles", "who finds no place for long looks for a circle", RULE_CYCLES, 0},
     {"once-in-order", "a message between nodes arrives once and in order", 0,
      SIM_RULE_ONCE_IN_ORDER},
     {"numbers", "who is not the node that was meant is not spoken to", 0, SIM_RULE_NUMBERS},
@@ -59,8 +60,11 @@ static bool fails(void (*run)(const struct rule *r, const uint64_t *which), cons
 
 static void run_seed(const struct rule *r, const uint64_t *which)
 {
-    struct sim_options o = {
-        .seed = which[0], .drivers = SIM_DRIVERS, .core_off = r->core, .rules_off = r->sim};
+    struct sim_options o = {.seed = which[0],
+                            .drivers = SIM_DRIVERS,
+                            .cycles = r->core == RULE_CYCLES,
+                            .core_off = r->core,
+                            .rules_off = r->sim};
     struct sim_summary sum;
 
     sim_run(&o, &sum);
