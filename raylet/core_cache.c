@@ -290,6 +290,10 @@ void cache_begin(struct raylet_core *c)
 {
     struct cache *k = &c->foreign->cache;
 
+    if (LIKELY(k->used_bytes == 0 && list_is_empty(&k->crowd))) {
+        k->look = false;
+        return; /* as nearly always */
+    }
     trim(c);
     for (uint32_t i = 0; i < WORK_STEP && k->look; i++) {
         k->look = first_fits(c);
