@@ -127,15 +127,10 @@ struct peer_run {
     size_t ref_count;
 };
 
-enum peer_stop {
-    PEER_STOP_TAKE_BACK = 0,
-    PEER_STOP_ASK = 1,
-    PEER_STOP_SOON = 2,
-    PEER_STOP_KILL = 3
-};
+enum peer_stop { PEER_STOP_ASK = 0, PEER_STOP_SOON = 1, PEER_STOP_KILL = 2 };
 
-/* TAKE_BACK: only if it has not begun. The others: also stops its body as told. Answered by BACK or
- * RESULT, as it comes. */
+/* What has not begun comes BACK, free of charge; else its body is stopped as told, and its RESULT
+ * comes. */
 struct peer_stop_run {
     uint64_t run;
     uint32_t how; /* enum peer_stop */

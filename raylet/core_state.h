@@ -378,7 +378,6 @@ enum task_place { AT_NONE = 0, AT_FRESH, AT_QUEUE, AT_LANE, AT_WORKER };
 /* Beside enum local_submit_flags. */
 #define TASK_STARTED       0x10u /* sent: its body is known to have begun */
 #define TASK_STOP_CHILDREN 0x20u /* ABANDONED: with all that it submitted there */
-#define TASK_BACK_WANTED   0x40u /* guest: its home wants it back unless it has begun */
 
 enum task_state {
     TASK_WAITING = 1,

@@ -134,7 +134,7 @@ void task_leave_place(struct raylet_core *c, struct task *t)
     }
     t->worker = NULL;
     t->place = AT_NONE;
-    t->flags &= (uint8_t) ~(TASK_STARTED | TASK_STOP_CHILDREN | TASK_BACK_WANTED);
+    t->flags &= (uint8_t) ~(TASK_STARTED | TASK_STOP_CHILDREN);
 }
 
 /* ---- the end of a task ---- */
@@ -265,7 +265,9 @@ void task_ask_back(struct raylet_core *c, struct task *t)
     if (t->place == AT_LANE) {
         struct peer_msg *m = core_send_peer(c, t->lane->peer, SIDE_OUT, PEER_STOP);
         m->stop.run = t->run;
-        m->stop.how = PEER_STOP_ASK + t->stop;
+        _Static_assert(STOP_ASK + 0 == PEER_STOP_ASK + 0 && STOP_KILL + 0 == PEER_STOP_KILL + 0,
+                       "the same in both");
+        m->stop.how = t->stop;
         m->stop.recursive = (t->flags & TASK_STOP_CHILDREN) != 0;
         return;
     }
@@ -678,7 +680,7 @@ void task_result(struct raylet_core *c, struct task *t, const struct local_resul
 
 void task_taken_back(struct raylet_core *c, struct task *t)
 {
-    if (task_is_guest(t) && (t->state == TASK_ABANDONED || (t->flags & TASK_BACK_WANTED))) {
+    if (task_is_guest(t) && t->state == TASK_ABANDONED) {
         guest_back(c, t, PEER_BACK_ASKED);
         task_free(c, t);
         return;

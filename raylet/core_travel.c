@@ -220,17 +220,7 @@ void task_end_guest(struct raylet_core *c, struct task *t)
 
 void task_stop_guest(struct raylet_core *c, struct task *t, uint32_t how, bool recursive)
 {
-    if (how != PEER_STOP_TAKE_BACK) {
-        (void)task_stop(c, t, (enum stop_how)(how - PEER_STOP_ASK), recursive,
-                        "its home has given it up");
-    } else if (t->state == TASK_READY) {
-        class_dequeue(c, t);
-        guest_back(c, t, PEER_BACK_ASKED);
-        task_free(c, t);
-    } else if (t->state == TASK_PLACED) {
-        t->flags |= TASK_BACK_WANTED;
-        task_ask_back(c, t);
-    }
+    (void)task_stop(c, t, (enum stop_how)how, recursive, "its home has given it up");
 }
 
 void task_orphan_guest(struct raylet_core *c, struct task *t)

@@ -406,7 +406,7 @@ static const struct peer_msg peer_samples[] = {
              .ref_count = 3},
      .payload = {payload_words, 131}},
     {.type = PEER_STOP, .stop = {.run = 1, .how = PEER_STOP_KILL, .recursive = true}},
-    {.type = PEER_STOP, .stop = {.run = UINT64_MAX, .how = PEER_STOP_TAKE_BACK}},
+    {.type = PEER_STOP, .stop = {.run = UINT64_MAX, .how = PEER_STOP_ASK}},
     {.type = PEER_RECORDED, .runs = {runs, 2}},
     {.type = PEER_GRANT, .slots = {.number = UINT32_MAX, .count = 1}},
     {.type = PEER_STARTED, .runs = {runs, 1}},

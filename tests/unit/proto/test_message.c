@@ -317,7 +317,7 @@ static const struct peer_msg bad_of_peers[] = {
     {.type = PEER_RUN, .run = {RUN, .args_size = 2}, .payload = {"x", 1}},
     {.type = PEER_RUN, .run = {RUN, .need_sizes = huge_sizes, .need_count = 2}},
     {.type = PEER_STOP, .stop = {.how = 1}},
-    {.type = PEER_STOP, .stop = {.run = 1, .how = 4}},
+    {.type = PEER_STOP, .stop = {.run = 1, .how = 3}},
     {.type = PEER_CANCEL, .cancel = {.id = {1, 1, 1}, .flags = 4}},
     {.type = PEER_CANCEL, .cancel = {.flags = 1}},
     {.type = PEER_JOB_ASK},
