@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
-#include "proto/transport_ring.h"
+#include "tests/contract/transport_ring.h"
 
 /* The ring, driven by turns and by a loop. */
 

@@ -1,4 +1,4 @@
-#include "proto/transport_ring.h"
+#include "tests/contract/transport_ring.h"
 
 #include "common/list.h"
 

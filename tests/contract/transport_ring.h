@@ -5,8 +5,8 @@
  * without (then `turn`). After on_up messages of a peer come in order; what it sent before its end
  * is still delivered.
  */
-#ifndef PROTO_TRANSPORT_RING_H
-#define PROTO_TRANSPORT_RING_H
+#ifndef TESTS_CONTRACT_TRANSPORT_RING_H
+#define TESTS_CONTRACT_TRANSPORT_RING_H
 
 #include "common/loop.h"
 #include "proto/ring.h"
