@@ -581,10 +581,12 @@ static void serve_level(struct raylet_core *c, struct level *l, uint32_t stuck_a
     put_before(&l->turn, &unserved);
 }
 
+/* What waiting bodies keep does not become free by itself, and those they wait for may need what
+ * would be reserved: who lacks that comes after the others. */
 static struct class_ *longest_stuck(struct raylet_core *c)
 {
     struct class_ *oldest = NULL;
-    uint32_t seen = 0;
+    uint32_t seen = 0, kind;
 
     LIST_FOREACH(at, &c->levels)
     {
@@ -595,7 +597,8 @@ static struct class_ *longest_stuck(struct raylet_core *c)
         LIST_FOREACH(at2, &l->turn)
         {
             struct class_ *k = list_entry(at2, struct class_, run_link);
-            if (k->stuck && (oldest == NULL || k->stuck_since_ns < oldest->stuck_since_ns)) {
+            if (k->stuck && (oldest == NULL || k->stuck_since_ns < oldest->stuck_since_ns) &&
+                !lacks_for_good(c, &k->pool->shape->asked, &kind)) {
                 oldest = k;
             }
             if (++seen == CLASSES_PER_TURN) {
@@ -647,24 +650,27 @@ static void revoke_promises(struct raylet_core *c)
     }
 }
 
+static bool any_stuck(const struct raylet_core *c)
+{
+    LIST_FOREACH(at, (struct list *)&c->levels)
+    {
+        if (list_entry(at, struct level, link)->stuck > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* While any is stuck, schedule() sees to it that this comes again. */
 static void reserve(struct raylet_core *c)
 {
     struct class_ *oldest = longest_stuck(c);
+    bool due = oldest != NULL && c->now_ns >= oldest->stuck_since_ns + RESERVE_AFTER_NS;
 
-    c->reserving = NULL;
-    if (oldest == NULL) {
-        return;
+    c->reserving = due ? oldest : NULL;
+    if (any_stuck(c)) {
+        revoke_promises(c);
     }
-    uint64_t since = oldest->stuck_since_ns;
-    uint32_t kind;
-    /* What waiting bodies keep does not become free by itself, and those they wait for may need
-     * what would be reserved. */
-    if (c->now_ns >= since + RESERVE_AFTER_NS &&
-        !lacks_for_good(c, &oldest->pool->shape->asked, &kind)) {
-        c->reserving = oldest;
-    }
-    core_timer_arm(c, &c->reserve_timer, MAX_OF(since, c->now_ns) + RESERVE_AFTER_NS);
-    revoke_promises(c);
 }
 
 void schedule_use_promise(struct raylet_core *c, struct class_ *k)
