@@ -13,6 +13,7 @@
 #include "raylet/core_wishes.h"
 
 #define RENEW_NS      NS_PER_S
+#define FAREWELL_NS   NS_PER_S          /* for the last word of a program whose tasks are done */
 #define RENEW_SOON_NS (100 * NS_PER_MS) /* when something became full or free */
 
 static void head_enter(struct raylet_core *c, uint8_t state)
@@ -277,9 +278,10 @@ void head_leave(struct raylet_core *c, uint64_t limit_ns)
             (void)core_send_head(c, CLUSTER_DRAIN);
         }
         host_drain(c);
-    } else if (c->fenced || at_ns >= c->leave_timer.timer.at_ns) {
+    } else if (c->fenced || at_ns >= c->leave_at_ns) {
         return; /* told again: it can only become sooner */
     }
+    c->leave_at_ns = at_ns;
     core_timer_arm(c, &c->leave_timer, at_ns);
 }
 
@@ -295,11 +297,35 @@ static bool is_held_elsewhere(struct raylet_core *c)
     return false;
 }
 
+static bool has_drivers(struct raylet_core *c)
+{
+    LIST_FOREACH(at, &c->jobs)
+    {
+        const struct job *job = list_entry(at, struct job, link);
+        if (job->state == JOB_LIVE && job->driver != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_idle(struct raylet_core *c)
+{
+    return c->waiting + c->running + c->away == 0 && !is_held_elsewhere(c) && !job_is_ending(c);
+}
+
+/* A program whose last task has just ended may be about to end, too: its job is done then, and not
+ * lost. It can submit nothing more. */
 void head_leave_work(struct raylet_core *c)
 {
-    if (c->leaving && !c->fenced && c->waiting + c->running + c->away == 0 &&
-        !is_held_elsewhere(c) && !job_is_ending(c)) {
+    if (!c->leaving || c->fenced || !is_idle(c)) {
+        return;
+    }
+    if (!has_drivers(c)) {
         go(c);
+    } else if (!c->saying_farewell) {
+        c->saying_farewell = true;
+        core_timer_arm(c, &c->leave_timer, MIN_OF(c->leave_at_ns, c->now_ns + FAREWELL_NS));
     }
 }
 
@@ -311,6 +337,9 @@ void head_timer(struct raylet_core *c, struct core_timer *timer)
         c->renew_due = true; /* at the end of the step, when what is free is settled */
     } else if (c->fenced) {
         quit(c, &none);
+    } else if (c->now_ns < c->leave_at_ns && !is_idle(c)) {
+        c->saying_farewell = false;
+        core_timer_arm(c, &c->leave_timer, c->leave_at_ns);
     } else {
         go(c);
     }

@@ -657,9 +657,10 @@ struct raylet_core {
     uint32_t ended_next, ended_used;
 
     uint8_t head_state;
-    bool leaving, quit_said, fenced;
+    bool leaving, saying_farewell, quit_said, fenced;
     bool key_refused; /* by the head, when it was last tried */
     struct core_timer renew_timer, leave_timer;
+    uint64_t leave_at_ns;       /* at the latest */
     uint64_t renew_answered_ns; /* boot clock: the sending of what was answered last */
     uint64_t joins_ns;          /* boot clock: the sending of the last JOIN */
     bool renew_due;

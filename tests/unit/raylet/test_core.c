@@ -605,6 +605,26 @@ static void a_node_leaves_when_its_work_is_done(void **state)
     assert_int_equal(s->rig.quits, 0);
     rig_run_all(&s->rig);
     assert_int_equal(value_of(&s->rig, id), 2);
+    assert_int_equal(s->rig.quits, 0); /* the program may be about to end */
+    rig_pass(&s->rig, 2 * NS_PER_S);
+    assert_int_equal(s->rig.quits, 1);
+    end(s);
+}
+
+/* It ends with its last task: a job that is done, and none that is lost with the node. */
+static void a_node_that_leaves_hears_the_last_word_of_its_programs(void **state)
+{
+    struct scene *s = begin();
+
+    submit(s, 2);
+    rig_settle(&s->rig);
+    rig_event(&s->rig, EVENT_LEAVE)->limit_ns = 10 * NS_PER_S;
+    rig_run_all(&s->rig);
+    rig_pass(&s->rig, NS_PER_S / 2);
+    assert_int_equal(s->rig.quits, 0);
+    rig_driver_end(&s->rig, s->driver, true);
+    rig_run_all(&s->rig);
+    assert_int_equal(s->rig.job_ends, 1);
     assert_int_equal(s->rig.quits, 1);
     end(s);
 }
@@ -728,6 +748,7 @@ int main(void)
         cmocka_unit_test(a_head_that_gives_another_number_ends_the_node),
         cmocka_unit_test(messages_out_of_turn_close_the_client),
         cmocka_unit_test(a_node_leaves_when_its_work_is_done),
+        cmocka_unit_test(a_node_that_leaves_hears_the_last_word_of_its_programs),
         cmocka_unit_test(a_node_that_leaves_says_how_its_programs_ended),
         cmocka_unit_test(a_node_that_leaves_can_only_be_hurried),
         cmocka_unit_test(explain_says_what_is_missing),
