@@ -1,6 +1,10 @@
 #include "sdk/objects.h"
 
+#include "common/clock.h"
+
 #include <sys/mman.h>
+#include <sys/random.h>
+#include <unistd.h>
 
 #define NO_CHUNK UINT32_MAX
 #define SPARES   4u
@@ -14,9 +18,20 @@ struct chunk {
     struct slot *slots;
 };
 
+/* Each process counts from somewhere else: a reference whose bytes came from another one, inside a
+ * record or otherwise, is refused here and never confused with one of this process's. */
+static uint64_t first_serial(void)
+{
+    uint64_t r;
+    if (getrandom(&r, sizeof r, GRND_NONBLOCK) != (ssize_t)sizeof r) {
+        r = (clock_now_ns() ^ (uint64_t)getpid() << 40) * UINT64_C(0x9E3779B97F4A7C15);
+    }
+    return r >> 33 << 32;
+}
+
 void objects_init(struct objects *o)
 {
-    uint64_t serial = o->serial;
+    uint64_t serial = o->serial != 0 ? o->serial : first_serial();
     *o = (struct objects){.open = NO_CHUNK, .serial = serial};
     o->buckets = xcalloc(BUCKETS, sizeof *o->buckets);
     o->mask = BUCKETS - 1;

@@ -1,10 +1,11 @@
 /*
  * The references of this process. A reference names a slot and a serial that is never used again,
- * so one that was released is refused and never confused with another. A slot of 64 bytes holds an
- * object's state and, up to 16 bytes, its value; a second hold of the same object (drt_share) is a
- * slot that points at it, and an open scope is a slot, too: the ring of what was got inside.
- * Slots stand in chunks that go back to the system when they are empty. Not thread-safe: the
- * runtime's lock guards all of it. What users see of values (views) does not move while it is held.
+ * so one that was released, or is another process's, is refused and never confused with another. A
+ * slot of 64 bytes holds an object's state and, up to 16 bytes, its value; a second hold of the
+ * same object (drt_share) is a slot that points at it, and an open scope is a slot, too: the ring
+ * of what was got inside. Slots stand in chunks that go back to the system when they are empty. Not
+ * thread-safe: the runtime's lock guards all of it. What users see of values (views) does not move
+ * while it is held.
  */
 #ifndef SDK_OBJECTS_H
 #define SDK_OBJECTS_H

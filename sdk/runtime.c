@@ -164,7 +164,8 @@ struct slot *runtime_find(struct drt_ref ref, uint32_t *ret_number)
                   drt_is_none(ref)
                       ? "the reference is none: it was never set, or was released or given away"
                       : "the reference was released, by drt_release, drt_give or the end of its "
-                        "scope: drt_keep or drt_share it while it is held");
+                        "scope: drt_keep or drt_share it while it is held; or it is another "
+                        "process's: give it as an argument, or inside a value");
     }
     return s;
 }

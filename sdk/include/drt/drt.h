@@ -369,7 +369,8 @@ DRT_API struct drt_ref drt_submit_array_(drt_task_fn *task, const char *name,
 /* ---- 6. references ----
  * Whoever got a reference holds it until drt_release, drt_give, or the end of its scope. Copies of
  * the struct are the same hold. A reference that was released is refused, never confused with
- * another. */
+ * another; so is one of another process whose bytes came inside a value: a reference is given by
+ * drt_of, drt_give, drt_ref_itself, drt_put_holding or drt_return_holding. */
 
 /* DRT_SCOPE { ... } releases what this thread got inside, also on return and break. A task body is
  * one by itself. What a thread gets outside every scope stays until it is released. */

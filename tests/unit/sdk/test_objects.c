@@ -60,6 +60,20 @@ static void test_serials(void **state)
     assert_null(objects_find(&o, (struct drt_ref){{0, 0}}, &again));
 }
 
+/* As in another process: the same slot, and the same count of references before it. */
+static void test_processes(void **state)
+{
+    uint32_t number, again;
+    struct drt_ref here = make(1, &number);
+    objects_fini(&o);
+    o = (struct objects){0};
+    objects_init(&o);
+    struct drt_ref there = make(1, &again);
+    assert_int_equal(number, again);
+    assert_null(objects_find(&o, here, &again));
+    assert_non_null(objects_find(&o, there, &again));
+}
+
 static void test_shares(void **state)
 {
     struct object_id id = {0, 0, 0};
@@ -256,6 +270,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_serials, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_processes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_shares, setup, teardown),
         cmocka_unit_test_setup_teardown(test_scopes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ids, setup, teardown),
