@@ -94,12 +94,7 @@ def test_one_is_killed(three, files):
     texts = sorted(files.iterdir()) * 30
     plain = three.run(three.example("wordcount"), *texts, DRT_MODE="sync", check=0).stdout
     driver = three.start(three.example("wordcount"), "--spread", *texts)
-
-    def runs_there():
-        rows = three.ask("distribute", "status", "--node", "n3")["nodes"]
-        return rows and rows[0]["running"] > 0
-
-    until("n3 runs some of it", runs_there)
+    until("n3 works for it", lambda: three.ask("nodes", "n3")[0]["workers"] > 0)
     os.kill(three.node_pid("n3"), signal.SIGKILL)
     out, err = driver.communicate(timeout=60)
     assert out == plain, err
