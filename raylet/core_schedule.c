@@ -581,12 +581,30 @@ static void serve_level(struct raylet_core *c, struct level *l, uint32_t stuck_a
     put_before(&l->turn, &unserved);
 }
 
-/* What waiting bodies keep does not become free by itself, and those they wait for may need what
- * would be reserved: who lacks that comes after the others. */
+/* Of the seconds that it waits the second one, then 4 to 7, 16 to 31, and half of each further 64.
+ */
+static bool takes_its_turn(uint64_t waited_ns)
+{
+    uint64_t s = waited_ns / NS_PER_S;
+
+    return s >= 32 ? s / 32 % 2 == 0 : s > 0 && (63 - __builtin_clzll(s)) % 2 == 0;
+}
+
+/* Whether what becomes free may be kept for it. What waiting bodies keep does not become free by
+ * itself, and those they wait for may need just that; but some bodies or other may wait all the
+ * time. So where they keep too much it is kept for ever longer times, with as long ones between. */
+static bool may_reserve(const struct raylet_core *c, const struct class_ *k)
+{
+    uint32_t kind;
+
+    return takes_its_turn(c->now_ns - k->stuck_since_ns) ||
+           !lacks_for_good(c, &k->pool->shape->asked, &kind);
+}
+
 static struct class_ *longest_stuck(struct raylet_core *c)
 {
     struct class_ *oldest = NULL;
-    uint32_t seen = 0, kind;
+    uint32_t seen = 0;
 
     LIST_FOREACH(at, &c->levels)
     {
@@ -598,7 +616,7 @@ static struct class_ *longest_stuck(struct raylet_core *c)
         {
             struct class_ *k = list_entry(at2, struct class_, run_link);
             if (k->stuck && (oldest == NULL || k->stuck_since_ns < oldest->stuck_since_ns) &&
-                !lacks_for_good(c, &k->pool->shape->asked, &kind)) {
+                may_reserve(c, k)) {
                 oldest = k;
             }
             if (++seen == CLASSES_PER_TURN) {
