@@ -20,7 +20,7 @@ struct waits { /* a body */
     struct sim_body *b;
     struct sim_fact *task;
     int at;
-    bool stuck;
+    bool stuck, seen;
 };
 
 /* Two ways of looking: `surely` takes for stuck only who cannot go on for any reason, and without
@@ -94,6 +94,17 @@ static bool has_no_place(const struct look *l, const struct sim_fact *f)
     return full > 0 && (open == 0 || (f->wish.fixed && !l->surely));
 }
 
+/* Also one that the head has given up and that does not know yet. */
+static bool is_there(const struct sim_cluster *s, uint32_t number)
+{
+    bool any = false;
+
+    for (int i = 0; i < SIM_NODES; i++) {
+        any = any || sim_node_number(s->nodes[i]) == number;
+    }
+    return any;
+}
+
 static bool task_is_stuck(const struct look *l, const struct sim_fact *f)
 {
     if (f->has_body) {
@@ -106,8 +117,7 @@ static bool task_is_stuck(const struct look *l, const struct sim_fact *f)
         }
         return l->surely ? all : any;
     }
-    if (sim_is_over(&l->s->world, f->id.node) ||
-        (l->surely && (f->begun > 0 || f->orphan_ns != 0))) {
+    if (!is_there(l->s, f->id.node) || (l->surely && (f->begun > 0 || f->orphan_ns != 0))) {
         return false;
     }
     for (uint32_t i = 0; i < f->need_count; i++) {
@@ -154,13 +164,71 @@ static void find(struct look *l)
     }
 }
 
-static void forget_settled(struct sim_world *w)
+/* ---- who is part of a circle, and not only behind one ---- */
+
+static const struct sim_fact *task_of(const struct look *l, struct object_id id)
 {
+    struct sim_world *w = &l->s->world;
+    const struct sim_fact *f = sim_fact(w, id);
+
+    for (int i = 0; f != NULL && f->follows.number != 0 && i < DEPTH_MAX; i++) {
+        f = sim_fact(w, f->follows);
+    }
+    return f == NULL ? NULL : sim_fact(w, f->task);
+}
+
+static bool may_wait_for(const struct look *l, const struct sim_fact *f, const struct waits *at)
+{
+    bool keeps = (f->wish.nodes >> at->at & 1) != 0 && f->wish.x > 0 &&
+                 sim_hog_x(at->w->current.payload) > 0;
+
+    return at->stuck && !at->seen && (f->has_body ? at->task == f : keeps);
+}
+
+static bool leads_to(struct look *l, const struct sim_fact *f, const struct sim_fact *to, int depth)
+{
+    struct object_id ids[CHILDREN + REFS_MAX];
+
+    for (uint32_t i = 0; i < f->need_count; i++) {
+        const struct sim_fact *next = task_of(l, f->needs[i]);
+        if (next != NULL && next->stuck &&
+            (next == to || (depth < DEPTH_MAX && leads_to(l, next, to, depth + 1)))) {
+            return true;
+        }
+    }
+    for (uint32_t i = 0; i < l->count; i++) {
+        struct waits *at = &l->bodies[i];
+        if (!may_wait_for(l, f, at)) {
+            continue;
+        }
+        at->seen = true;
+        uint32_t count = sim_body_waits_for(at->node, at->w, at->b, ids, ARRAY_SIZE(ids));
+        for (uint32_t k = 0; k < count; k++) {
+            const struct sim_fact *next = task_of(l, ids[k]);
+            if (next != NULL && next->stuck && (next == to || leads_to(l, next, to, depth + 1))) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static bool is_in_a_circle(struct look *l, const struct sim_fact *f)
+{
+    for (uint32_t i = 0; i < l->count; i++) {
+        l->bodies[i].seen = false;
+    }
+    return f->stuck && leads_to(l, f, f, 0);
+}
+
+static void forget_settled(struct sim_cluster *s)
+{
+    struct sim_world *w = &s->world;
     uint32_t kept = 0;
 
     for (uint32_t i = 0; i < w->watched_count; i++) {
         struct sim_fact *f = w->watched[i];
-        f->watched = !f->seen && !sim_is_over(w, f->id.node);
+        f->watched = !f->seen && is_there(s, f->id.node);
         f->has_body = f->stuck = false;
         if (f->watched) {
             w->watched[kept++] = f;
@@ -181,7 +249,7 @@ static void list_bodies(struct look *l)
             }
             struct sim_fact *f = sim_fact(&l->s->world, w->current.task);
             ASSERT(l->count < BODIES_MAX);
-            l->bodies[l->count++] = (struct waits){n, w, b, f, i, false};
+            l->bodies[l->count++] = (struct waits){.node = n, .w = w, .b = b, .task = f, .at = i};
             if (f != NULL) {
                 f->has_body = true;
                 sim_watch(&l->s->world, f, f->wish);
@@ -287,12 +355,12 @@ void sim_cycles_look(struct sim_cluster *s)
     s->cycles_at_ns = s->now_ns + SIM_CYCLES_EACH_NS;
     l = xcalloc(1, sizeof *l);
     l->s = s;
-    forget_settled(&s->world);
+    forget_settled(s);
     list_bodies(l);
     find(l);
     for (uint32_t i = 0; i < s->world.watched_count; i++) {
         struct sim_fact *f = s->world.watched[i];
-        f->stuck_ns = f->stuck ? s->now_ns : f->stuck_ns;
+        f->stuck_ns = is_in_a_circle(l, f) ? s->now_ns : f->stuck_ns;
     }
     l->surely = true;
     find(l);
