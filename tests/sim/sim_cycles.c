@@ -83,7 +83,7 @@ static bool has_no_place(const struct look *l, const struct sim_fact *f)
         if ((f->wish.nodes >> i & 1) == 0) {
             continue;
         }
-        if (!sim_node_is_up(n) || (goes && l->surely)) {
+        if (!sim_node_is_up(n) || sim_node_number(n) == 0 || (goes && l->surely)) {
             open += l->surely;
         } else if (SIM_X < f->wish.x + l->kept[i] && !(l->surely && l->some_wait[i])) {
             full++;
