@@ -92,6 +92,10 @@ static void announced(struct raylet_core *c, struct peer *p, const struct peer_j
     add_sponsor(c, p, job);
     job_sponsors_changed(c, job);
     fetch(c, p, job);
+    struct peer *home = job->guest && job->wants_logs ? peer_find(c, job->home) : NULL;
+    if (home != NULL && home != p) {
+        (void)peer_use(c, home); /* for its lines */
+    }
 }
 
 static void drop_classes(struct raylet_core *c, struct peer *p, const struct job *job);
@@ -632,6 +636,21 @@ void host_drain(struct raylet_core *c)
 
 /* ---- logs ---- */
 
+/* To the node of the driver, over its session, or one of ours where only others announced the job.
+ * NULL: there is none yet. */
+static struct peer_msg *log_for_home(struct raylet_core *c, struct job *job)
+{
+    struct peer *home = peer_find(c, job->home);
+
+    LIST_FOREACH(at, &job->sponsors)
+    {
+        if (list_entry(at, struct sponsor, job_link)->home == home) {
+            return core_send_peer(c, home, SIDE_IN, PEER_LOG);
+        }
+    }
+    return home != NULL && peer_use(c, home) ? core_send_peer(c, home, SIDE_OUT, PEER_LOG) : NULL;
+}
+
 void host_log(struct raylet_core *c, const struct raylet_event *e)
 {
     struct worker *w = core_worker(c, e->worker);
@@ -654,12 +673,10 @@ void host_log(struct raylet_core *c, const struct raylet_event *e)
         }
         return;
     }
-    struct list *first = list_first(&job->sponsors);
-    if (first == NULL) {
+    struct peer_msg *m = log_for_home(c, job);
+    if (m == NULL) {
         return;
     }
-    struct peer_msg *m =
-        core_send_peer(c, list_entry(first, struct sponsor, job_link)->home, SIDE_IN, PEER_LOG);
     m->log.job = job->number;
     m->log.worker = w->number;
     m->log.stream = e->stream;

@@ -130,6 +130,7 @@ static inline void announces(struct scene *s, uint32_t peer)
     m->job.hash = bytes_of(hash, sizeof hash);
     m->job.program_size = 1;
     m->job.home = THEM;
+    m->job.wants_logs = true;
     rig_settle(&s->rig);
 }
 

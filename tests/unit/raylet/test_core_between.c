@@ -629,10 +629,49 @@ static void the_home_of_a_job_is_asked_whether_it_is_over(void **state)
     end(s);
 }
 
+static void prints(struct scene *s, const struct rig_process *w)
+{
+    struct raylet_event *e = rig_event(&s->rig, EVENT_LOG);
+
+    e->worker = w->worker;
+    e->stream = 1;
+    e->data = bytes_of("hello\n", 6);
+    rig_settle(&s->rig);
+}
+
+/* Also of a task that a body elsewhere submitted: the first who announced the job has no driver. */
+static void lines_go_to_the_node_of_the_driver(void **state)
+{
+    struct scene *s = begin_among_nodes();
+
+    up(s, OTHER, SIDE_IN);
+    announces(s, OTHER);
+    declares(s, OTHER, 1);
+    asks_for(s, OTHER, 1, 1);
+    runs(s, OTHER, 1, 1);
+    struct rig_process *w = rig_ready_worker(&s->rig);
+    assert_true(rig_claim(&s->rig, w));
+    up(s, THEM, SIDE_OUT);
+    prints(s, w);
+    assert_null(said(s, OTHER, SIDE_IN, PEER_LOG));
+    const struct peer_msg *m = said(s, THEM, SIDE_OUT, PEER_LOG);
+    assert_non_null(m);
+    assert_int_equal(m->log.job, THEIR_JOB);
+    up(s, THEM, SIDE_IN);
+    announces(s, THEM);
+    prints(s, w);
+    assert_non_null(said(s, THEM, SIDE_IN, PEER_LOG));
+    rig_peer_message(&s->rig, THEM, SIDE_IN, PEER_LOG)->log.job = THEIR_JOB; /* none of ours */
+    rig_settle(&s->rig);
+    assert_int_equal(s->rig.core->protocol_errors, 0);
+    end(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_task_is_asked_for_granted_run_and_answered),
+        cmocka_unit_test(lines_go_to_the_node_of_the_driver),
         cmocka_unit_test(a_slot_that_is_not_used_lingers_and_goes_back),
         cmocka_unit_test(spread_gives_each_node_the_same),
         cmocka_unit_test(spread_tasks_are_explained_by_their_node),
