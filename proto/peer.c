@@ -202,6 +202,7 @@ static const struct codec_field seen_fields[] = {
     CODEC_FIELD(CODEC_BOOL, struct peer_seen, waits_for_room),
     CODEC_FIELD(CODEC_U32, struct peer_seen, depth),
     CODEC_BOUND(CODEC_TEXT, struct peer_seen, name, LOCAL_NAME_MAX),
+    CODEC_FIELD(CODEC_U32, struct peer_seen, newest_node),
 };
 static const struct codec seen_codec = CODEC_OF("PeerSeen", seen_fields, struct peer_seen);
 

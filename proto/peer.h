@@ -268,9 +268,10 @@ struct peer_seen {
     size_t step_count;
     const struct local_amount *amounts; /* of the ROOMs among them */
     size_t amount_count;
-    bool waits_for_room; /* a task that waits for a place: it may be ended to let others go on */
-    uint32_t depth;      /* of that task */
-    const char *name;    /* the task, as people know it: BODY, and those that wait for a place */
+    bool waits_for_room;  /* a task that waits for a place: it may be ended to let others go on */
+    uint32_t depth;       /* of that task */
+    uint32_t newest_node; /* of that task: the highest number that its home was told of */
+    const char *name;     /* the task, as people know it: BODY, and those that wait for a place */
 };
 
 struct peer_msg {

@@ -12,7 +12,7 @@
 #define TICK_NS      NS_PER_S
 #define AGAIN_MAX_NS (30 * NS_PER_S)  /* between two searches for one class */
 #define SOON_NS      (20 * NS_PER_MS) /* after a circle was broken: there may be more of the kind */
-#define SEARCH_NS    (3 * NS_PER_S)   /* a whole search; then a node did not answer */
+#define SEARCH_NS    (5 * NS_PER_S)   /* a whole search; then somebody did not answer */
 #define ITEMS_MAX    1024u            /* of one search; beyond it nothing is said */
 #define EDGES_MAX    16384u
 #define TICK_MOST    16u /* searches that end at once, in one tick */
@@ -24,7 +24,8 @@
 struct item {              /* something that the task waits for, at whatever remove */
     struct peer_step step; /* the key */
     bool asked, seen, waits_for_room;
-    uint32_t depth; /* of that task */
+    uint32_t depth;       /* of that task */
+    uint32_t newest_node; /* that its home knows */
     uint64_t since;
     uint32_t first_edge, edge_count; /* what it waits for */
     uint32_t room;                   /* ROOM: the item whose `lacks` it is about */
@@ -42,6 +43,7 @@ struct search {
     struct object_id task; /* it began with */
     uint32_t pass;         /* 1, 2 */
     uint64_t digest;       /* of the first pass */
+    uint64_t head_request; /* between the passes; 0: not asked */
     struct item items[ITEMS_MAX];
     struct item *by_step;
     uint32_t count, unanswered;
@@ -119,6 +121,7 @@ static bool take(struct search *s, uint32_t index, const struct wait_seen *seen)
     it->since = seen->since;
     it->waits_for_room = seen->waits_for_room;
     it->depth = seen->room.depth;
+    it->newest_node = seen->newest_node;
     it->name = xstrdup(seen->name);
     it->lacks = room_copy(&seen->room);
     it->first_edge = s->edge_count;
@@ -438,24 +441,61 @@ static bool begin_pass(struct raylet_core *c, struct search *s)
     return find_or_add(s, &first, 0, &index) && look_further(c, s);
 }
 
+/* Between the passes: the head's answer comes behind all that it has told of nodes that joined. On
+ * one of those the task could run. */
+static bool ask_head(struct raylet_core *c, struct search *s)
+{
+    struct cluster_msg *m;
+
+    if (c->head_state != HEAD_JOINED) {
+        return false;
+    }
+    m = core_send_head(c, CLUSTER_FEASIBLE);
+    s->head_request = ++c->next_request;
+    m->feasible.request = s->head_request;
+    m->feasible.node = m->feasible.labels = "";
+    return true;
+}
+
+/* Everybody's task that waits for a place had been looked at with all nodes that there are. */
+static bool all_nodes_known(const struct raylet_core *c, const struct search *s)
+{
+    for (uint32_t i = 0; i < s->count; i++) {
+        if (s->items[i].waits_for_room && s->items[i].newest_node != c->newest_node) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Goes on until answers are missing, or it is over. */
 static void go_on(struct raylet_core *c, struct search *s, bool stuck)
 {
-    while (stuck && s->unanswered == 0) {
-        uint64_t now = digest(s);
-        if (s->pass == 2) {
-            if (now == s->digest) {
-                break_circle(c, s);
-            }
-            break;
-        }
-        s->digest = now;
+    if (stuck && s->unanswered > 0) {
+        return;
+    }
+    if (stuck && s->pass == 1) {
+        s->digest = digest(s);
         s->number = ++c->searches; /* answers of the first pass are none to the second */
-        stuck = begin_pass(c, s);
+        if (ask_head(c, s)) {
+            return;
+        }
+    } else if (stuck && digest(s) == s->digest && all_nodes_known(c, s)) {
+        break_circle(c, s);
     }
-    if (!stuck || s->unanswered == 0) {
-        search_free(c);
+    search_free(c);
+}
+
+bool cycles_head_answers(struct raylet_core *c, uint64_t request)
+{
+    struct search *s = c->search;
+
+    if (s == NULL || s->head_request != request) {
+        return false;
     }
+    s->head_request = 0;
+    go_on(c, s, begin_pass(c, s));
+    return true;
 }
 
 static void search_begin(struct raylet_core *c, struct object_id task)
@@ -491,6 +531,7 @@ static void look_for(struct raylet_core *c, struct peer *p, const struct peer_lo
                                       .amount_count = seen.room.count,
                                       .waits_for_room = seen.waits_for_room,
                                       .depth = seen.room.depth,
+                                      .newest_node = seen.newest_node,
                                       .name = seen.name};
 }
 
@@ -502,6 +543,7 @@ static void seen(struct raylet_core *c, struct peer *p, const struct peer_seen *
                                    .steps = m->steps,
                                    .step_count = m->step_count,
                                    .room = {m->amounts, m->amount_count, m->depth},
+                                   .newest_node = m->newest_node,
                                    .waits_for_room = m->waits_for_room,
                                    .name = m->name};
 

@@ -24,6 +24,8 @@ void cycles_free(struct raylet_core *c);
 void cycles_watch(struct raylet_core *c);
 void cycles_timer(struct raylet_core *c);
 
+/* The head's answer to a search; false: to somebody else. */
+bool cycles_head_answers(struct raylet_core *c, uint64_t request);
 /* LOOK of another node (SIDE_IN), and its answer to ours (SIDE_OUT). False: not one of these on
  * this side. */
 bool cycles_message(struct raylet_core *c, struct peer *p, enum peer_side side,

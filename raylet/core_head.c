@@ -2,6 +2,7 @@
 
 #include "common/text.h"
 #include "raylet/core_classes.h"
+#include "raylet/core_cycles.h"
 #include "raylet/core_foreign.h"
 #include "raylet/core_host.h"
 #include "raylet/core_jobs.h"
@@ -229,6 +230,9 @@ static void fail_wish(struct raylet_core *c, const struct wish *w)
 
 static void feasible_answer(struct raylet_core *c, const struct cluster_feasible_answer *m)
 {
+    if (cycles_head_answers(c, m->request)) {
+        return;
+    }
     LIST_FOREACH(at, &c->wishes)
     {
         struct wish *w = list_entry(at, struct wish, link);

@@ -222,6 +222,7 @@ static void look_at_ready(struct look *l, const struct task *t)
     }
     l->seen->room = room_of(l->c, t->class_);
     l->seen->waits_for_room = true;
+    l->seen->newest_node = l->c->newest_node;
     l->seen->name = task_function(t);
     add_rooms(l, t);
     l->moves = l->moves || l->seen->step_count == 0;

@@ -29,6 +29,7 @@ struct wait_seen { /* in the arena */
     const struct peer_step *steps;
     size_t step_count;
     struct wait_room room; /* of the ROOMs among them */
+    uint32_t newest_node;  /* of those that we know, where a task of ours waits for a place */
     bool waits_for_room;   /* a task of ours that waits for a place */
     const char *name;      /* the task; "": none */
 };

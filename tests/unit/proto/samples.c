@@ -470,6 +470,7 @@ static const struct peer_msg peer_samples[] = {
               .amount_count = ARRAY_SIZE(asked),
               .waits_for_room = true,
               .depth = 1,
+              .newest_node = 9,
               .name = "hog"}},
 };
 

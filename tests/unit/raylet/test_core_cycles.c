@@ -245,6 +245,22 @@ static void a_body_that_is_about_to_be_stopped_goes_on(void **state)
     end(s);
 }
 
+/* A node may have joined on which it could run; only the head knows. */
+static void nothing_is_decided_without_the_head(void **state)
+{
+    struct scene *s = begin();
+    struct object_id inner;
+
+    begin_hog(s, ALL_X, true, &inner);
+    s->rig.head_answers = false;
+    rig_pass(&s->rig, 8 * NS_PER_S);
+    assert_null(rig_value(&s->rig, inner));
+    s->rig.head_answers = true;
+    rig_pass(&s->rig, 12 * NS_PER_S);
+    assert_int_equal(code_of(&s->rig, inner), CODE_CYCLE);
+    end(s);
+}
+
 /* ---- over nodes ---- */
 
 static struct object_id their_task(void)
@@ -434,6 +450,46 @@ static void many_nodes_are_asked_by_and_by(void **state)
     end(s);
 }
 
+/* A task of theirs that waits for a place leads back to ours; its home knows nodes up to this. */
+static void go_round_by_a_task(struct scene *s, uint32_t newest_node)
+{
+    const struct peer_step theirs_waits = {LOOK_OBJECT, THEM, {THEM, 3, 78}, 0};
+    const struct peer_step back = {LOOK_ROOM, s->rig.node, {0}, 4711};
+    static const struct local_amount x = {"x", RESOURCE_UNIT};
+
+    go_round(s, 1, theirs_waits);
+    struct peer_msg look = look_at(s, LOOK_OBJECT);
+    struct peer_msg *m = rig_peer_message(&s->rig, THEM, SIDE_OUT, PEER_SEEN);
+    m->seen = (struct peer_seen){.look = look.look.look,
+                                 .item = look.look.item,
+                                 .stuck = true,
+                                 .waits_for_room = true,
+                                 .newest_node = newest_node,
+                                 .steps = arena_copy(&s->rig.arena, &back, sizeof back),
+                                 .step_count = 1,
+                                 .amounts = &x,
+                                 .amount_count = 1,
+                                 .name = "theirs"};
+    rig_settle(&s->rig);
+}
+
+static void nor_where_a_home_does_not_know_all_nodes(void **state)
+{
+    struct scene *s;
+    struct object_id inner;
+
+    begin_hog_that_waits_for_them(&s, &inner);
+    const uint32_t newest = s->rig.core->newest_node;
+    go_round_by_a_task(s, newest);
+    go_round_by_a_task(s, newest - 1);
+    assert_null(rig_value(&s->rig, inner));
+    rig_pass(&s->rig, ONE_LOOK);
+    go_round_by_a_task(s, newest);
+    go_round_by_a_task(s, newest);
+    assert_int_equal(code_of(&s->rig, inner), CODE_CYCLE);
+    end(s);
+}
+
 /* Theirs waits for a place, too, and goes before ours: their home ends it. */
 static void one_home_ends_one_task(void **state)
 {
@@ -452,6 +508,7 @@ static void one_home_ends_one_task(void **state)
                                      .item = look.look.item,
                                      .stuck = true,
                                      .waits_for_room = true,
+                                     .newest_node = s->rig.core->newest_node,
                                      .depth = 2,
                                      .steps = arena_copy(&s->rig.arena, &back, sizeof back),
                                      .step_count = 1,
@@ -580,11 +637,13 @@ int main(void)
         cmocka_unit_test(who_waits_for_a_circle_is_not_in_it),
         cmocka_unit_test(a_body_that_was_answered_goes_on),
         cmocka_unit_test(a_body_that_is_about_to_be_stopped_goes_on),
+        cmocka_unit_test(nothing_is_decided_without_the_head),
         cmocka_unit_test(two_bodies_that_keep_what_the_other_waits_for),
         cmocka_unit_test(what_changed_in_between_is_none),
         cmocka_unit_test(what_moves_there_is_none),
         cmocka_unit_test(who_does_not_answer_is_asked_again),
         cmocka_unit_test(many_nodes_are_asked_by_and_by),
+        cmocka_unit_test(nor_where_a_home_does_not_know_all_nodes),
         cmocka_unit_test(one_home_ends_one_task),
         cmocka_unit_test(they_are_told_what_is_stuck_here),
         cmocka_unit_test(an_attempt_of_theirs_is_followed_to_what_it_waits_for),
