@@ -424,10 +424,10 @@ static void many_nodes_are_asked_by_and_by(void **state)
     struct object_id inner;
     uint32_t most_asked = 0, most_opened = 0;
 
+    char names[NODES][16];
     for (uint32_t i = 0; i < NODES; i++) {
-        char name[16];
-        snprintf(name, sizeof name, "many-%u", i);
-        rig_view(&s->rig, THEM + i, name, 4);
+        snprintf(names[i], sizeof names[i], "many-%u", i);
+        rig_view(&s->rig, THEM + i, names[i], 4);
     }
     rig_settle(&s->rig);
     begin_hog(s, (struct rig_class){.cpus_x10000 = 30000}, true, &inner);
