@@ -29,7 +29,7 @@
 
 #define LOCAL_PROTOCOL_VERSION 1u
 #define LOCAL_IDS_MAX          1024u  /* ids in one GET, RELEASE */
-#define LOCAL_WAITS_MAX        256u   /* of one BLOCKED */
+#define LOCAL_WAITS_MAX        1024u  /* of one BLOCKED */
 #define LOCAL_ARGS_MAX         16384u /* needs, references of one task */
 #define LOCAL_RETURNS_MAX      4096u
 #define LOCAL_CLAIMS           128u /* claim slots of a worker */

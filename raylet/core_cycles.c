@@ -10,11 +10,11 @@
 
 #define AFTER_NS     (5 * NS_PER_S) /* of waiting */
 #define TICK_NS      NS_PER_S
-#define AGAIN_MAX_NS (30 * NS_PER_S)  /* between two searches for one class */
-#define SOON_NS      (20 * NS_PER_MS) /* after a circle was broken: there may be more of the kind */
-#define SEARCH_NS    (5 * NS_PER_S)   /* a whole search; then somebody did not answer */
-#define ITEMS_MAX    1024u            /* of one search; beyond it nothing is said */
-#define EDGES_MAX    16384u
+#define AGAIN_MAX_NS (30 * NS_PER_S) /* between two searches for one class */
+#define SOON_NS      NS_PER_MS       /* after a circle was broken: there may be more of the kind */
+#define SEARCH_NS    (5 * NS_PER_S)  /* a whole search; then somebody did not answer */
+#define ITEMS_MAX    16384u          /* of one search; beyond it nothing is said */
+#define EDGES_MAX    131072u
 #define TICK_MOST    16u /* searches that end at once, in one tick */
 #define CLASSES_MOST 4096u
 #define ASKED_MOST   8u  /* looks at other nodes under way */
@@ -47,7 +47,8 @@ struct search {
     struct item items[ITEMS_MAX];
     struct item *by_step;
     uint32_t count, unanswered;
-    uint32_t edges[EDGES_MAX]; /* indexes of items */
+    uint32_t looked_at, asked_to; /* those before were looked at here; seen, or asked for */
+    uint32_t edges[EDGES_MAX];    /* indexes of items */
     uint32_t edge_count;
     uint32_t path[ITEMS_MAX], open[ITEMS_MAX]; /* of the walk: indexes of items */
     uint32_t path_count, open_count, walked;
@@ -86,7 +87,7 @@ static void items_free(struct search *s)
         free(s->items[i].name);
     }
     memset(s->items, 0, s->count * sizeof s->items[0]);
-    s->count = s->unanswered = s->edge_count = 0;
+    s->count = s->unanswered = s->edge_count = s->looked_at = s->asked_to = 0;
 }
 
 /* False: there are too many. */
@@ -395,7 +396,11 @@ static bool look_elsewhere(struct raylet_core *c, struct search *s)
 {
     uint32_t without = 0;
 
-    for (uint32_t i = 0; i < s->count && s->unanswered < ASKED_MOST && without < OPENED_MOST; i++) {
+    while (s->asked_to < s->count && (s->items[s->asked_to].seen || s->items[s->asked_to].asked)) {
+        s->asked_to++;
+    }
+    for (uint32_t i = s->asked_to;
+         i < s->count && s->unanswered < ASKED_MOST && without < OPENED_MOST; i++) {
         struct item *it = &s->items[i];
         if (it->seen || it->asked) {
             continue;
@@ -423,8 +428,8 @@ static bool look_elsewhere(struct raylet_core *c, struct search *s)
 /* Those here first: most searches end with them. False: the search is over, something moves. */
 static bool look_further(struct raylet_core *c, struct search *s)
 {
-    for (uint32_t i = 0; i < s->count; i++) {
-        if (!s->items[i].seen && s->items[i].step.node == c->node && !look_here(c, s, i)) {
+    for (; s->looked_at < s->count; s->looked_at++) {
+        if (s->items[s->looked_at].step.node == c->node && !look_here(c, s, s->looked_at)) {
             return false;
         }
     }

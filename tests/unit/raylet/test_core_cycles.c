@@ -245,6 +245,31 @@ static void a_body_that_is_about_to_be_stopped_goes_on(void **state)
     end(s);
 }
 
+static void a_body_that_waits_for_any_of_a_thousand(void **state)
+{
+    struct scene *s = begin();
+    struct object_id ids[LOCAL_WAITS_MAX];
+    uint32_t ended = 0;
+    struct rig_process *w = begin_hog(s, ALL_X, false, &ids[0]);
+
+    for (uint32_t i = 1; i < LOCAL_WAITS_MAX; i++) {
+        ids[i] = rig_submit(
+            &s->rig, w,
+            (struct rig_task){.class_number = 1, .parent_slot = 1 + claim_index(w->current.slot)});
+        rig_get(&s->rig, w, ids[i]);
+    }
+    rig_blocked(&s->rig, w, ids, LOCAL_WAITS_MAX);
+    rig_pass(&s->rig, 7 * NS_PER_S);
+    for (uint32_t i = 0; i < LOCAL_WAITS_MAX; i++) {
+        if (rig_value(&s->rig, ids[i]) != NULL) {
+            assert_int_equal(code_of(&s->rig, ids[i]), CODE_CYCLE);
+            ended++;
+        }
+    }
+    assert_int_equal(ended, 1); /* that is what it waits for */
+    end(s);
+}
+
 /* A node may have joined on which it could run; only the head knows. */
 static void nothing_is_decided_without_the_head(void **state)
 {
@@ -637,6 +662,7 @@ int main(void)
         cmocka_unit_test(who_waits_for_a_circle_is_not_in_it),
         cmocka_unit_test(a_body_that_was_answered_goes_on),
         cmocka_unit_test(a_body_that_is_about_to_be_stopped_goes_on),
+        cmocka_unit_test(a_body_that_waits_for_any_of_a_thousand),
         cmocka_unit_test(nothing_is_decided_without_the_head),
         cmocka_unit_test(two_bodies_that_keep_what_the_other_waits_for),
         cmocka_unit_test(what_changed_in_between_is_none),
