@@ -38,12 +38,14 @@ static const char *const names[DAEMONS] = {"drt-head", "drt-node"};
 
 static const char local_prefix[] = "local-", private_prefix[] = "private-";
 
-/* The only node of a directory. */
+/* The only node of a directory; a path that is too long has none. */
 static bool find_node(const char *cluster_dir, char ret[256])
 {
-    char path[PLACE_PATH_MAX + 300];
+    char path[PLACE_PATH_MAX + 32];
     bool found = false;
-    snprintf(path, sizeof path, "%s/nodes", cluster_dir);
+    if (snprintf(path, sizeof path, "%s/nodes", cluster_dir) >= (int)sizeof path) {
+        return false;
+    }
     DIR *dir = opendir(path);
     if (dir == NULL) {
         return false;
@@ -87,7 +89,7 @@ static pid_t owner_of(const char *name)
 /* What programs left that were killed: their daemons are gone, nobody holds the locks. */
 static void sweep(const char *home)
 {
-    char path[PLACE_PATH_MAX + 300];
+    char path[PLACE_PATH_MAX];
     DIR *dir = opendir(home);
     if (dir == NULL) {
         return;
@@ -97,8 +99,9 @@ static void sweep(const char *home)
         if (pid == 0 || (pid != getpid() && (kill(pid, 0) == 0 || errno != ESRCH))) {
             continue;
         }
-        snprintf(path, sizeof path, "%s/%s", home, e->d_name);
-        if (!is_live(path)) {
+        /* What cannot be looked at whole is left alone: a shorter path would be another's. */
+        if (snprintf(path, sizeof path, "%s/%s", home, e->d_name) < (int)sizeof path &&
+            !is_live(path)) {
             (void)files_remove_tree(path);
         }
     }
