@@ -152,6 +152,9 @@ static void value(struct raylet_core *c, struct foreign_peer *fp, const struct p
         failure_set(&f, CODE_OBJECT_LOST, "its owner, node %u, told no reason", fp->peer->number);
     }
     struct object_error *e = error_new(&f);
+    if (f.code == CODE_CANCELLED || f.code == CODE_DEADLINE) {
+        e->stopped = m->value.id; /* its owner knows which task that was */
+    }
     if (f.code == CODE_UNREACHABLE) { /* of the owner of what it follows: that may pass */
         proxy_end_wait(c, x, e);
     } else {

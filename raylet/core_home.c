@@ -8,6 +8,7 @@
 #include "raylet/core_peers.h"
 #include "raylet/core_plan.h"
 #include "raylet/core_tasks.h"
+#include "raylet/core_workers.h"
 
 #include <stdio.h>
 
@@ -489,7 +490,7 @@ static bool force(uint64_t run, void *value, void *arg)
     return !f->found;
 }
 
-bool home_force(struct raylet_core *c, struct object_id id)
+static bool force_sent(struct raylet_core *c, struct object_id id)
 {
     struct forcing f = {.c = c, .id = id};
 
@@ -504,9 +505,9 @@ static void send_cancel(struct raylet_core *c, struct peer *p, const struct peer
     core_send_peer(c, p, SIDE_OUT, PEER_CANCEL)->cancel = *cancel;
 }
 
-bool home_cancel(struct raylet_core *c, const struct object *o, uint32_t flags)
+bool home_cancel(struct raylet_core *c, struct object_id id, uint32_t flags)
 {
-    const struct peer_cancel cancel = {.id = core_object_id(c, o), .flags = flags};
+    const struct peer_cancel cancel = {.id = id, .flags = flags};
     struct peer *p = peer_find(c, cancel.id.node);
 
     if (p == NULL || p->state != PEER_ALIVE) {
@@ -524,6 +525,18 @@ bool home_cancel(struct raylet_core *c, const struct object *o, uint32_t flags)
     }
     p->cancels[p->cancel_count++] = cancel;
     return true;
+}
+
+void home_force(struct raylet_core *c, const struct object *o, struct object_id id, uint32_t flags)
+{
+    bool known = o != NULL && o->state == OBJECT_ERROR && o->error->stopped.number != 0;
+
+    if (known) {
+        id = o->error->stopped;
+    }
+    if (!worker_force(c, id) && !force_sent(c, id) && known && id.node != c->node) {
+        (void)home_cancel(c, id, flags);
+    }
 }
 
 void home_peer_up(struct raylet_core *c, struct peer *p)

@@ -20,13 +20,14 @@ void home_secured(struct raylet_core *c, struct securing *s);
 /* Its owner has been silent for long: who waits for the result is told so. */
 void home_unsecured(struct raylet_core *c, struct securing *s);
 
-/* It ends: what runs elsewhere is stopped and forgotten. */
-/* The body of a task that was settled before, if it still runs elsewhere, is killed. False: none.
- */
-bool home_force(struct raylet_core *c, struct object_id id);
-/* The task that makes an object of another node is cancelled there, or as soon as the session is
+/* The body of a task that was given up before is killed if it still runs, here or elsewhere: the
+ * one that made the settled object `o` (or what `o` followed), whose id this is; NULL: it was let
+ * go. */
+void home_force(struct raylet_core *c, const struct object *o, struct object_id id, uint32_t flags);
+/* The task that makes this object of another node is cancelled there, or as soon as the session is
  * up. False: it cannot be reached. */
-bool home_cancel(struct raylet_core *c, const struct object *o, uint32_t flags);
+bool home_cancel(struct raylet_core *c, struct object_id id, uint32_t flags);
+/* It ends: what runs elsewhere is stopped and forgotten. */
 void home_end_job(struct raylet_core *c, struct job *job);
 
 #endif

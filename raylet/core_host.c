@@ -328,15 +328,18 @@ static void cancel(struct raylet_core *c, struct peer *p, const struct peer_canc
     for (uint32_t i = 0; o != NULL && o->following && i < WORK_STEP; i++) {
         o = o->alias; /* what it follows is what runs */
     }
-    if (o == NULL) {
-        return; /* it was let go meanwhile */
+    if (o == NULL) { /* it was let go meanwhile; its body may run on */
+        if (m->id.node == c->node && (m->flags & CANCEL_FORCE)) {
+            home_force(c, NULL, m->id, m->flags);
+        }
+        return;
     }
-    if (o->state == OBJECT_PENDING && o->owner->node == 0 && o->task != NULL) {
+    if (o->state == OBJECT_PENDING && o->owner->node == 0 && !o->following && o->task != NULL) {
         (void)task_cancel(c, o->task, m->flags, "it was cancelled");
     } else if (o->state == OBJECT_PENDING && o->owner->node != 0 && o->owner->node != p->number) {
-        (void)home_cancel(c, o, m->flags);
+        (void)home_cancel(c, core_object_id(c, o), m->flags);
     } else if (m->flags & CANCEL_FORCE) {
-        (void)(worker_force(c, m->id) || home_force(c, m->id));
+        home_force(c, o, m->id, m->flags);
     }
 }
 

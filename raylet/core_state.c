@@ -137,6 +137,7 @@ struct object_error *error_new(const struct failure *f)
 
     e->refs = 1;
     e->deeper = NULL;
+    e->stopped = (struct object_id){0};
     e->failure = *f;
     return e;
 }

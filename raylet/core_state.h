@@ -79,6 +79,8 @@ struct object_error { /* shared by the returns of one task and those that depend
     uint32_t refs;
     struct object_error *
         deeper; /* the same, one task further from its root; owned; NULL until somebody needed it */
+    struct object_id stopped; /* the first return of the task that was given up while its body may
+                                 run on; number 0: none. Whatever followed it shares this */
     struct failure failure;
 };
 

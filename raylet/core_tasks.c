@@ -329,6 +329,7 @@ static void fail_with(struct raylet_core *c, struct task *t, int code, const cha
     struct object_error *e = error_make(c, code, task_function(t), "%s", message);
 
     e->failure.attempts = t->attempt;
+    e->stopped = task_id(c, t);
     task_fail(c, t, e);
     error_unref(e);
 }

@@ -6,7 +6,6 @@
 #include "raylet/core_home.h"
 #include "raylet/core_objects.h"
 #include "raylet/core_tasks.h"
-#include "raylet/core_workers.h"
 
 void value_put(struct raylet_core *c, struct client *client, const struct local_put *m,
                struct bytes payload)
@@ -113,12 +112,12 @@ void value_cancel(struct raylet_core *c, struct client *client, const struct loc
             o = o->alias;
         }
         if (o->state == OBJECT_PENDING && o->owner->node != 0 && !cache_had(o)) {
-            code = home_cancel(c, o, m->flags) ? 0 : CODE_UNREACHABLE;
+            code = home_cancel(c, core_object_id(c, o), m->flags) ? 0 : CODE_UNREACHABLE;
         } else if (o->state == OBJECT_PENDING && !o->following && o->task != NULL) {
             code = (uint32_t)task_cancel(c, o->task, m->flags, "it was cancelled");
         }
     } else if (m->flags & CANCEL_FORCE) {
-        (void)(worker_force(c, m->id) || home_force(c, m->id));
+        home_force(c, o, m->id, m->flags);
     }
     struct local_msg *answer = core_send(c, client->number, LOCAL_CANCELLED);
     answer->cancelled.request = m->request;

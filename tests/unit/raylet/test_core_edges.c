@@ -602,6 +602,82 @@ static void a_job_that_is_over_is_over_whoever_announced_it(void **state)
     end(s);
 }
 
+/* The body of `outer` has submitted a task and returned its result as its own. The new task; it
+ * runs at `ret_worker`. */
+static struct object_id returns_a_childs(struct scene *s, struct object_id outer,
+                                         struct rig_process **ret_worker)
+{
+    struct rig_process *w = claimed_by(s, outer);
+    uint32_t g = rig_class(&s->rig, w, "g", ONE_CPU);
+    struct object_id inner = rig_submit(
+        &s->rig, w,
+        (struct rig_task){.class_number = g, .parent_slot = 1 + claim_index(w->current.slot)});
+
+    rig_settle(&s->rig);
+    *ret_worker = claimed_by(s, inner);
+    rig_return_alias(&s->rig, w, inner);
+    rig_release(&s->rig, w, inner);
+    rig_settle(&s->rig);
+    return inner;
+}
+
+static void cancels(struct scene *s, struct object_id id, uint32_t flags, uint32_t kills)
+{
+    rig_cancel(&s->rig, s->driver, id, flags);
+    rig_settle(&s->rig);
+    assert_int_equal(s->rig.kills, kills);
+}
+
+static void force_stops_the_body_whose_result_it_was(void **state)
+{
+    struct scene *s = begin();
+    struct object_id outer = submit(s, 1);
+    struct rig_process *v;
+
+    rig_settle(&s->rig);
+    struct object_id inner = returns_a_childs(s, outer, &v);
+    cancels(s, outer, CANCEL_ASK, 0);
+    assert_int_equal(s->driver->cancelled_code, 0);
+    assert_null(object_find(s->rig.core, inner));
+    cancels(s, outer, CANCEL_FORCE, 1);
+    assert_int_equal(s->driver->cancelled_code, CODE_DONE);
+    assert_false(v->alive);
+    end(s);
+}
+
+static void force_stops_a_body_by_any_of_its_results(void **state)
+{
+    struct scene *s = begin();
+    struct object_id first =
+        rig_submit(&s->rig, s->driver, (struct rig_task){.class_number = s->f, .returns = 2});
+    struct object_id second = {first.node, first.client, first.number + 1};
+
+    rig_settle(&s->rig);
+    struct rig_process *w = claimed_by(s, first);
+    cancels(s, second, CANCEL_ASK, 0);
+    cancels(s, second, CANCEL_FORCE, 1);
+    assert_false(w->alive);
+    end(s);
+}
+
+static void force_stops_no_body_that_something_else_needed(void **state)
+{
+    struct scene *s = begin();
+    struct object_id running = submit(s, 1);
+
+    rig_settle(&s->rig);
+    struct rig_process *w = claimed_by(s, running);
+    struct object_id after =
+        rig_submit(&s->rig, s->driver,
+                   (struct rig_task){.class_number = s->f, .needs = &running, .need_count = 1});
+    rig_get(&s->rig, s->driver, after);
+    cancels(s, running, CANCEL_ASK, 0);
+    assert_int_equal(code_of(&s->rig, after), CODE_CANCELLED);
+    cancels(s, after, CANCEL_FORCE, 0);
+    assert_true(w->alive);
+    end(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -609,6 +685,9 @@ int main(void)
         cmocka_unit_test(what_waited_behind_a_blocked_body_keeps_its_order),
         cmocka_unit_test(a_body_that_waits_now_and_then_is_no_shorter),
         cmocka_unit_test(force_stops_a_body_that_did_not_heed_a_cancel),
+        cmocka_unit_test(force_stops_the_body_whose_result_it_was),
+        cmocka_unit_test(force_stops_a_body_by_any_of_its_results),
+        cmocka_unit_test(force_stops_no_body_that_something_else_needed),
         cmocka_unit_test(a_machine_that_is_full_for_a_moment_fails_no_task),
         cmocka_unit_test(a_machine_that_stays_full_is_an_error),
         cmocka_unit_test(a_result_larger_than_a_value_is_an_error),

@@ -734,9 +734,122 @@ static void who_came_and_went_while_the_head_was_silent_holds_nothing(void **sta
     end(s);
 }
 
+/* ---- cancelled, and then by force ---- */
+
+static void cancels(struct scene *s, struct object_id id, uint32_t flags)
+{
+    rig_cancel(&s->rig, s->driver, id, flags);
+    rig_settle(&s->rig);
+}
+
+static void assert_cancel(struct scene *s, struct object_id id, uint32_t flags)
+{
+    const struct peer_msg *m = said(s, id.node, SIDE_OUT, PEER_CANCEL);
+
+    assert_non_null(m);
+    assert_true(object_id_equal(m->cancel.id, id));
+    assert_int_equal(m->cancel.flags, flags);
+    assert_null(said(s, id.node, SIDE_OUT, PEER_CANCEL));
+}
+
+static void force_goes_to_the_owner_of_what_was_cancelled(void **state)
+{
+    struct scene *s = begin_among_nodes();
+
+    borrow_added(s, theirs(5));
+    borrow_added(s, theirs(6));
+    for (uint64_t i = 5; i <= 6; i++) {
+        rig_get(&s->rig, s->driver, theirs(i));
+        rig_settle(&s->rig);
+    }
+    cancels(s, theirs(5), CANCEL_ASK);
+    assert_cancel(s, theirs(5), CANCEL_ASK);
+    says_failure(s, theirs(5), CODE_CANCELLED);
+    cancels(s, theirs(5), CANCEL_ASK);
+    assert_null(said(s, THEM, SIDE_OUT, PEER_CANCEL));
+    cancels(s, theirs(5), CANCEL_FORCE);
+    assert_int_equal(s->driver->cancelled_code, CODE_DONE);
+    assert_cancel(s, theirs(5), CANCEL_FORCE);
+    says_failure(s, theirs(6), CODE_FAILED); /* nothing of it runs */
+    cancels(s, theirs(6), CANCEL_FORCE);
+    assert_null(said(s, THEM, SIDE_OUT, PEER_CANCEL));
+    end(s);
+}
+
+static void force_goes_to_the_owner_of_what_a_result_followed(void **state)
+{
+    struct scene *s = begin_among_nodes();
+    struct object_id id = submit(s, 0);
+
+    rig_get(&s->rig, s->driver, id);
+    rig_settle(&s->rig);
+    struct rig_process *w = rig_ready_worker(&s->rig);
+    assert_true(rig_claim(&s->rig, w));
+    taken(s, w, theirs(5));
+    rig_return_alias(&s->rig, w, theirs(5));
+    rig_release(&s->rig, w, theirs(5));
+    rig_settle(&s->rig);
+    up(s, THEM, SIDE_OUT);
+    says_added(s, theirs(5), true);
+    cancels(s, id, CANCEL_ASK);
+    assert_cancel(s, theirs(5), CANCEL_ASK);
+    says_failure(s, theirs(5), CODE_CANCELLED);
+    assert_int_equal(code_of(&s->rig, id), CODE_CANCELLED);
+    assert_null(find(s, theirs(5))); /* it followed that; nothing else did */
+    cancels(s, id, CANCEL_FORCE);
+    assert_int_equal(s->driver->cancelled_code, CODE_DONE);
+    assert_cancel(s, theirs(5), CANCEL_FORCE);
+    end(s);
+}
+
+/* THEM cancels what it holds of ours. */
+static void they_cancel(struct scene *s, struct object_id id, uint32_t flags)
+{
+    struct peer_msg *m = rig_peer_message(&s->rig, THEM, SIDE_IN, PEER_CANCEL);
+
+    m->cancel.id = id;
+    m->cancel.flags = flags;
+    rig_settle(&s->rig);
+}
+
+static void what_they_cancelled_is_killed_when_they_say_so(void **state)
+{
+    for (int let_go = 0; let_go < 2; let_go++) {
+        struct scene *s = begin_among_nodes();
+        struct object_id outer = submit(s, 0);
+
+        rig_settle(&s->rig);
+        up(s, THEM, SIDE_IN);
+        asks(s, THEM, PEER_ADD, outer);
+        struct rig_process *w = rig_ready_worker(&s->rig);
+        assert_true(rig_claim(&s->rig, w));
+        uint32_t g = rig_class(&s->rig, w, "g", ONE_CPU);
+        struct object_id inner = rig_submit(
+            &s->rig, w,
+            (struct rig_task){.class_number = g, .parent_slot = 1 + claim_index(w->current.slot)});
+        rig_settle(&s->rig);
+        struct rig_process *v = rig_ready_worker(&s->rig);
+        assert_true(rig_claim(&s->rig, v));
+        assert_true(object_id_equal(v->current.task, inner));
+        rig_return_alias(&s->rig, w, inner);
+        rig_release(&s->rig, w, inner);
+        rig_settle(&s->rig);
+        they_cancel(s, let_go ? inner : outer, CANCEL_ASK);
+        assert_int_equal(s->rig.kills, 0);
+        assert_null(find(s, inner));
+        they_cancel(s, let_go ? inner : outer, CANCEL_FORCE);
+        assert_int_equal(s->rig.kills, 1);
+        assert_false(v->alive);
+        end(s);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(force_goes_to_the_owner_of_what_was_cancelled),
+        cmocka_unit_test(force_goes_to_the_owner_of_what_a_result_followed),
+        cmocka_unit_test(what_they_cancelled_is_killed_when_they_say_so),
         cmocka_unit_test(a_body_that_waits_for_another_node_is_in_no_cycle),
         cmocka_unit_test(who_came_and_went_while_the_head_was_silent_holds_nothing),
         cmocka_unit_test(what_is_held_is_added_wanted_once_and_dropped),
