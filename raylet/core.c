@@ -472,12 +472,13 @@ static void check_worker(const struct worker *w, struct resource_set *taken)
 {
     uint32_t used = 0;
 
-    for (uint32_t i = 0; i < LOCAL_CLAIMS; i++) {
-        if (w->slots[i] != NULL) {
-            used++;
-            ASSERT(w->slots[i]->worker == w && claim_index(w->slots[i]->slot) == i);
+    for (uint32_t half = 0; half < ARRAY_SIZE(w->free_slots); half++) {
+        for (uint64_t left = ~w->free_slots[half]; left != 0; left &= left - 1) {
+            uint32_t i = 64 * half + (uint32_t)__builtin_ctzll(left);
+            ASSERT(w->slots[i] != NULL && w->slots[i]->worker == w);
+            ASSERT(claim_index(w->slots[i]->slot) == i);
             ASSERT(w->slots[i]->state == TASK_PLACED || w->slots[i]->state == TASK_ABANDONED);
-            ASSERT((w->free_slots[i / 64] >> (i % 64) & 1) == 0);
+            used++;
         }
     }
     ASSERT(used == w->placed);
