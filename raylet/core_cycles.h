@@ -5,7 +5,8 @@
  * in its form for waits of which any one would do). The search ends as soon as anything is found
  * that moves. If all that can be reached is stuck, it is looked at a second time: what is the same
  * both times was so at one moment in between, with no message under way that could change it, and
- * so for good. Then one task of the circle fails with CODE_CYCLE: of those that wait for a place
+ * so for good. Between the two the head is asked: a node may have joined on which one of the tasks
+ * could run. Then one task of the circle fails with CODE_CYCLE: of those that wait for a place
  * the deepest, and among these the last one made. Only those in a knot count, from which no way
  * leads out: others wait for the circle, and go on once it is broken. Its home ends it; others that
  * search find the same one and leave it alone.
