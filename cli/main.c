@@ -110,6 +110,11 @@ static int read_show(const struct args *a, struct show *ret, struct failure *f)
         .json = find_option(a, "json") != NULL,
         .watch = watch != NULL,
     };
+    const struct args_value *limit = find_option(a, "limit");
+    if (limit != NULL && limit->number == 0) {
+        failure_set(f, CODE_SIGNATURE, "--limit must be at least 1.");
+        return EXIT_USAGE;
+    }
     if (watch != NULL) {
         uint64_t every_ns = watch->text != NULL ? watch->number : WATCH_DEFAULT_NS;
         ret->watch_ns = MAX_OF(every_ns, WATCH_LEAST_NS);
@@ -150,6 +155,9 @@ static int run_logs(const struct args *a, const struct show *show)
         status = EXIT_USAGE;
     } else if ((task != NULL) + (worker != NULL) + (show->wish.job != 0 || show->last_job) > 1) {
         failure_set(&f, CODE_SIGNATURE, "give only one of --task, --job and --worker.");
+        status = EXIT_USAGE;
+    } else if (worker != NULL && worker->number == 0) {
+        failure_set(&f, CODE_SIGNATURE, "--worker takes the number of a worker, from 1 on.");
         status = EXIT_USAGE;
     } else if (stream != NULL && strcmp(stream, "out") != 0 && strcmp(stream, "err") != 0) {
         failure_set(&f, CODE_SIGNATURE, "--stream is \"out\" or \"err\", not \"%.60s\".", stream);

@@ -5,6 +5,7 @@
 #include "common/text.h"
 
 #define NAMES_MAX 4096
+#define ROUNDING  1e-6 /* how far a sum or product of floating-point numbers may be off */
 
 void resource_names_init(struct resource_names *n)
 {
@@ -171,10 +172,24 @@ int resource_units(double amount, int64_t *ret)
     if (amount > RESOURCE_MOST) {
         return -ERANGE;
     }
-    /* To nearest, ties away from zero; no libm for libdrt. */
+    if (amount == 0) {
+        *ret = 0;
+        return 0;
+    }
+    /* No libm, for libdrt. */
     double units = amount * RESOURCE_UNIT;
-    int64_t whole = (int64_t)units;
-    *ret = whole + (units - (double)whole >= 0.5);
+    int64_t down = (int64_t)units;
+    if (units - (double)down > 1 - ROUNDING) {
+        down++; /* 0.57 * 10000 is a little less than 5700 */
+    }
+    if (down == 0) {
+        return -EDOM;
+    }
+    /* Rounded down, six of 1/6 fill one. Of small shares too many would fit then. */
+    if (amount < 1 && RESOURCE_UNIT / down > (int64_t)(1 / amount + ROUNDING)) {
+        down++;
+    }
+    *ret = down;
     return 0;
 }
 

@@ -56,8 +56,10 @@ void resource_set_take(struct resource_set *have, const struct resource_set *wan
 void resource_set_give(struct resource_set *have, const struct resource_set *want);
 bool resource_set_equal(const struct resource_set *a, const struct resource_set *b);
 
-/* Units of a user's amount, rounded to nearest. -EINVAL: negative or NaN; -ERANGE:
- * above RESOURCE_MOST. */
+/* Units of a user's amount. It is rounded so that as many equal shares fit into a whole one as
+ * arithmetic says, for all shares down to 1/100: three of 1/3, six of 1/6. Of smaller ones whose
+ * size is no multiple of 1/10,000, slightly fewer may fit, but never more. -EINVAL: the amount is
+ * negative or NaN; -ERANGE: above RESOURCE_MOST; -EDOM: above zero and below 1/10,000. */
 int resource_units(double amount, int64_t *ret) MUST_CHECK;
 static inline double resource_amount_of(int64_t units)
 {

@@ -189,7 +189,7 @@ static void prepare(struct raylet_core *c, struct task *t, const struct local_su
     if (m->name[0] != '\0') {
         task_extra_of(t)->name = xstrdup(m->name);
     }
-    if (m->backoff_ns != 0 && m->backoff_ns != BACKOFF_DEFAULT_NS) {
+    if (m->backoff_ns != BACKOFF_DEFAULT_NS) { /* 0 is none at all */
         task_extra_of(t)->backoff_ns = m->backoff_ns;
     }
     set_deadline(c, t, m->timeout_ns, parent);

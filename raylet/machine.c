@@ -192,6 +192,13 @@ uint64_t machine_memory(void)
     return MIN_OF(kernel_memory(), own_limits().memory_bytes);
 }
 
+int64_t machine_cpu_units(unsigned cpus, int64_t limit_units)
+{
+    int64_t units = MIN_OF((int64_t)cpus * RESOURCE_UNIT, limit_units);
+    /* A plain task asks for one CPU. A group that may use half of one runs it as well, slower. */
+    return MAX_OF(units, (int64_t)RESOURCE_UNIT);
+}
+
 int machine_find(struct machine *ret)
 {
     unsigned cpus = 0;
@@ -212,7 +219,7 @@ int machine_find(struct machine *ret)
     if (here || memory == 0) {
         memory = kernel_memory();
     }
-    ret->cpu_units = MIN_OF((int64_t)MAX_OF(cpus, 1u) * RESOURCE_UNIT, limits.cpu_units);
+    ret->cpu_units = machine_cpu_units(cpus, limits.cpu_units);
     ret->memory_bytes = MIN_OF(memory, limits.memory_bytes);
     return 0;
 }

@@ -9,13 +9,17 @@
 #include "common/base.h"
 
 struct machine {
-    int64_t cpu_units; /* 1/10,000 of a CPU; a cgroup may allow a part of one */
+    int64_t cpu_units; /* of 1/10,000 of a CPU; at least one CPU, also where a cgroup allows less */
     uint64_t memory_bytes;
 };
 
 /* 0, or -errno: hwloc cannot see the machine. HWLOC_SYNTHETIC and HWLOC_XMLFILE describe another
  * one; then only that counts. */
 int machine_find(struct machine *ret) MUST_CHECK;
+
+/* What so many CPUs are to tasks under this limit of a cgroup: never less than one CPU, so that a
+ * node has room for a task that does not say what it needs. */
+int64_t machine_cpu_units(unsigned cpus, int64_t limit_units);
 
 /* The memory alone, without looking at the hardware. */
 uint64_t machine_memory(void);

@@ -54,7 +54,8 @@ static int add_resource(struct offer *o, struct resource_names *names, const cha
     if (!json_is_number(value) || resource_units(json_number_value(value), &units) != 0 ||
         units == 0) {
         return failure_set(f, CODE_SIGNATURE,
-                           "--resources: the amount of \"%.80s\" is no number above zero.", name);
+                           "--resources: the amount of \"%.80s\" must be a number from 0.0001 on.",
+                           name);
     }
     if (o->count >= RESOURCES_MAX) {
         return failure_set(f, CODE_SIGNATURE, "--resources: at most %d kinds.", RESOURCES_MAX - 2);
@@ -141,7 +142,7 @@ static int find_machine(const struct offer_wish *wish, struct machine *m, struct
                            RESOURCE_MOST);
     }
     if (wish->has_cpus && resource_units(wish->cpus, &found.cpu_units) != 0) {
-        return failure_set(f, CODE_SIGNATURE, "--num-cpus takes a number that is not negative.");
+        return failure_set(f, CODE_SIGNATURE, "--num-cpus takes 0, or a number from 0.0001 on.");
     }
     if (wish->has_memory) {
         found.memory_bytes = wish->memory_bytes;

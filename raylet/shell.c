@@ -39,6 +39,8 @@
     3072u /* for sessions: two for each of ours, one for each of theirs; at most a quarter */
 #define CLIENTS_MAX  4096u
 #define MEMORY_SHARE 4u /* clients' values may take this part of the node's memory */
+#define MEMORY_LEAST                                                                               \
+    (UINT64_C(64) << 20) /* also where it offers none to tasks: their values need some */
 
 struct shell {
     const struct shell_config *config;
@@ -395,7 +397,7 @@ static void new_core(struct shell *s)
         .user = user != NULL ? user->pw_name : NULL,
         .seed = seed,
         .closed = c->closed,
-        .memory_credit_bytes = c->memory_bytes / MEMORY_SHARE,
+        .memory_credit_bytes = MAX_OF(c->memory_bytes / MEMORY_SHARE, MEMORY_LEAST),
         .now_ns = clock_now_ns(),
         .boot_ns = clock_boot_ns(),
         .unix_ms = clock_unix_ms(),

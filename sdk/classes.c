@@ -49,6 +49,10 @@ static int check_amount(const char *task, const char *name, double amount, int64
         return error_set(-EINVAL, "%s asks for %g of %s, which is too large: at most %.0f", task,
                          amount, name, RESOURCE_MOST);
     }
+    if (r == -EDOM) {
+        return error_set(-EINVAL, "%s asks for %g of %s, which is too small: at least 0.0001", task,
+                         amount, name);
+    }
     if (r != 0) {
         return error_set(-EINVAL, "%s asks for %g of %s: an amount is not negative and a number",
                          task, amount, name);

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -12,6 +13,7 @@
 #include "common/clock.h"
 #include "common/files.h"
 #include "common/place.h"
+#include "common/resources.h"
 #include "common/text.h"
 #include "sdk/errors.h"
 
@@ -304,8 +306,16 @@ int local_cluster_start(double num_cpus, uint64_t deadline_ns, const char **ret_
     char *node[] = {"drt-node", "join",      "--foreground", "--dir", local.dir,
                     "--bind",   "127.0.0.1", "--port",       "0",     "--parent-pipe",
                     PIPE_TEXT,  NULL,        NULL,           NULL};
-    if (num_cpus > 0) {
-        snprintf(cpus, sizeof cpus, "%.4f", num_cpus);
+    int64_t cpu_units = 0;
+    if (resource_units(num_cpus, &cpu_units) != 0) {
+        return error_set(-EINVAL,
+                         "drt_config.num_cpus is %g: it can be 0 (all CPUs), or a number from "
+                         "0.0001 on",
+                         num_cpus);
+    }
+    if (cpu_units > 0) {
+        snprintf(cpus, sizeof cpus, "%" PRId64 ".%04d", cpu_units / RESOURCE_UNIT,
+                 (int)(cpu_units % RESOURCE_UNIT));
         node[ARRAY_SIZE(node) - 3] = "--num-cpus";
         node[ARRAY_SIZE(node) - 2] = cpus;
     }

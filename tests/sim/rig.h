@@ -183,7 +183,9 @@ uint32_t rig_class(struct rig *r, struct rig_process *p, const char *function,
 
 struct rig_task {
     uint32_t class_number, returns, max_attempts, flags, parent_slot;
-    uint64_t payload, timeout_ns, backoff_ns;
+    uint64_t payload, timeout_ns;
+    uint64_t backoff_ns; /* 0: as the SDK has it, 100 ms */
+    bool no_backoff;
     const struct object_id *needs;
     size_t need_count;
     const struct object_id *refs;

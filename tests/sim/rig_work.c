@@ -58,7 +58,7 @@ struct object_id rig_submit(struct rig *r, struct rig_process *p, struct rig_tas
     m->submit.flags = t.flags;
     m->submit.parent_slot = t.parent_slot;
     m->submit.timeout_ns = t.timeout_ns;
-    m->submit.backoff_ns = t.backoff_ns;
+    m->submit.backoff_ns = t.no_backoff ? 0 : t.backoff_ns == 0 ? 100 * NS_PER_MS : t.backoff_ns;
     m->submit.name = t.name == NULL ? "" : t.name;
     m->submit.needs = arena_copy(&r->arena, t.needs, t.need_count * sizeof *t.needs);
     m->submit.need_count = t.need_count;

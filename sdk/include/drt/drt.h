@@ -145,8 +145,8 @@ struct drt_config {
      * host:port this program joins it by a raylet of its own, without CPUs, as long as it lives. */
     const char *cluster DRT_ZERO_;
     const char *job_name DRT_ZERO_;    /* NULL: the program's name */
-    double num_cpus DRT_ZERO_;         /* LOCAL: 0 = all */
-    struct drt_span timeout DRT_ZERO_; /* to find or start the cluster; none: 10 s */
+    double num_cpus DRT_ZERO_;         /* LOCAL: 0: all; fractions are fine */
+    struct drt_span timeout DRT_ZERO_; /* to find or start the cluster; not set: 10 s */
     bool logs DRT_ZERO_; /* what its tasks print comes to standard error; or DRT_LOGS=1 */
     const char *key_file DRT_ZERO_; /* host:port: its join.key; NULL: $DRT_KEY_FILE, ./join.key */
 };
@@ -319,7 +319,9 @@ enum drt_strategy DRT_INT_ {
     DRT_NODE_SPECIFIC = 3  /* the one that `node` names, or one that has all `labels` */
 };
 
-/* Zero is the default of every field. Sizes travel by themselves. */
+/* A field that is not set is zero, and has its default then. Where zero could be meant, there is
+ * another way to say it: DRT_NO_CPU, and spans (drt_ms(0) is set, and none at all). Sizes travel by
+ * themselves. */
 struct drt_options {
     const char *name DRT_ZERO_; /* shown beside the function's; not unique */
     double num_cpus DRT_ZERO_;  /* 0: one; DRT_NO_CPU: none; fractions are fine */
@@ -329,7 +331,8 @@ struct drt_options {
     bool at_most_once DRT_ZERO_;                    /* never run it twice, whatever is lost */
     int32_t priority DRT_ZERO_;                     /* higher first; 0 normal */
     uint32_t max_attempts DRT_ZERO_;                /* 0: four; 1: no retries */
-    struct drt_span backoff DRT_ZERO_; /* between attempts, doubled each time; none: 100 ms */
+    struct drt_span backoff DRT_ZERO_; /* between attempts, doubled each time; not set: 100 ms;
+                                          drt_ms(0): none */
     struct drt_span timeout DRT_ZERO_; /* from submit to result, waiting and all attempts; children
                                           inherit the smaller */
     int32_t strategy DRT_ZERO_;        /* enum drt_strategy; sync mode has one place only */

@@ -133,7 +133,7 @@ static void test_equal(void **state)
     assert_true(resource_set_equal(&a, &b));
 }
 
-static void test_units_round_to_nearest(void **state)
+static void test_units(void **state)
 {
     static const struct {
         double amount;
@@ -144,15 +144,17 @@ static void test_units_round_to_nearest(void **state)
         {0.5, 5000},
         {0.1, 1000},
         {0.3, 3000},
-        {0.00004, 0},
-        {0.00005, 1},
-        {0.00014, 1},
-        {0.00016, 2},
+        {0.0001, 1},
+        {0.00031, 4}, /* 3,225 fill one: 3 units would let 3,333 of them in */
         {1.0 / 3, 3333},
-        {2.0 / 3, 6667},
+        {2.0 / 3, 6666},
+        {1.0 / 6, 1666},
+        {1.0 / 7, 1428},
+        {0.1 + 0.2, 3000},
+        {0.57, 5700}, /* times 10,000 it is a little less than that */
+        {1 - 0.9, 1000},
         {0.7, 7000},
         {4.35, 43500},
-        {1e-300, 0},
         {9e14, 9000000000000000000},
         {34359738368.0, 343597383680000},
     };
@@ -167,7 +169,38 @@ static void test_units_round_to_nearest(void **state)
         assert_int_equal(resource_units(bad[i], &units), bad[i] > 9e14 ? -ERANGE : -EINVAL);
         assert_int_equal(units, -7);
     }
+    static const double small[] = {1e-300, 0.00004, 0.00009};
+    for (size_t i = 0; i < ARRAY_SIZE(small); i++) { /* it is not zero, so it is not taken for it */
+        int64_t units = -7;
+        assert_int_equal(resource_units(small[i], &units), -EDOM);
+        assert_int_equal(units, -7);
+    }
     assert_true(resource_amount_of(15000) == 1.5);
+}
+
+/* How many of them fit into `total` units. */
+static int64_t fit(double amount, int64_t total)
+{
+    int64_t units = 0;
+    assert_int_equal(resource_units(amount, &units), 0);
+    return total / units;
+}
+
+static void test_as_many_shares_fit_as_arithmetic_says(void **state)
+{
+    for (int n = 1; n <= 10000; n++) {
+        int64_t fits = fit(1.0 / n, RESOURCE_UNIT);
+        assert_true(fits <= n);
+        if (n <= 100) {
+            assert_int_equal(fits, n);
+        }
+        for (int64_t whole = 2; n <= 12 && whole <= 64; whole *= 2) { /* nodes of several CPUs */
+            assert_int_equal(fit(1.0 / n, whole * RESOURCE_UNIT), n * whole);
+        }
+    }
+    for (double share = 0.01; share < 1; share += 0.01) {
+        assert_true(fit(share, RESOURCE_UNIT) == (int64_t)(1 / share + 1e-9));
+    }
 }
 
 static void test_as_people_read_it(void **state)
@@ -192,7 +225,8 @@ int main(void)
         cmocka_unit_test(test_covers_take_give),
         cmocka_unit_test(test_what_is_not_had_is_not_covered),
         cmocka_unit_test(test_equal),
-        cmocka_unit_test(test_units_round_to_nearest),
+        cmocka_unit_test(test_units),
+        cmocka_unit_test(test_as_many_shares_fit_as_arithmetic_says),
         cmocka_unit_test(test_as_people_read_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

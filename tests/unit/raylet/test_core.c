@@ -176,6 +176,31 @@ static void an_application_error_is_retried_only_when_asked(void **state)
     end(s);
 }
 
+static void a_back_off_of_zero_is_none(void **state)
+{
+    struct scene *s = begin();
+    struct object_id id = rig_submit(&s->rig, s->driver,
+                                     (struct rig_task){.class_number = s->f,
+                                                       .payload = 6,
+                                                       .max_attempts = 3,
+                                                       .no_backoff = true,
+                                                       .flags = SUBMIT_RETRY_ON_ERROR});
+
+    rig_get(&s->rig, s->driver, id);
+    rig_settle(&s->rig);
+    uint64_t began_ns = s->rig.now_ns;
+    for (int i = 0; i < 2; i++) {
+        struct rig_process *w = rig_ready_worker(&s->rig);
+        assert_true(rig_claim(&s->rig, w));
+        rig_fail(&s->rig, w, 3);
+        rig_pass(&s->rig, 0);
+    }
+    assert_int_equal(rig_run_all(&s->rig), 1);
+    assert_int_equal(value_of(&s->rig, id), 6);
+    assert_true(s->rig.now_ns - began_ns < NS_PER_MS);
+    end(s);
+}
+
 static void a_deadline_settles_at_once_and_stops_the_body(void **state)
 {
     struct scene *s = begin();
@@ -768,6 +793,7 @@ int main(void)
         cmocka_unit_test(a_crash_costs_an_attempt_and_the_last_one_is_told),
         cmocka_unit_test(what_a_dead_worker_had_not_begun_goes_back_free),
         cmocka_unit_test(an_application_error_is_retried_only_when_asked),
+        cmocka_unit_test(a_back_off_of_zero_is_none),
         cmocka_unit_test(a_deadline_settles_at_once_and_stops_the_body),
         cmocka_unit_test(cancel_takes_back_what_waits_and_flags_what_runs),
         cmocka_unit_test(a_forced_cancel_kills_only_a_body_that_has_begun),

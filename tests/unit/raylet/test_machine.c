@@ -67,6 +67,15 @@ static void test_v1(void **state)
     assert_int_equal(l.memory_bytes, 4096000);
 }
 
+static void test_half_a_cpu_has_room_for_a_plain_task(void **state)
+{
+    assert_int_equal(machine_cpu_units(4, 5000), RESOURCE_UNIT);
+    assert_int_equal(machine_cpu_units(4, 1), RESOURCE_UNIT);
+    assert_int_equal(machine_cpu_units(0, INT64_MAX), RESOURCE_UNIT);
+    assert_int_equal(machine_cpu_units(4, 15000), 15000);
+    assert_int_equal(machine_cpu_units(4, INT64_MAX), 4 * RESOURCE_UNIT);
+}
+
 static void test_garbage_limits_nothing(void **state)
 {
     CLEANUP_DIR char *dir = unit_make_dir();
@@ -134,6 +143,7 @@ int main(void)
         cmocka_unit_test(test_v2),
         cmocka_unit_test(test_a_container_sees_its_root),
         cmocka_unit_test(test_v1),
+        cmocka_unit_test(test_half_a_cpu_has_room_for_a_plain_task),
         cmocka_unit_test(test_garbage_limits_nothing),
         cmocka_unit_test(test_a_described_machine),
         cmocka_unit_test(test_a_machine_from_a_file),
