@@ -1,5 +1,7 @@
 #include "proto/decode.h"
 
+#include "proto/layout.h"
+
 int decode_body(struct bytes data, const struct codec *(*codec_of)(unsigned type),
                 struct arena *arena, struct message_view *ret_view, void *body,
                 const char **ret_why)
@@ -44,17 +46,17 @@ int check_parts(uint32_t *args_size, const uint32_t *need_sizes, size_t need_cou
     if (need_count == 0 && *args_size == 0) {
         *args_size = (uint32_t)size;
     }
-    size_t at = *args_size;
+    size_t end = *args_size;
     for (size_t i = 0; i < need_count; i++) {
-        at = align_up(at, 64) + need_sizes[i];
+        (void)layout_place_need(&end, need_sizes[i]);
     }
-    return at == size ? 0 : refuse(ret_why, "RUN's sizes and payload differ");
+    return end == size ? 0 : refuse(ret_why, "RUN's sizes and payload differ");
 }
 
 int check_returns(const struct local_return *returns, size_t count, bool succeeded,
                   const struct object_id *refs, size_t ref_count, size_t size, const char **ret_why)
 {
-    size_t at = 0;
+    size_t end = 0;
     uint64_t inside = 0;
     for (size_t i = 0; i < count; i++) {
         const struct local_return *r = &returns[i];
@@ -64,11 +66,13 @@ int check_returns(const struct local_return *returns, size_t count, bool succeed
             (!value && r->ref_count != 0)) {
             return refuse(ret_why, "RESULT with an unknown state, or something in a wrong place");
         }
-        at = value ? align_up(at, 8) + r->size : at;
+        if (value) {
+            (void)layout_place_entry(&end, r->size);
+        }
         inside += r->ref_count;
     }
     if (inside != ref_count || !ids_are_good(refs, ref_count)) {
         return refuse(ret_why, "RESULT's references are not those of its values");
     }
-    return at == size ? 0 : refuse(ret_why, "RESULT's sizes and payload differ");
+    return end == size ? 0 : refuse(ret_why, "RESULT's sizes and payload differ");
 }

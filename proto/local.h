@@ -171,9 +171,14 @@ enum value_state {
 struct local_value {
     struct object_id id;
     uint32_t state;
-    uint32_t size; /* HERE: bytes in the payload, each beginning 8-aligned; ERROR: a packed failure
-                      there */
+    uint32_t size; /* HERE: bytes in the payload; ERROR: a packed failure there; where: layout.h */
 };
+
+/* Whether its bytes stand in the payload. */
+static inline bool value_has_bytes(const struct local_value *v)
+{
+    return v->state != VALUE_READY;
+}
 
 struct local_values {
     const struct local_value *values;
@@ -218,8 +223,7 @@ struct local_run {
     uint64_t time_left_ns; /* 0: no limit */
     uint32_t args_size; /* bytes of arguments at the beginning of the payload: decoded; encoded from
                          * the payload's own size where `more` holds the values */
-    const uint32_t *need_sizes; /* the values follow the arguments in the payload, each beginning
-                                   64-aligned in it */
+    const uint32_t *need_sizes; /* the values follow the arguments in the payload; layout.h */
     size_t need_count;
 };
 
@@ -227,7 +231,7 @@ enum return_state { RETURN_VALUE = 0, RETURN_UNSET = 1, RETURN_ALIAS = 2, RETURN
 
 struct local_return {
     uint32_t state;
-    uint32_t size; /* VALUE: bytes in the payload, each beginning 8-aligned */
+    uint32_t size; /* VALUE: bytes in the payload; where: layout.h */
     struct object_id alias;
     uint32_t ref_count; /* VALUE: references declared inside: the next ones of `refs` */
     uint32_t zero;
@@ -303,6 +307,8 @@ struct bytes local_run_args(const struct local_msg *m);
 void local_run_values(const struct local_msg *m, struct bytes *ret_values);
 
 /* A failure as bytes (the payload of VALUE_ERROR). */
+size_t failure_size(const struct failure *f);
+void failure_write(const struct failure *f, void *dst); /* exactly failure_size(f) bytes */
 void failure_encode(const struct failure *f, struct buffer *ret);
 int failure_decode(struct bytes data, struct failure *ret) MUST_CHECK;
 

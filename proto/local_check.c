@@ -1,4 +1,5 @@
 #include "proto/decode.h"
+#include "proto/layout.h"
 #include "proto/local.h"
 #include "proto/tables.h"
 
@@ -51,15 +52,17 @@ static int check_submit(const struct local_submit *m, const char **ret_why)
 
 static int check_values(const struct local_msg *m, const char **ret_why)
 {
-    size_t at = 0;
+    size_t end = 0;
     for (size_t i = 0; i < m->values.value_count; i++) {
         const struct local_value *v = &m->values.values[i];
         if (v->state > VALUE_ERROR || v->id.number == 0) {
             return refuse(ret_why, "VALUES with an unknown state or without an id");
         }
-        at = v->state == VALUE_READY ? at : align_up(at, 8) + v->size;
+        if (value_has_bytes(v)) {
+            (void)layout_place_entry(&end, v->size);
+        }
     }
-    return at == m->payload.size ? 0 : refuse(ret_why, "VALUES' sizes and payload differ");
+    return end == m->payload.size ? 0 : refuse(ret_why, "VALUES' sizes and payload differ");
 }
 
 static int check_run(struct local_msg *m, const char **ret_why)
@@ -162,18 +165,25 @@ struct bytes local_run_args(const struct local_msg *m)
 void local_run_values(const struct local_msg *m, struct bytes *ret_values)
 {
     ASSERT(m->type == LOCAL_RUN);
-    size_t at = m->run.args_size;
+    size_t end = m->run.args_size;
     for (size_t i = 0; i < m->run.need_count; i++) {
-        at = align_up(at, 64);
-        ret_values[i] = bytes_of((const uint8_t *)m->payload.data + at, m->run.need_sizes[i]);
-        at += m->run.need_sizes[i];
+        ret_values[i] = layout_need(m->payload, &end, m->run.need_sizes[i]);
     }
+}
+
+size_t failure_size(const struct failure *f)
+{
+    return codec_size(&failure_codec, f);
+}
+
+void failure_write(const struct failure *f, void *dst)
+{
+    codec_write(&failure_codec, f, dst);
 }
 
 void failure_encode(const struct failure *f, struct buffer *ret)
 {
-    size_t size = codec_size(&failure_codec, f);
-    codec_write(&failure_codec, f, buffer_extend(ret, size));
+    failure_write(f, buffer_extend(ret, failure_size(f)));
 }
 
 int failure_decode(struct bytes data, struct failure *ret)

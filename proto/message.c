@@ -1,5 +1,7 @@
 #include "proto/message.h"
 
+#include "proto/layout.h"
+
 #define PAD_AT 5
 
 void *message_seal(void *dst, uint8_t type, size_t meta_size, size_t payload_size)
@@ -18,7 +20,7 @@ size_t message_parts_size(struct bytes first, const struct bytes *more, size_t m
 {
     size_t size = first.size;
     for (size_t i = 0; i < more_count; i++) {
-        size = align_up(size, 64) + more[i].size;
+        (void)layout_place_need(&size, more[i].size);
     }
     return size;
 }
@@ -31,12 +33,11 @@ void message_parts_write(struct bytes first, const struct bytes *more, size_t mo
     }
     size_t size = first.size;
     for (size_t i = 0; i < more_count; i++) {
-        size_t begin = align_up(size, 64);
-        memset(at + size, 0, begin - size);
+        size_t before = size, begin = layout_place_need(&size, more[i].size);
+        memset(at + before, 0, begin - before);
         if (more[i].size != 0) {
             memcpy(at + begin, more[i].data, more[i].size);
         }
-        size = begin + more[i].size;
     }
 }
 
@@ -64,7 +65,8 @@ int message_parse(struct bytes data, struct message_view *ret)
     }
     size_t payload_at = MESSAGE_PREFIX_SIZE + meta_size + pad,
            payload_size = data.size - payload_at;
-    if (payload_at != message_payload_at(meta_size, payload_size) ||
+    if (payload_size > MESSAGE_PAYLOAD_MAX ||
+        payload_at != message_payload_at(meta_size, payload_size) ||
         !all_zero(at + payload_at - pad, pad)) {
         return -EPROTO;
     }

@@ -1,6 +1,7 @@
 #include "raylet/core_objects.h"
 
 #include "common/text.h"
+#include "proto/layout.h"
 
 #include <stdio.h>
 
@@ -232,10 +233,8 @@ void object_send_answers(struct raylet_core *c, struct client *client)
 }
 
 static struct local_value *new_answer(struct raylet_core *c, struct client *client,
-                                      struct object_id id)
+                                      struct object_id id, enum value_state state)
 {
-    static const uint8_t zeros[8];
-
     if (client->answer_count == LOCAL_IDS_MAX || client->answer_bytes.size > ANSWER_BYTES_MAX) {
         object_send_answers(c, client);
     }
@@ -243,23 +242,19 @@ static struct local_value *new_answer(struct raylet_core *c, struct client *clie
         client->answer_room = client->answer_room == 0 ? 16 : 2 * client->answer_room;
         client->answers = xrealloc(client->answers, client->answer_room * sizeof *client->answers);
     }
-    buffer_append(&client->answer_bytes, zeros,
-                  align_up(client->answer_bytes.size, 8) - client->answer_bytes.size);
     core_touch(c, client);
     struct local_value *v = &client->answers[client->answer_count++];
-    v->id = id;
+    *v = (struct local_value){.id = id, .state = state};
     return v;
 }
 
 static void answer_failure(struct raylet_core *c, struct client *client, struct object_id id,
                            const struct failure *f)
 {
-    struct local_value *v = new_answer(c, client, id);
-    size_t before = client->answer_bytes.size;
+    struct local_value *v = new_answer(c, client, id, VALUE_ERROR);
 
-    failure_encode(f, &client->answer_bytes);
-    v->state = VALUE_ERROR;
-    v->size = (uint32_t)(client->answer_bytes.size - before);
+    v->size = (uint32_t)failure_size(f);
+    failure_write(f, layout_extend_entry(&client->answer_bytes, v->size));
 }
 
 static void answer(struct raylet_core *c, struct client *client, const struct object *o,
@@ -273,13 +268,11 @@ static void answer(struct raylet_core *c, struct client *client, const struct ob
         return;
     }
     uint32_t most = client->slow ? sizeof root->small : VALUES_INLINE_MAX;
-    struct local_value *v = new_answer(c, client, id);
+    bool here = root->size <= most || (flags & GET_WHOLE);
+    struct local_value *v = new_answer(c, client, id, here ? VALUE_HERE : VALUE_READY);
     v->size = root->size;
-    v->state = VALUE_READY;
-    if (root->size <= most || (flags & GET_WHOLE)) {
-        v->state = VALUE_HERE;
-        struct bytes b = object_bytes(root);
-        buffer_append(&client->answer_bytes, b.data, b.size);
+    if (here) {
+        layout_append_entry(&client->answer_bytes, object_bytes(root));
     }
 }
 

@@ -1,6 +1,7 @@
 #include "raylet/core_tasks_private.h"
 
 #include "common/text.h"
+#include "proto/layout.h"
 #include "raylet/core_cache.h"
 #include "raylet/core_classes.h"
 #include "raylet/core_contents.h"
@@ -14,7 +15,7 @@
 #include <stdio.h>
 
 #define BACKOFF_MAX_NS (60 * NS_PER_S)
-#define ARGUMENTS_MAX  (MESSAGE_MAX - MESSAGE_META_MAX)
+#define ARGUMENTS_MAX  MESSAGE_PAYLOAD_MAX
 
 /* ---- state ---- */
 
@@ -375,19 +376,19 @@ static size_t count_references(struct raylet_core *c, const struct task *t)
     return n;
 }
 
-/* All its arguments, which one message takes to a worker. */
+/* All its arguments: the payload that takes them to a worker. */
 static size_t weigh(struct task *t)
 {
     struct task_extra *x = t->extra;
-    size_t bytes = 0;
+    size_t end = t->payload_size;
 
     for (uint32_t i = 0; x != NULL && i < x->need_count; i++) {
-        bytes += align_up(object_root(x->needs[i].object)->size, 64);
+        (void)layout_place_need(&end, object_root(x->needs[i].object)->size);
     }
     if (x != NULL) {
-        x->need_bytes = (uint32_t)MIN_OF(bytes, UINT32_MAX / 2);
+        x->need_bytes = (uint32_t)MIN_OF(end - t->payload_size, UINT32_MAX / 2);
     }
-    return bytes + t->payload_size;
+    return end;
 }
 
 /* Why a task that has its arguments can never run; NULL: it can. */
@@ -596,7 +597,7 @@ static void settle_values(struct raylet_core *c, struct task *t, const struct lo
     static const struct local_return unset = {.state = RETURN_UNSET};
     struct client *owner = t->first->owner;
     uint64_t number = t->first->number;
-    size_t offset = 0, ref = 0;
+    size_t end = 0, ref = 0;
 
     remember(c, t, worker_of(t), NULL);
     for (uint32_t i = 0; i < t->returns; i++) {
@@ -604,8 +605,7 @@ static void settle_values(struct raylet_core *c, struct task *t, const struct lo
         struct object *o = numbers_get(&owner->objects, number + i);
         struct bytes value = bytes_of(NULL, 0);
         if (r->state == RETURN_VALUE) {
-            value = bytes_of((const uint8_t *)payload.data + offset, r->size);
-            offset = align_up(offset + r->size, 8);
+            value = layout_entry(payload, &end, r->size);
         }
         settle_return(c, t, o, r, value, m->refs + ref);
         ref += r->ref_count;

@@ -1,6 +1,7 @@
 #include "sdk/ask.h"
 
 #include "common/clock.h"
+#include "proto/layout.h"
 #include "sdk/requests.h"
 
 static int send_get(const struct object_id *ids, size_t count, uint32_t flags)
@@ -105,7 +106,7 @@ bool ask_some_left(void *unused)
     return ask_nothing(NS_FOREVER) == 0 && ring_credit_read(&runtime.link.ring) != before;
 }
 
-static void take_value(const struct local_value *v, const uint8_t *at)
+static void take_value(const struct local_value *v, struct bytes bytes)
 {
     uint32_t number;
     struct slot *s = objects_find_id(&runtime.objects, v->id, &number);
@@ -116,8 +117,8 @@ static void take_value(const struct local_value *v, const uint8_t *at)
     struct failure f;
     switch (v->state) {
     case VALUE_HERE:
-        if (value_decode(bytes_of(at, v->size), &view) == 0) {
-            object_set_value(&runtime.objects, s, bytes_of(at, v->size));
+        if (value_decode(bytes, &view) == 0) {
+            object_set_value(&runtime.objects, s, bytes);
             return;
         }
         failure_set(&f, CODE_OBJECT_LOST, "its value arrived broken");
@@ -128,7 +129,7 @@ static void take_value(const struct local_value *v, const uint8_t *at)
         }
         return;
     default:
-        if (failure_decode(bytes_of(at, v->size), &f) != 0 || f.code == 0) {
+        if (failure_decode(bytes, &f) != 0 || f.code == 0) {
             failure_set(&f, CODE_OBJECT_LOST, "its error arrived broken");
         }
     }
@@ -137,19 +138,10 @@ static void take_value(const struct local_value *v, const uint8_t *at)
 
 void ask_take(const struct local_msg *m)
 {
-    const uint8_t *base = m->payload.data;
-    size_t at = 0;
+    size_t end = 0;
     for (size_t i = 0; i < m->values.value_count; i++) {
         const struct local_value *v = &m->values.values[i];
-        at = align_up(at, 8);
-        if (v->state != VALUE_READY) {
-            if (at > m->payload.size || v->size > m->payload.size - at) {
-                return;
-            }
-            take_value(v, base + at);
-            at += v->size;
-        } else {
-            take_value(v, NULL);
-        }
+        take_value(v, value_has_bytes(v) ? layout_entry(m->payload, &end, v->size)
+                                         : bytes_of(NULL, 0));
     }
 }

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "proto/layout.h"
 
 #define RETURNS_SMALL 8u
 
@@ -113,15 +114,15 @@ static struct bytes gather(struct drt_call *call, struct local_return *returns, 
                            struct buffer *refs, struct failure *f)
 {
     struct bytes payload = {0};
-    size_t at = 0;
     for (uint32_t i = 0; i < call->return_count; i++) {
         struct result *r = &call->results[i];
         returns[i] = (struct local_return){.state = RETURN_UNSET};
         switch (r->state) {
         case RESULT_VALUE: {
             struct bytes value = result_value(r);
-            size_t begin = align_up(at, 8);
-            if (begin + value.size > MESSAGE_MAX - MESSAGE_META_MAX ||
+            size_t end = room->size;
+            (void)layout_place_entry(&end, value.size);
+            if (end > MESSAGE_PAYLOAD_MAX ||
                 (r->inner_count != 0 && !add_refs(refs, value, &returns[i]))) {
                 returns[i].state = RETURN_TOO_LARGE;
                 break;
@@ -132,11 +133,7 @@ static struct bytes gather(struct drt_call *call, struct local_return *returns, 
                 payload = value;
                 break;
             }
-            if (begin > at) {
-                memset(buffer_extend(room, begin - at), 0, begin - at);
-            }
-            buffer_append(room, value.data, value.size);
-            at = begin + value.size;
+            layout_append_entry(room, value);
             break;
         }
         case RESULT_ALIAS:
@@ -202,21 +199,6 @@ static void refuse(const struct local_run *run, const char *why)
 
 /* ---- a run ---- */
 
-/* The values of its references stand behind the arguments, each 64-aligned. */
-static bool find_needs(const struct local_msg *m, const struct args_view *args, struct bytes *needs)
-{
-    size_t at = args->size;
-    for (size_t i = 0; i < m->run.need_count; i++) {
-        at = align_up(at, 64);
-        if (at > m->payload.size || m->run.need_sizes[i] > m->payload.size - at) {
-            return false;
-        }
-        needs[i] = bytes_of((const uint8_t *)m->payload.data + at, m->run.need_sizes[i]);
-        at += m->run.need_sizes[i];
-    }
-    return true;
-}
-
 static void run_body(const struct drt_entry_ *entry, const struct local_msg *m,
                      const struct args_view *args, const struct bytes *needs)
 {
@@ -258,11 +240,12 @@ static void run(const struct local_msg *m)
         runtime_lock();
         refuse(&m->run, why);
         runtime_unlock();
-    } else if (args_decode(m->payload, &args) != 0 || !find_needs(m, &args, needs)) {
+    } else if (args_decode(local_run_args(m), &args) != 0) {
         runtime_lock();
         refuse(&m->run, "its arguments arrived broken");
         runtime_unlock();
     } else {
+        local_run_values(m, needs);
         run_body(c->entry, m, &args, needs);
     }
     if (needs != few) {

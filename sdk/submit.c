@@ -120,11 +120,11 @@ static int check(struct submission *s, drt_task_fn *fn, const char *name,
     }
     if (rc == 0) {
         s->args_size = args_size(s->values, s->count);
-        if (s->args_size > MESSAGE_MAX - MESSAGE_META_MAX) {
+        if (s->args_size > MESSAGE_PAYLOAD_MAX) {
             rc = error_set(DRT_E_TOO_LARGE,
                            "the arguments of %s have %zu bytes together; at most %u pass: put "
                            "large values by themselves and pass their references",
-                           s->entry->name, s->args_size, MESSAGE_MAX - MESSAGE_META_MAX);
+                           s->entry->name, s->args_size, MESSAGE_PAYLOAD_MAX);
         }
     }
     return rc;

@@ -1,4 +1,5 @@
 #include "tests/sim/rig.h"
+#include "proto/layout.h"
 #include "tests/sim/rig_peer.h"
 
 #include <signal.h>
@@ -334,18 +335,16 @@ static void tell_value(struct rig *r, struct rig_process *p, const struct local_
 
 static void values_come(struct rig *r, struct rig_process *p, const struct local_msg *m)
 {
-    size_t at = 0;
+    size_t end = 0;
 
     for (size_t i = 0; i < m->values.value_count; i++) {
         const struct local_value *v = &m->values.values[i];
-        const uint8_t *bytes = (const uint8_t *)m->payload.data + at;
+        struct bytes bytes =
+            value_has_bytes(v) ? layout_entry(m->payload, &end, v->size) : bytes_of(NULL, 0);
         if (r->hooks.on_value != NULL) {
-            tell_value(r, p, v, bytes_of(bytes, v->state == VALUE_READY ? 0 : v->size));
+            tell_value(r, p, v, bytes);
         } else {
-            remember(r, v, bytes);
-        }
-        if (v->state != VALUE_READY) {
-            at = align_up(at + v->size, 8);
+            remember(r, v, bytes.data);
         }
     }
 }
@@ -355,21 +354,6 @@ static uint64_t first_word(struct bytes b)
     uint64_t x = 0;
     memcpy(&x, b.data == NULL ? "" : b.data, MIN_OF(b.size, 8));
     return x;
-}
-
-/* The values of its needs, whether they lie in parts (a local task) or behind the arguments. */
-static size_t values_of(const struct local_msg *m, struct bytes *ret, size_t room)
-{
-    size_t n = m->run.need_count;
-
-    ASSERT(n <= room);
-    if (m->more_count > 0) {
-        ASSERT(m->more_count == n);
-        memcpy(ret, m->more, n * sizeof *ret);
-    } else if (n > 0) {
-        local_run_values(m, ret);
-    }
-    return n;
 }
 
 static uint32_t refs_in(struct bytes b)
@@ -410,21 +394,20 @@ static struct rig_refs *refs_of(struct bytes args, const struct bytes *values, s
 static void run_comes(struct rig_process *p, const struct local_msg *m)
 {
     uint32_t index = claim_index(m->run.slot);
+    struct bytes args = local_run_args(m);
     struct rig_run run = {.slot = m->run.slot,
                           .task = m->run.task,
                           .attempt = m->run.attempt,
                           .returns = m->run.returns,
                           .class_number = m->run.class_number,
-                          .payload = first_word(m->payload),
+                          .payload = first_word(args),
                           .need_count = (uint32_t)m->run.need_count,
                           .time_left_ns = m->run.time_left_ns};
     struct bytes values[NEEDS_MAX];
-    size_t n = values_of(m, values, NEEDS_MAX);
-    struct bytes args = m->payload;
+    size_t n = m->run.need_count;
 
-    if (m->more_count == 0 && n > 0) {
-        args.size = m->run.args_size;
-    }
+    ASSERT(n <= NEEDS_MAX);
+    local_run_values(m, values);
     for (size_t i = 0; i < n; i++) {
         run.needs += first_word(values[i]);
     }
@@ -442,6 +425,22 @@ const struct rig_refs *rig_refs(const struct rig_process *w)
     return w->refs[claim_index(w->current.slot)];
 }
 
+/* As it comes out of a ring: written, read and checked as there. */
+static const struct local_msg *as_received(struct rig *r, const struct local_msg *m)
+{
+    size_t size = local_size(m);
+    uint8_t *bytes = arena_alloc(&r->arena, size);
+    struct local_msg *copy = arena_alloc(&r->arena, sizeof *copy);
+    const char *why = "";
+
+    local_encode(m, bytes);
+    if (local_decode(bytes_of(bytes, size), &r->arena, copy, &why) != 0) {
+        fprintf(stderr, "a message of type %d cannot be read: %s\n", (int)m->type, why);
+        ASSERT(false); /* what it sends can be read */
+    }
+    return copy;
+}
+
 static void comes(struct rig *r, uint32_t client, const struct local_msg *m)
 {
     struct rig_process *p = process_of(r, client);
@@ -449,6 +448,7 @@ static void comes(struct rig *r, uint32_t client, const struct local_msg *m)
     if (p == NULL) {
         return;
     }
+    m = as_received(r, m);
     switch (m->type) {
     case LOCAL_WELCOME:
         p->welcomed = true;

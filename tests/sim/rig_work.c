@@ -2,6 +2,7 @@
  * What the fake processes of a rig do: declare, submit, put, get, hold, release; and as workers
  * claim, return, fail and crash.
  */
+#include "proto/layout.h"
 #include "tests/sim/rig.h"
 
 /* ---- what processes do ---- */
@@ -234,18 +235,20 @@ void rig_return_these(struct rig *r, struct rig_process *w, const struct rig_ret
                                            .alias = from[i].alias,
                                            .ref_count = (uint32_t)from[i].ref_count};
         total += from[i].ref_count;
-        size = align_up(size, 8) + bytes;
+        if (from[i].state == RETURN_VALUE) {
+            (void)layout_place_entry(&size, bytes);
+        }
     }
     refs = arena_alloc(&r->arena, total * sizeof *refs);
     at = arena_alloc(&r->arena, size);
     m->payload = bytes_of(at, size);
     m->result.refs = refs;
     m->result.ref_count = total;
+    size_t end = 0;
     for (size_t i = 0; i < count; i++) {
         struct bytes b = value_of(r, from[i].value, from[i].refs, from[i].ref_count);
         if (from[i].state == RETURN_VALUE) {
-            memcpy(at, b.data, b.size);
-            at += align_up(b.size, 8);
+            memcpy(at + layout_place_entry(&end, b.size), b.data, b.size);
             memcpy(refs, (const uint8_t *)b.data + 8, from[i].ref_count * sizeof *refs);
             refs += from[i].ref_count;
         }

@@ -3,6 +3,7 @@
  * with it, its counts stay true (raylet_core_check after each step), and nothing is left at the
  * end.
  */
+#include "proto/layout.h"
 #include "raylet/core_peers.h"
 #include "tests/unit/raylet/between_scene.h"
 
@@ -320,7 +321,7 @@ static void any_result(struct play *p, struct peer_msg *m)
             list[i].size = any(p, 40);
             list[i].ref_count = any(p, 3);
             r->ref_count += list[i].ref_count;
-            bytes = align_up(bytes, 8) + list[i].size;
+            (void)layout_place_entry(&bytes, list[i].size);
         }
     }
     r->returns = list;
