@@ -89,12 +89,15 @@ static int check_values(struct submission *s)
 static int check(struct submission *s, drt_task_fn *fn, const char *name,
                  const struct drt_options *options)
 {
+    if (name != NULL && *name == '&') {
+        name++; /* drt_submit(&add, ...) */
+    }
     s->entry = registry_find(fn, name);
     if (UNLIKELY(s->entry == NULL)) {
         return error_set(-EINVAL,
-                         "%s is not a task: define it with DRT_TASK, and submit it by its name or "
-                         "a pointer to it",
-                         name != NULL ? name : "the function");
+                         "%s is not a task. Define it with DRT_TASK, and submit it by its name, or "
+                         "by a pointer to it with drt_submit_array.",
+                         name != NULL ? name : "The function");
     }
     if (UNLIKELY(s->values == NULL && s->count != 0)) {
         size_t count = s->count;

@@ -9,6 +9,9 @@
 #error "include drt/drt.h"
 #endif
 
+/* As if it were installed: the compiler then shows the caller's line alone, not these macros. */
+#pragma GCC system_header
+
 #if !defined(__GNUC__) && !defined(__clang__)
 #error "drt.h needs gcc or clang (attributes constructor and cleanup)"
 #endif
@@ -26,17 +29,17 @@
 #ifdef __cplusplus
 #define DRT_ZERO_ = {} /* designated initialisers warn of nothing, a plain declaration is zero */
 #define DRT_INT_ : int32_t
-/* g++ would take a bare number for a struct of one field. */
-#define DRT_NO_NUMBER_(type)                                                                       \
-    type() = default;                                                                              \
-    type(int) = delete;                                                                            \
-    type(double) = delete;
 extern "C" {
 #else
 #define DRT_ZERO_
 #define DRT_INT_
-#define DRT_NO_NUMBER_(type)
 #endif
+
+/* A compiler that finds a bare 5 or "x" where one of our structs belongs takes it for the first
+ * field. The first fields of drt_span and drt_value are pointers to these types, which do not
+ * exist: their names are what the compiler then says. */
+struct drt_a_number_is_no_time_use_drt_ms_or_drt_seconds;
+struct drt_wrap_it_in_drt_i64_drt_f64_drt_str_drt_of_or_the_like;
 
 struct drt_ref;
 struct drt_call;
@@ -52,9 +55,12 @@ struct drt_node;
 
 enum drt_kind_ DRT_INT_ { DRT_END_ = 0, DRT_RECORDS_ = 5, DRT_OPTIONS_ = 9 };
 
-struct drt_value {     /* 40 bytes, its layout frozen */
-    const void *data_; /* str, bytes, records, options: borrowed until the call returns */
-    uint64_t size_;    /* bytes; options: sizeof the struct */
+struct drt_value { /* 40 bytes, its layout frozen */
+    __extension__ union {
+        const struct drt_wrap_it_in_drt_i64_drt_f64_drt_str_drt_of_or_the_like *no_value_;
+        const void *data_; /* str, bytes, records, options: borrowed until the call returns */
+    };
+    uint64_t size_; /* bytes; options: sizeof the struct */
     union {
         int64_t i;
         double f;
@@ -105,11 +111,21 @@ static inline struct drt_value drt_options_(const struct drt_options *options, s
 #define DRT_CAST_(T, x) static_cast<T>(x)
 #define DRT_VIEW_(T, p) reinterpret_cast<const void **>(static_cast<const T **>(p))
 #else
-#define DRT_FLAT_(T)    sizeof(T)
-#define DRT_IN_(T, p)   (1 ? (p) : (const T *)0)
-#define DRT_OUT_(T, p)  (1 ? (p) : (T *)0)
+/* A pointer to anything but T or void becomes a struct, which no function takes. */
+struct drt_this_pointer_is_to_another_type {
+    char unused_;
+};
+#define DRT_FLAT_(T) sizeof(T)
+#define DRT_IN_(T, p)                                                                              \
+    __extension__ _Generic((p), T *: (p), const T *: (p), void *: (p), const void *: (p),          \
+                           default: (struct drt_this_pointer_is_to_another_type){0})
+#define DRT_OUT_(T, p)                                                                             \
+    __extension__ _Generic((p), T *: (p), void *: (p),                                             \
+                           default: (struct drt_this_pointer_is_to_another_type){0})
 #define DRT_CAST_(T, x) ((T)(x))
-#define DRT_VIEW_(T, p) ((const void **)(1 ? (p) : (const T **)0))
+#define DRT_VIEW_(T, p)                                                                            \
+    __extension__ _Generic((p), const T **: (const void **)(p),                         \
+                           default: (struct drt_this_pointer_is_to_another_type){0})
 #endif
 
 /* ---- the functions behind the macros ---- */
@@ -186,8 +202,9 @@ DRT_API void drt_unregister_(struct drt_entry_ *entry);
  * the optimiser (as _FORTIFY_SOURCE does). */
 #define DRT_SIG_1_(ignored, a, b, c, d, e, ...)                                                    \
     (1u << 25 | DRT_S_(a) | DRT_S_(b) << 5 | DRT_S_(c) << 10 | DRT_S_(d) << 15 | DRT_S_(e) << 20)
-#define DRT_S_(kind)        (((kind)&15u) | ((kind)&0x80u) >> 3)
-#define DRT_SIG_(name, ...) extern char name##_drt_sig_[DRT_SIG_1_(__VA_ARGS__, 0, 0, 0, 0, 0, 0)]
+#define DRT_S_(kind) (((kind)&15u) | ((kind)&0x80u) >> 3)
+#define DRT_SIG_(name, ...)                                                                        \
+    extern char name##_must_be_a_DRT_TASK_[DRT_SIG_1_(__VA_ARGS__, 0, 0, 0, 0, 0, 0)]
 
 #define DRT_DECLARE_1_(type, name, ...) DRT_DECLARE_2_(type, name, __VA_ARGS__)
 #define DRT_DECLARE_2_(type, name, ...)                                                            \
@@ -251,6 +268,15 @@ inline drt_value drt_only_(drt_value v)
 {
     return v;
 }
+template <class T> inline drt_value drt_only_(const T &)
+{
+    static_assert(sizeof(T) == 0, "this is no value: wrap it in drt_i64(), drt_f64(), drt_str(), "
+                                  "drt_bytes(), drt_of() or the like");
+    return drt_end_();
+}
+/* Of `&name` the last token is the name. */
+template <size_t N> char (&drt_sig_(const char (&)[N]))[N];
+template <size_t N> char (&drt_sig_(const char (*)[N]))[N];
 template <size_t N> struct drt_values_ {
     drt_value v[N];
 };
@@ -273,46 +299,137 @@ template <class R> inline const R *drt_resource_first_(const drt_resource_list_<
     return l.r;
 }
 /* Designated initialisers are of C++20; gcc and clang know them in C++17. */
-#define DRT_UNNAMED_(type, ...) drt_addr_(__extension__ type{__VA_ARGS__})
-#define DRT_RESOURCES_(...)     drt_resource_first_<drt_resource>({{__VA_ARGS__, {nullptr, 0}}})
+#define DRT_UNNAMED_(type, ...)  drt_addr_(__extension__ type{__VA_ARGS__})
+#define DRT_STRICTLY_(type, ...) DRT_UNNAMED_(type, __VA_ARGS__)
+#define DRT_RESOURCES_(...)      drt_resource_first_<drt_resource>({{__VA_ARGS__, {nullptr, 0}}})
 
-#define DRT_DO_(list, name, call, ...) call
-#define DRT_AT_(list, name, ...)       drt_fit_(sizeof(name##_drt_sig_), drt_list_(__VA_ARGS__))
+#define DRT_DO_(name, call, ...) call
+#define DRT_AT_(name, ...)                                                                         \
+    drt_fit_(sizeof(drt_sig_(name##_must_be_a_DRT_TASK_)), drt_list_(__VA_ARGS__))
+#define DRT_VALUE_(x) drt_only_(x)
 #else
-/* A statement expression, so that the error stands in the caller's line; __extension__ keeps
- * -pedantic quiet, and a name of its own -Wshadow where one call stands in another. */
-#define DRT_DO_(list, name, call, ...)                                                             \
+/* A function, because no compiler converts anything to a struct for it: each value of a call that
+ * is none is an error of its own, in the caller's line. */
+DRT_INLINE_ struct drt_value
+drt_is_no_value_wrap_it_in_drt_i64_drt_str_drt_of_or_the_like_(struct drt_value v)
+{
+    return v;
+}
+#define DRT_VALUE_(x) drt_is_no_value_wrap_it_in_drt_i64_drt_str_drt_of_or_the_like_(x)
+
+/* The type is an array of the signature's size, or a pointer to one: of `&name` the last token is
+ * the name. */
+#define DRT_DO_(name, call, ...)                                                                   \
     __extension__({                                                                                \
-        const struct drt_value list[] = {DRT_REST_(__VA_ARGS__, drt_end_())};                      \
-        if (drt_seen_(sizeof(name##_drt_sig_), list, sizeof list / sizeof list[0] - 1)) {          \
+        typedef __typeof__(name##_must_be_a_DRT_TASK_) drt_sig_;                                   \
+        const struct drt_value drt_list_[] = {DRT_EACH_(DRT_REST_(__VA_ARGS__, drt_end_()))};      \
+        if (drt_seen_(sizeof(drt_sig_) == sizeof(void *) ? sizeof **(drt_sig_ *)0                  \
+                                                         : sizeof(drt_sig_),                       \
+                      drt_list_, sizeof drt_list_ / sizeof drt_list_[0] - 1)) {                    \
             drt_misfit_();                                                                         \
         }                                                                                          \
         call;                                                                                      \
     })
-#define DRT_UNNAMED_(type, ...)  (&(const struct type){__VA_ARGS__})
-#define DRT_RESOURCES_(...)      ((const struct drt_resource[]){__VA_ARGS__, {NULL, 0}})
-#define DRT_AT_(list, name, ...) list
+#define DRT_AT_(name, ...) drt_list_
+
+/* Nothing here is evaluated: it is compiled a second time, where a number for a pointer (which is
+ * what a number for a span is) is an error and not the warning that C compilers make of it. */
+#define DRT_STRICT_(type, ...)                                                                     \
+    sizeof(__extension__({                                                                         \
+        _Pragma("GCC diagnostic push") _Pragma("GCC diagnostic error \"-Wint-conversion\"")        \
+            const struct type drt_strict_ = {__VA_ARGS__};                                         \
+        _Pragma("GCC diagnostic pop")(void) & drt_strict_;                                         \
+        0;                                                                                         \
+    }))
+#define DRT_UNNAMED_(type, ...) (&(const struct type){__VA_ARGS__})
+#define DRT_RESOURCES_(...)     ((const struct drt_resource[]){__VA_ARGS__, {NULL, 0}})
+#define DRT_STRICTLY_(type, ...)                                                                   \
+    (&((const struct type *)DRT_UNNAMED_(type, __VA_ARGS__))[0 * DRT_STRICT_(type, __VA_ARGS__)])
 #endif
 
-#define DRT_PASTE_(a, b)               DRT_PASTE_1_(a, b)
-#define DRT_PASTE_1_(a, b)             a##b
-#define DRT_NEW_NAME_(stem)            DRT_PASTE_(stem, __COUNTER__)
-#define DRT_SUBMIT_(name, ...)         DRT_SUBMIT_1_(DRT_NEW_NAME_(drt_list_), name, __VA_ARGS__)
-#define DRT_SUBMIT_1_(list, name, ...) DRT_SUBMIT_2_(list, name, __VA_ARGS__)
-#define DRT_SUBMIT_2_(list, name, ...)                                                             \
-    DRT_DO_(list, name, drt_submit_(name, #name, DRT_AT_(list, name, __VA_ARGS__)), __VA_ARGS__)
-#define DRT_INTO_(refs, n, name, ...)                                                              \
-    DRT_INTO_1_(DRT_NEW_NAME_(drt_list_), refs, n, name, __VA_ARGS__)
-#define DRT_INTO_1_(list, refs, n, name, ...) DRT_INTO_2_(list, refs, n, name, __VA_ARGS__)
-#define DRT_INTO_2_(list, refs, n, name, ...)                                                      \
-    DRT_DO_(list, name,                                                                            \
-            drt_submit_into_((refs), (n), name, #name, DRT_AT_(list, name, __VA_ARGS__)),          \
+#define DRT_PASTE_(a, b)    DRT_PASTE_1_(a, b)
+#define DRT_PASTE_1_(a, b)  a##b
+#define DRT_NEW_NAME_(stem) DRT_PASTE_(stem, __COUNTER__)
+
+/* DRT_VALUE_ round each of up to 16 arguments; further ones (to 62 in all) are left as they are. */
+#define DRT_PICK_(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17, a18, \
+                  a19, a20, a21, a22, a23, a24, a25, a26, a27, a28, a29, a30, a31, a32, a33, a34,  \
+                  a35, a36, a37, a38, a39, a40, a41, a42, a43, a44, a45, a46, a47, a48, a49, a50,  \
+                  a51, a52, a53, a54, a55, a56, a57, a58, a59, a60, a61, a62, a63, a64, chosen,    \
+                  ...)                                                                             \
+    chosen
+#define DRT_EACH_(...)                                                                             \
+    DRT_PICK_(__VA_ARGS__, DRT_EACH_M_, DRT_EACH_M_, DRT_EACH_M_, DRT_EACH_M_, DRT_EACH_M_,        \
+              DRT_EACH_M_, DRT_EACH_M_, DRT_EACH_M_, DRT_EACH_M_, DRT_EACH_M_, DRT_EACH_M_,        \
+              DRT_EACH_M_, DRT_EACH_M_, DRT_EACH_M_, DRT_EACH_M_, DRT_EACH_M_, DRT_EACH_M_,        \
+              DRT_EACH_M_, DRT_EACH_M_, DRT_EACH_M_, DRT_EACH_M_, DRT_EACH_M_, DRT_EACH_M_,        \
+              DRT_EACH_M_, DRT_EACH_M_, DRT_EACH_M_, DRT_EACH_M_, DRT_EACH_M_, DRT_EACH_M_,        \
+              DRT_EACH_M_, DRT_EACH_M_, DRT_EACH_M_, DRT_EACH_M_, DRT_EACH_M_, DRT_EACH_M_,        \
+              DRT_EACH_M_, DRT_EACH_M_, DRT_EACH_M_, DRT_EACH_M_, DRT_EACH_M_, DRT_EACH_M_,        \
+              DRT_EACH_M_, DRT_EACH_M_, DRT_EACH_M_, DRT_EACH_M_, DRT_EACH_M_, DRT_EACH_M_,        \
+              DRT_EACH_M_, DRT_EACH_16_, DRT_EACH_15_, DRT_EACH_14_, DRT_EACH_13_, DRT_EACH_12_,   \
+              DRT_EACH_11_, DRT_EACH_10_, DRT_EACH_9_, DRT_EACH_8_, DRT_EACH_7_, DRT_EACH_6_,      \
+              DRT_EACH_5_, DRT_EACH_4_, DRT_EACH_3_, DRT_EACH_2_, DRT_EACH_1_, 0)                  \
+    (__VA_ARGS__)
+#define DRT_EACH_1_(a)          DRT_VALUE_(a)
+#define DRT_EACH_2_(a, b)       DRT_VALUE_(a), DRT_VALUE_(b)
+#define DRT_EACH_3_(a, b, c)    DRT_VALUE_(a), DRT_VALUE_(b), DRT_VALUE_(c)
+#define DRT_EACH_4_(a, b, c, d) DRT_VALUE_(a), DRT_VALUE_(b), DRT_VALUE_(c), DRT_VALUE_(d)
+#define DRT_EACH_5_(a, b, c, d, e)                                                                 \
+    DRT_VALUE_(a), DRT_VALUE_(b), DRT_VALUE_(c), DRT_VALUE_(d), DRT_VALUE_(e)
+#define DRT_EACH_6_(a, b, c, d, e, f)                                                              \
+    DRT_VALUE_(a), DRT_VALUE_(b), DRT_VALUE_(c), DRT_VALUE_(d), DRT_VALUE_(e), DRT_VALUE_(f)
+#define DRT_EACH_7_(a, b, c, d, e, f, g)                                                           \
+    DRT_VALUE_(a), DRT_VALUE_(b), DRT_VALUE_(c), DRT_VALUE_(d), DRT_VALUE_(e), DRT_VALUE_(f),      \
+        DRT_VALUE_(g)
+#define DRT_EACH_8_(a, b, c, d, e, f, g, h)                                                        \
+    DRT_VALUE_(a), DRT_VALUE_(b), DRT_VALUE_(c), DRT_VALUE_(d), DRT_VALUE_(e), DRT_VALUE_(f),      \
+        DRT_VALUE_(g), DRT_VALUE_(h)
+#define DRT_EACH_9_(a, b, c, d, e, f, g, h, i)                                                     \
+    DRT_VALUE_(a), DRT_VALUE_(b), DRT_VALUE_(c), DRT_VALUE_(d), DRT_VALUE_(e), DRT_VALUE_(f),      \
+        DRT_VALUE_(g), DRT_VALUE_(h), DRT_VALUE_(i)
+#define DRT_EACH_10_(a, b, c, d, e, f, g, h, i, j)                                                 \
+    DRT_VALUE_(a), DRT_VALUE_(b), DRT_VALUE_(c), DRT_VALUE_(d), DRT_VALUE_(e), DRT_VALUE_(f),      \
+        DRT_VALUE_(g), DRT_VALUE_(h), DRT_VALUE_(i), DRT_VALUE_(j)
+#define DRT_EACH_11_(a, b, c, d, e, f, g, h, i, j, k)                                              \
+    DRT_VALUE_(a), DRT_VALUE_(b), DRT_VALUE_(c), DRT_VALUE_(d), DRT_VALUE_(e), DRT_VALUE_(f),      \
+        DRT_VALUE_(g), DRT_VALUE_(h), DRT_VALUE_(i), DRT_VALUE_(j), DRT_VALUE_(k)
+#define DRT_EACH_12_(a, b, c, d, e, f, g, h, i, j, k, l)                                           \
+    DRT_VALUE_(a), DRT_VALUE_(b), DRT_VALUE_(c), DRT_VALUE_(d), DRT_VALUE_(e), DRT_VALUE_(f),      \
+        DRT_VALUE_(g), DRT_VALUE_(h), DRT_VALUE_(i), DRT_VALUE_(j), DRT_VALUE_(k), DRT_VALUE_(l)
+#define DRT_EACH_13_(a, b, c, d, e, f, g, h, i, j, k, l, m)                                        \
+    DRT_VALUE_(a), DRT_VALUE_(b), DRT_VALUE_(c), DRT_VALUE_(d), DRT_VALUE_(e), DRT_VALUE_(f),      \
+        DRT_VALUE_(g), DRT_VALUE_(h), DRT_VALUE_(i), DRT_VALUE_(j), DRT_VALUE_(k), DRT_VALUE_(l),  \
+        DRT_VALUE_(m)
+#define DRT_EACH_14_(a, b, c, d, e, f, g, h, i, j, k, l, m, n)                                     \
+    DRT_VALUE_(a), DRT_VALUE_(b), DRT_VALUE_(c), DRT_VALUE_(d), DRT_VALUE_(e), DRT_VALUE_(f),      \
+        DRT_VALUE_(g), DRT_VALUE_(h), DRT_VALUE_(i), DRT_VALUE_(j), DRT_VALUE_(k), DRT_VALUE_(l),  \
+        DRT_VALUE_(m), DRT_VALUE_(n)
+#define DRT_EACH_15_(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o)                                  \
+    DRT_VALUE_(a), DRT_VALUE_(b), DRT_VALUE_(c), DRT_VALUE_(d), DRT_VALUE_(e), DRT_VALUE_(f),      \
+        DRT_VALUE_(g), DRT_VALUE_(h), DRT_VALUE_(i), DRT_VALUE_(j), DRT_VALUE_(k), DRT_VALUE_(l),  \
+        DRT_VALUE_(m), DRT_VALUE_(n), DRT_VALUE_(o)
+#define DRT_EACH_16_(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p)                               \
+    DRT_VALUE_(a), DRT_VALUE_(b), DRT_VALUE_(c), DRT_VALUE_(d), DRT_VALUE_(e), DRT_VALUE_(f),      \
+        DRT_VALUE_(g), DRT_VALUE_(h), DRT_VALUE_(i), DRT_VALUE_(j), DRT_VALUE_(k), DRT_VALUE_(l),  \
+        DRT_VALUE_(m), DRT_VALUE_(n), DRT_VALUE_(o), DRT_VALUE_(p)
+#define DRT_EACH_M_(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ...)                           \
+    DRT_VALUE_(a), DRT_VALUE_(b), DRT_VALUE_(c), DRT_VALUE_(d), DRT_VALUE_(e), DRT_VALUE_(f),      \
+        DRT_VALUE_(g), DRT_VALUE_(h), DRT_VALUE_(i), DRT_VALUE_(j), DRT_VALUE_(k), DRT_VALUE_(l),  \
+        DRT_VALUE_(m), DRT_VALUE_(n), DRT_VALUE_(o), DRT_VALUE_(p), __VA_ARGS__
+
+#define DRT_SUBMIT_(name, ...) DRT_SUBMIT_1_(name, __VA_ARGS__)
+#define DRT_SUBMIT_1_(name, ...)                                                                   \
+    DRT_DO_(name, drt_submit_(name, #name, DRT_AT_(name, __VA_ARGS__)), __VA_ARGS__)
+#define DRT_INTO_(refs, n, name, ...) DRT_INTO_1_(refs, n, name, __VA_ARGS__)
+#define DRT_INTO_1_(refs, n, name, ...)                                                            \
+    DRT_DO_(name, drt_submit_into_((refs), (n), name, #name, DRT_AT_(name, __VA_ARGS__)),          \
             __VA_ARGS__)
 #define DRT_WORK_1_(task, ...)                                                                     \
     {                                                                                              \
         task, #task,                                                                               \
         {                                                                                          \
-            DRT_REST_(__VA_ARGS__, drt_end_())                                                     \
+            DRT_EACH_(DRT_REST_(__VA_ARGS__, drt_end_()))                                          \
         }                                                                                          \
     }
 

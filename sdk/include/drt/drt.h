@@ -28,6 +28,7 @@
 #define DRT_VERSION_MINOR 1
 
 #include "drt/detail.h"
+#pragma GCC system_header
 
 #ifdef __cplusplus
 extern "C" {
@@ -47,10 +48,18 @@ struct drt_bytes {
     size_t size;
 };
 
-/* A span of time. Not an integer, so that 5 cannot be taken for seconds. Zeroed: no limit. */
+/* A span of time: drt_ms(5), drt_seconds(0.5). A bare number does not compile, so that nobody has
+ * to guess what 5 means. Zeroed: not given. */
 struct drt_span {
-    uint64_t ns_plus_1_;
-    DRT_NO_NUMBER_(drt_span)
+    __extension__ union {
+        const struct drt_a_number_is_no_time_use_drt_ms_or_drt_seconds *no_number_;
+        uint64_t ns_plus_1_;
+    };
+#ifdef __cplusplus
+    drt_span() = default;
+    drt_span(int) = delete;    /* use drt_ms(5) or drt_seconds(5) */
+    drt_span(double) = delete; /* use drt_seconds(0.5) */
+#endif
 };
 
 static inline struct drt_span drt_ns(uint64_t ns)
@@ -345,7 +354,8 @@ struct drt_options {
  * struct drt_ref drt_submit(task, values..., DRT_WITH(.field = ...))
  * Runs a task somewhere. It cannot fail: what goes wrong is in the reference, and its get says so.
  * Values are copied before it returns; it blocks only while queues are full. DRT_WITH may be left
- * out; in C++ its fields stand in the order of the struct.
+ * out; in C++ its fields stand in the order of the struct. At most 62 values are written out so:
+ * drt_submit_array takes more.
  */
 #define drt_submit(...) DRT_SUBMIT_(DRT_FIRST_(__VA_ARGS__, 0), __VA_ARGS__)
 DRT_API struct drt_ref drt_submit_(drt_task_fn *task, const char *name,
@@ -360,13 +370,13 @@ DRT_API struct drt_ref drt_submit_(drt_task_fn *task, const char *name,
 DRT_API struct drt_ref drt_submit_array_(drt_task_fn *task, const char *name,
                                          const struct drt_value *values, size_t count);
 
-#define DRT_WITH(...)     drt_with(DRT_OPTIONS(__VA_ARGS__))
+#define DRT_WITH(...)     drt_with(DRT_STRICTLY_(drt_options, __VA_ARGS__))
 #define drt_with(options) drt_options_((options), sizeof(struct drt_options))
 /* Pointers to unnamed structs: DRT_OPTIONS(.name = "x"), DRT_RESOURCES({"disk", 1}, {"tape", 2}).
  * In C they live as long as the block around them, in C++ until the end of the statement. */
 #define DRT_OPTIONS(...)   DRT_UNNAMED_(drt_options, __VA_ARGS__)
-#define DRT_CONFIG(...)    DRT_UNNAMED_(drt_config, __VA_ARGS__)
-#define DRT_MAP_WITH(...)  DRT_UNNAMED_(drt_map_options, __VA_ARGS__)
+#define DRT_CONFIG(...)    DRT_STRICTLY_(drt_config, __VA_ARGS__)
+#define DRT_MAP_WITH(...)  DRT_STRICTLY_(drt_map_options, __VA_ARGS__)
 #define DRT_RESOURCES(...) DRT_RESOURCES_(__VA_ARGS__)
 
 /* ---- 6. references ----

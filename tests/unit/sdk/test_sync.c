@@ -285,6 +285,27 @@ static void test_null_is_refused(void **state)
     says("the items are NULL");
 }
 
+/* The macros take a pointer to a task, and more values than the compiler looks at one by one. */
+static void test_macros(void **state)
+{
+#define TEN(s)                                                                                     \
+    drt_str(s), drt_str(s), drt_str(s), drt_str(s), drt_str(s), drt_str(s), drt_str(s),            \
+        drt_str(s), drt_str(s), drt_str(s)
+    const char *text;
+    int64_t x;
+    struct drt_ref sum = drt_submit(&add, drt_i64(1),
+                                    drt_of(drt_submit(add, drt_i64(2), drt_i64(3)))),
+                   many = drt_submit(join_all, TEN("a"), TEN("b"), TEN("c"), TEN("d"), TEN("e"),
+                                     TEN("f"), drt_str("g"), DRT_WITH(.name = "many"));
+    assert_int_equal(drt_get_i64(sum, &x), 0);
+    assert_int_equal(x, 6);
+    assert_int_equal(drt_get_str(many, &text), 0);
+    assert_int_equal(strlen(text), 2 * 61);
+    assert_string_equal(text + 2 * 58, "f,f,g,");
+    is_refused(drt_submit_array(&not_a_task, NULL, 0), -EINVAL, "not_a_task is not a task");
+#undef TEN
+}
+
 static void test_misuse(void **state)
 {
     struct drt_value text = drt_str("20"), number = drt_i64(1), two[2] = {number, number};
@@ -549,6 +570,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_values, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_macros, setup, teardown),
         cmocka_unit_test_setup_teardown(test_several_results, setup, teardown),
         cmocka_unit_test_setup_teardown(test_errors, setup, teardown),
         cmocka_unit_test_setup_teardown(test_null_is_refused, setup, teardown),
