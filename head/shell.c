@@ -13,6 +13,7 @@
 #include "head/core.h"
 #include "head/tools.h"
 #include "proto/link.h"
+#include "proto/ring.h"
 
 #define CHORES_TURNS 256u  /* between two calls of on_chores */
 #define EVENTS_MAX   1024u /* taken before the core is asked */
@@ -36,7 +37,8 @@ struct shell {
     bool stepping, quit;
     char address[KEYS_ADDRESS_SIZE];
     int signals;
-    struct loop_source signal_source, parent_source;
+    struct loop_source signal_source, parent_source, parent_exit_source;
+    int parent_pidfd;
     struct log_limit limit;
 };
 
@@ -163,6 +165,32 @@ static void parent_ready(struct loop_source *source, uint32_t epoll_events)
         log_info("the program that started this head is gone");
         s->quit = true;
     }
+}
+
+static void parent_ended(struct loop_source *source, uint32_t epoll_events)
+{
+    struct shell *s = source->arg;
+    loop_remove(source);
+    log_info("the program that started this head has ended");
+    s->quit = true;
+}
+
+/* Its end closes, or it ends though a child of it still holds its end. */
+static int watch_parent(struct shell *s)
+{
+    int fd = s->config->parent_pipe;
+    if (fd < 0) {
+        return 0;
+    }
+    int r = loop_add(s->loop, &s->parent_source, fd, EPOLLIN, parent_ready, s);
+    s->parent_pidfd = ring_peer_pidfd(fd); /* none for a pipe: then its end-of-file must do */
+    if (r == 0 && s->parent_pidfd == -ESRCH) {
+        return -EPIPE;
+    }
+    if (r == 0 && s->parent_pidfd >= 0) {
+        r = loop_add(s->loop, &s->parent_exit_source, s->parent_pidfd, EPOLLIN, parent_ended, s);
+    }
+    return r;
 }
 
 /* ---- effects ---- */
@@ -415,9 +443,7 @@ static int begin(struct shell *s, struct failure *f)
     char path[PLACE_PATH_MAX];
     int r = loop_new(&s->loop);
     r = r != 0 ? r : watch_signals(s);
-    if (r == 0 && s->config->parent_pipe >= 0) {
-        r = loop_add(s->loop, &s->parent_source, s->config->parent_pipe, EPOLLIN, parent_ready, s);
-    }
+    r = r != 0 ? r : watch_parent(s);
     if (r != 0) {
         return failure_set(f, CODE_FAILED, "cannot begin: %s", strerror(-r));
     }
@@ -439,9 +465,11 @@ static void end(struct shell *s)
     if (s->loop != NULL) {
         loop_remove(&s->signal_source);
         loop_remove(&s->parent_source);
+        loop_remove(&s->parent_exit_source);
         loop_free(s->loop);
     }
     close_fd(&s->signals);
+    close_fd(&s->parent_pidfd);
     for (size_t i = 0; i < ARRAY_SIZE(s->inboxes); i++) {
         arena_fini(&s->inboxes[i].arena);
         free(s->inboxes[i].events);
@@ -454,6 +482,7 @@ int head_shell_run(const struct head_shell_config *config, struct failure *f)
     struct shell *s = xcalloc(1, sizeof *s);
     s->config = config;
     s->signals = -1;
+    s->parent_pidfd = -1;
     s->inbox = &s->inboxes[0];
     int r = begin(s, f);
     if (r == 0) {

@@ -17,12 +17,12 @@ struct tool {
     struct list listed;
     struct tools *tools;
     uint32_t number;
-    int socket;
+    int socket, pidfd; /* pidfd: -1: none */
     bool greeted;
     bool silent;     /* closing: nothing from it counts */
     uint64_t end_ns; /* NS_FOREVER: stays */
     struct ring_channel ring;
-    struct loop_source socket_source, bell_source;
+    struct loop_source socket_source, bell_source, exit_source;
 };
 
 struct tools {
@@ -42,10 +42,12 @@ static void tool_free(struct tool *tool)
 {
     loop_remove(&tool->socket_source);
     loop_remove(&tool->bell_source);
+    loop_remove(&tool->exit_source);
     if (tool->greeted) {
         ring_fini(&tool->ring);
     }
     close_fd(&tool->socket);
+    close_fd(&tool->pidfd);
     list_unlink(&tool->listed);
     tool->tools->count--;
     free(tool);
@@ -150,6 +152,15 @@ static void socket_ready(struct loop_source *source, uint32_t epoll_events)
     }
 }
 
+/* Its process has ended, though a child of it may hold its socket. */
+static void process_ended(struct loop_source *source, uint32_t epoll_events)
+{
+    struct tool *tool = source->arg;
+    if (!tool->greeted || receive(tool->tools, tool)) {
+        tool_gone(tool);
+    }
+}
+
 static void listener_ready(struct loop_source *source, uint32_t epoll_events)
 {
     struct tools *t = source->arg;
@@ -173,7 +184,11 @@ static void listener_ready(struct loop_source *source, uint32_t epoll_events)
     tool->end_ns = clock_now_ns() + GREETING_NS;
     list_append(&t->all, &tool->listed);
     t->count++;
-    if (loop_add(t->loop, &tool->socket_source, fd, EPOLLIN, socket_ready, tool) != 0) {
+    tool->pidfd = ring_peer_pidfd(fd);
+    if (tool->pidfd == -ESRCH ||
+        loop_add(t->loop, &tool->socket_source, fd, EPOLLIN, socket_ready, tool) != 0 ||
+        (tool->pidfd >= 0 &&
+         loop_add(t->loop, &tool->exit_source, tool->pidfd, EPOLLIN, process_ended, tool) != 0)) {
         tool_free(tool);
     }
 }

@@ -134,6 +134,20 @@ int ring_attach(struct ring_channel *client, int memfd, int doorbell_server, int
     return 0;
 }
 
+void ring_hide_from_children(struct ring_channel *c)
+{
+    /* It can fail only where the kernel has no such advice: then the callers' checks must do. */
+    (void)madvise(c->segment, sizeof *c->segment, MADV_DONTFORK);
+}
+
+void ring_forget(struct ring_channel *c)
+{
+    if (c->segment != NULL) {
+        descriptors_close(c);
+        c->segment = NULL;
+    }
+}
+
 void ring_fini(struct ring_channel *c)
 {
     if (c->segment == NULL) {

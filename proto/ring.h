@@ -66,6 +66,11 @@ int ring_create(struct ring_channel *server) MUST_CHECK;
 int ring_attach(struct ring_channel *client, int memfd, int doorbell_server,
                 int doorbell_client) MUST_CHECK;
 void ring_fini(struct ring_channel *c); /* fine if zeroed */
+/* Children that this process forks from now on have no mapping of the segment: what they write
+ * reaches nobody. */
+void ring_hide_from_children(struct ring_channel *c);
+/* In such a child: closes the descriptors. Async-signal-safe; fine if zeroed. */
+void ring_forget(struct ring_channel *c);
 
 /* Contiguous room for one message of `size` bytes (8-aligned), to be filled and committed; NULL if
  * there is none now, the queue is not empty, or size > RING_RECORD_MAX: then use ring_send, which
@@ -129,6 +134,10 @@ int ring_listen(const char *path) MUST_CHECK;
 /* One connection, not yet greeted: descriptor (non-blocking), -EAGAIN, -errno. Other users'
  * processes (but root's) are refused: -EPERM, and the connection is closed. */
 int ring_accept(int listener, struct ring_peer *ret) MUST_CHECK;
+/* A descriptor of the process that made the other end of a socket, readable when that has ended:
+ * unlike the socket's end-of-file also when a child of it still holds its end. -ESRCH: it has ended
+ * already; another -errno: none can be had (a process of another pid namespace, not a socket). */
+int ring_peer_pidfd(int socket);
 /* Reads the greeting (non-blocking: -EAGAIN), makes the segment, answers. *ret_program is the
  * descriptor that came along
  * (-1 if none; the caller closes it). 0; -EPROTO, -EPIPE, -errno */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -18,6 +19,10 @@
 #define HANDSHAKE_MAGIC 0x31747264u /* "drt1" */
 #define FDS_MAX         4
 #define BACKLOG         1024
+
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77
+#endif
 
 enum { SEGMENT_FDS = 3 };
 
@@ -207,6 +212,24 @@ static int peer_read(int socket, struct ring_peer *ret)
     }
     *ret = (struct ring_peer){.pid = cred.pid, .uid = cred.uid, .gid = cred.gid};
     return 0;
+}
+
+int ring_peer_pidfd(int socket)
+{
+    struct ring_peer peer;
+    int fd = -1;
+    socklen_t size = sizeof fd;
+    /* Linux 6.5 has it at hand; before, a number that was given to another process meanwhile is
+     * taken for the peer's. */
+    if (getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &fd, &size) == 0) {
+        return fd; /* close-on-exec by itself, as pidfd_open's */
+    }
+    int err = peer_read(socket, &peer);
+    if (err != 0) {
+        return err;
+    }
+    fd = peer.pid > 0 ? (int)syscall(SYS_pidfd_open, peer.pid, 0) : -1;
+    return fd >= 0 ? fd : peer.pid > 0 ? -errno : -EINVAL;
 }
 
 int ring_accept(int listener, struct ring_peer *ret)

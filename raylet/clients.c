@@ -34,8 +34,8 @@ struct client {
     bool came_up, opened, closed, broken;
     bool slow; /* much waits for it to read: we do not listen to it, and the core knows */
     struct ring_channel ring;
-    int socket, program_fd;
-    struct loop_source socket_source, bell_source;
+    int socket, program_fd, pidfd; /* pidfd: of a worker raylet/workers has it; -1: none */
+    struct loop_source socket_source, bell_source, exit_source;
     size_t hot_index, touched_index;
     uint64_t last_ns;     /* something went to or came from it */
     uint64_t deadline_ns; /* GREETING, CLOSING */
@@ -118,7 +118,9 @@ static void stop_watching(struct client *k)
     untouch(k);
     loop_remove(&k->bell_source);
     loop_remove(&k->socket_source);
+    loop_remove(&k->exit_source);
     close_fd(&k->socket);
+    close_fd(&k->pidfd);
     list_unlink(&k->timed);
 }
 
@@ -144,6 +146,7 @@ static struct client *client_new(struct clients *c, int socket)
     k->handle = ++c->handle_last;
     k->socket = socket;
     k->program_fd = -1;
+    k->pidfd = -1;
     k->hot_index = NOT_LISTED;
     k->touched_index = NOT_LISTED;
     list_init(&k->timed);
@@ -350,6 +353,17 @@ static void greet(struct client *k)
     }
 }
 
+/* Its process is gone, though a child of it may still hold the socket. */
+static void process_ended(struct loop_source *source, uint32_t epoll_events)
+{
+    struct client *k = source->arg;
+    const char *why = NULL;
+    if (k->state == CLIENT_UP) {
+        (void)receive_some(k, DRAIN_RECORDS_MAX, DRAIN_BYTES_MAX, SIZE_MAX, &why);
+    }
+    client_down(k, CODE_REFUSED, why);
+}
+
 static void socket_ready(struct loop_source *source, uint32_t epoll_events)
 {
     struct client *k = source->arg;
@@ -393,7 +407,14 @@ static void add_stranger(struct clients *c, int socket, const struct ring_peer *
     k->uid = peer->uid;
     k->deadline_ns = clock_now_ns() + CLIENTS_GREETING_NS;
     list_append(&c->timed, &k->timed);
-    if (loop_add(c->loop, &k->socket_source, socket, EPOLLIN, socket_ready, k) != 0) {
+    k->pidfd = ring_peer_pidfd(socket);
+    if (k->pidfd == -ESRCH) { /* a child of it may hold the socket for long */
+        client_free(k);
+        return;
+    }
+    if (loop_add(c->loop, &k->socket_source, socket, EPOLLIN, socket_ready, k) != 0 ||
+        (k->pidfd >= 0 &&
+         loop_add(c->loop, &k->exit_source, k->pidfd, EPOLLIN, process_ended, k) != 0)) {
         client_free(k);
     }
 }

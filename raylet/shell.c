@@ -15,6 +15,7 @@
 #include "common/files.h"
 #include "common/log.h"
 #include "common/patience.h"
+#include "proto/ring.h"
 #include "raylet/carry_out.h"
 #include "raylet/exchange.h"
 #include "raylet/guard.h"
@@ -50,7 +51,8 @@ struct shell {
     struct events stepped; /* given to the core last */
     struct raylet_core *core;
     struct guard guard;
-    struct loop_source signal_source, parent_source;
+    struct loop_source signal_source, parent_source, parent_exit_source;
+    int parent_pidfd;
     int signal_fd;
     struct patience patience;
     unsigned turns;         /* since the last look at the loop */
@@ -110,6 +112,14 @@ static void parent_ready(struct loop_source *source, uint32_t epoll_events)
         loop_remove(source);
         leave(s, FAREWELL_NS, "the program that started this node has ended");
     }
+}
+
+static void parent_ended(struct loop_source *source, uint32_t epoll_events)
+{
+    struct shell *s = source->arg;
+    loop_remove(&s->parent_source);
+    loop_remove(source);
+    leave(s, FAREWELL_NS, "the program that started this node has ended");
 }
 
 /* ---- joining ---- */
@@ -365,6 +375,7 @@ static int watch_signals(struct shell *s)
     return loop_add(s->loop, &s->signal_source, s->signal_fd, EPOLLIN, signal_ready, s);
 }
 
+/* Its end closes, or it ends though a child of it still holds its end. */
 static int watch_parent(struct shell *s)
 {
     int fd = s->config->parent_pipe;
@@ -372,7 +383,15 @@ static int watch_parent(struct shell *s)
         return 0;
     }
     int r = fcntl(fd, F_SETFL, O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ? -errno : 0;
-    return r != 0 ? r : loop_add(s->loop, &s->parent_source, fd, EPOLLIN, parent_ready, s);
+    r = r != 0 ? r : loop_add(s->loop, &s->parent_source, fd, EPOLLIN, parent_ready, s);
+    s->parent_pidfd = ring_peer_pidfd(fd); /* none for a pipe: then its end-of-file must do */
+    if (r == 0 && s->parent_pidfd == -ESRCH) {
+        return -EPIPE;
+    }
+    if (r == 0 && s->parent_pidfd >= 0) {
+        r = loop_add(s->loop, &s->parent_exit_source, s->parent_pidfd, EPOLLIN, parent_ended, s);
+    }
+    return r;
 }
 
 static void new_core(struct shell *s)
@@ -547,8 +566,10 @@ static void end(struct shell *s)
     logs_free(s->parts.logs);
     raylet_core_free(s->core);
     loop_remove(&s->parent_source);
+    loop_remove(&s->parent_exit_source);
     loop_remove(&s->signal_source);
     close_fd(&s->signal_fd);
+    close_fd(&s->parent_pidfd);
     loop_free(s->loop);
     events_fini(&s->parts.events);
     events_fini(&s->stepped);
@@ -560,6 +581,7 @@ int shell_run(const struct shell_config *config, struct failure *f)
     struct shell *s = xcalloc(1, sizeof *s);
     s->config = config;
     s->signal_fd = -1;
+    s->parent_pidfd = -1;
     s->peek_every = PEEK_MOST;
     s->guard.pipe = -1;
     int r = raise_files(s, f);

@@ -29,6 +29,9 @@ static PRINTF(2, 3) int misuse(struct drt_call *call, const char *format, ...)
 int drt_fail(struct drt_call *call, int app_code, const char *format, ...)
 {
     va_list args;
+    if (UNLIKELY(runtime_is_child())) {
+        return runtime_enter();
+    }
     va_start(args, format);
     fail(call, DRT_E_FAILED, app_code, format, args);
     va_end(args);
@@ -180,14 +183,18 @@ struct drt_ref drt_arg_inner(struct drt_call *call, size_t index, size_t inner)
 
 /* ---- results ---- */
 
-static struct result *result_at(struct drt_call *call, size_t index)
+static int result_at(struct drt_call *call, size_t index, struct result **ret)
 {
+    if (UNLIKELY(runtime_is_child())) {
+        return runtime_enter();
+    }
     if (index >= call->return_count) {
         misuse(call, "%s set its result %zu, and was submitted for %u: use drt_submit_into",
                call->entry->name, index, (unsigned)call->return_count);
-        return NULL;
+        return DRT_E_SIGNATURE;
     }
-    return &call->results[index];
+    *ret = &call->results[index];
+    return 0;
 }
 
 static void release_alias(struct result *r)
@@ -304,11 +311,12 @@ static int return_holding(struct drt_call *call, size_t index, const struct drt_
                           const struct drt_ref *inner, size_t count)
 {
     char what[REGISTRY_NAME_BUFFER];
-    struct result *r = result_at(call, index);
-    if (r == NULL) {
-        return DRT_E_SIGNATURE;
+    struct result *r;
+    int rc = result_at(call, index, &r);
+    if (rc != 0) {
+        return rc;
     }
-    int rc = v->kind_ == DRT_REF ? 0 : check_result(call, index, v);
+    rc = v->kind_ == DRT_REF ? 0 : check_result(call, index, v);
     if (rc == 0) {
         snprintf(what, sizeof what, "result %zu of %s", index, call->entry->name);
         rc = inner_check(v, inner, count, what);
@@ -342,14 +350,15 @@ int drt_return_at(struct drt_call *call, size_t index, struct drt_value value)
         struct drt_ref itself = {{value.u_.h[0], value.u_.h[1]}};
         return return_holding(call, index, &value, &itself, 1);
     }
-    struct result *r = result_at(call, index);
-    if (r == NULL) {
-        return DRT_E_SIGNATURE;
+    struct result *r;
+    int rc = result_at(call, index, &r);
+    if (rc != 0) {
+        return rc;
     }
     if (value.kind_ == DRT_OF) {
         return return_alias(call, r, &value);
     }
-    int rc = check_result(call, index, &value);
+    rc = check_result(call, index, &value);
     if (rc == DRT_E_TOO_LARGE) {
         result_clear(r);
         r->state = RESULT_TOO_LARGE;
@@ -374,9 +383,9 @@ int drt_return(struct drt_call *call, struct drt_value value)
 static void *create(struct drt_call *call, size_t index, const char *type, size_t type_size,
                     uint64_t size)
 {
-    struct result *r = result_at(call, index);
+    struct result *r;
     struct drt_value v = drt_make_(type == NULL ? DRT_BYTES : DRT_RECORDS, "", size);
-    if (r == NULL) {
+    if (result_at(call, index, &r) != 0) {
         return NULL;
     }
     v.u_.h[0] = (uint64_t)(uintptr_t)type;
@@ -415,7 +424,7 @@ void *drt_return_records_(struct drt_call *call, size_t index, const char *type,
 
 bool drt_cancelled(const struct drt_call *call)
 {
-    if (call->claim != NULL) {
+    if (call->claim != NULL && !runtime_is_child()) {
         return (atomic_load_explicit(call->claim, memory_order_relaxed) & CLAIM_CANCEL) != 0;
     }
     return call->deadline_ns != NS_FOREVER && clock_now_ns() >= call->deadline_ns;
@@ -479,6 +488,9 @@ void call_run(struct drt_call *call, struct body *body)
         return;
     }
     int rc = call->entry->fn(call);
+    if (UNLIKELY(runtime_is_child())) {
+        fork_end_child(call->entry->name);
+    }
     if (rc != 0 && call->code == 0 && !(rc == DRT_E_TOO_LARGE && some_too_large(call))) {
         drt_fail(call, rc, "%s returned %d, and not what drt_return or drt_fail returned",
                  call->entry->name, rc);

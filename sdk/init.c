@@ -150,6 +150,7 @@ static NORETURN void be_worker(int fd)
     text_copy(runtime.node_name, sizeof runtime.node_name, runtime.link.node_name);
     atomic_store(&runtime.mode, DRT_MODE_CLUSTER);
     atomic_store(&serves, true);
+    fork_mark_set();
     serve();
 }
 
@@ -316,18 +317,29 @@ static int start(const struct drt_config *config, int *mode)
     return r;
 }
 
+/* In a child, where no other thread is. What it inherited is closed, so that nobody takes it for
+ * its parent; a child of a process that did not run drt (or had just begun to start it) may start
+ * it by itself. Only async-signal-safe calls. */
 static void in_child(void)
 {
-    atomic_store(&runtime.forked, true);
+    fork_mark_clear();
+    link_forget(&runtime.link);
+    local_cluster_forget();
+    if (atomic_load(&runtime.mode) == DRT_MODE_AUTO) {
+        init_lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+        runtime.lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+    }
+}
+
+/* When libdrt is loaded: before any drt_init, in whatever thread. */
+static __attribute__((constructor)) void watch_forks(void)
+{
+    pthread_atfork(NULL, NULL, in_child);
 }
 
 static void prepare(void)
 {
-    static bool registered;
-    if (!registered) {
-        registered = true;
-        pthread_atfork(NULL, NULL, in_child);
-    }
+    fork_prepare();
     runtime.epoch++;
     runtime.last_number = 0;
     runtime.asked_number = 0;
@@ -372,6 +384,7 @@ static int init(const struct drt_config *config)
         return r;
     }
     atomic_store(&runtime.mode, mode);
+    fork_mark_set();
     if (asked == DRT_MODE_AUTO && mode == DRT_MODE_LOCAL) {
         tell_alone();
     }
@@ -381,7 +394,7 @@ static int init(const struct drt_config *config)
 int drt_init_(const struct drt_config *config, size_t config_size, int header_version)
 {
     struct drt_config mine;
-    if (atomic_load(&runtime.forked)) {
+    if (runtime_is_child()) {
         return runtime_enter();
     }
     if (header_version / 1000 != DRT_VERSION_MAJOR) {
@@ -464,10 +477,11 @@ static void close_link(void)
 
 void drt_shutdown(void)
 {
-    if (atomic_load(&runtime.forked) || atomic_load(&serves) || runtime_body() != NULL) {
+    if (runtime_is_child() || atomic_load(&serves) || runtime_body() != NULL) {
         return;
     }
     pthread_mutex_lock(&init_lock);
+    fork_mark_clear();
     int mode = atomic_exchange(&runtime.mode, DRT_MODE_AUTO);
     if (mode != DRT_MODE_AUTO) {
         runtime_lock();

@@ -447,6 +447,7 @@ int link_open(struct link *l, const struct local_open *open, uint64_t deadline_n
     struct greeting g = {.l = l, .take = l->take, .take_arg = l->take_arg};
     struct local_msg m = {.type = LOCAL_OPEN, .open = *open};
     pthread_mutex_lock(l->lock);
+    ring_hide_from_children(&l->ring);
     l->open = true;
     l->take = take_greeting;
     l->take_arg = &g;
@@ -489,6 +490,14 @@ void link_close(struct link *l)
     l->release_count = 0;
     buffer_fini(&l->scratch);
     pthread_cond_broadcast(&l->changed);
+}
+
+void link_forget(struct link *l)
+{
+    atomic_store(&l->interrupt_fd, -1);
+    close_fd(&l->socket);
+    ring_forget(&l->ring);
+    l->open = false;
 }
 
 void link_interrupt(struct link *l)

@@ -63,6 +63,9 @@ void link_init(struct link *l, pthread_mutex_t *lock, link_take_fn *take, void *
  * with its sentence. */
 int link_open(struct link *l, const struct local_open *open, uint64_t deadline_ns) MUST_CHECK;
 void link_close(struct link *l); /* also half open; says nothing to the raylet */
+/* In a forked child: closes what it inherited of the connection, and nothing else.
+ * Async-signal-safe; without the mutex. */
+void link_forget(struct link *l);
 
 /* Writes one message; it is under way when this returns. 0; DRT_E_DISCONNECTED; DRT_E_TOO_LARGE;
  * -EINTR. Waits while the ring is full. link_write leaves the bell to the next

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,7 +19,7 @@
 #include "sdk/errors.h"
 
 #define END_LIMIT (3 * NS_PER_S) /* for the daemons to end by themselves */
-#define PIPE_FD   3              /* the number that both get the pipe's end under */
+#define PIPE_FD   3              /* the number that both get their end under */
 #define PIPE_TEXT "3"
 
 extern char **environ;
@@ -29,10 +30,10 @@ static struct {
     pid_t owner; /* who started it; a child of it must not end it */
     char dir[PLACE_PATH_MAX];
     char node[256];      /* the raylet's name */
-    int pipes[DAEMONS];  /* our ends: a daemon ends with its own */
+    int lives[DAEMONS];  /* our ends of socket pairs: a daemon ends when its own ends */
     pid_t pids[DAEMONS]; /* 0: not running */
     int output[DAEMONS]; /* their standard output: one line when they are ready */
-} local = {.pipes = {-1, -1}, .output = {-1, -1}};
+} local = {.lives = {-1, -1}, .output = {-1, -1}};
 
 static const char *const names[DAEMONS] = {"drt-head", "drt-node"};
 
@@ -263,11 +264,13 @@ static int start_daemon(int which, char *const argv[], uint64_t deadline_ns)
     if (r < 0) {
         return error_set(r, "cannot find %s: %s", names[which], strerror(-r));
     }
+    /* A socket, not a pipe: the daemon learns from it who made it, and ends with that process, also
+     * when a child of it holds this end. */
     int life[2];
-    if (pipe2(life, O_CLOEXEC) != 0) {
-        return error_set(-errno, "cannot make a pipe: %s", strerror(errno));
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, life) != 0) {
+        return error_set(-errno, "cannot make a pair of sockets: %s", strerror(errno));
     }
-    local.pipes[which] = life[1];
+    local.lives[which] = life[1];
     snprintf(log, sizeof log, "%s/%s.err", local.dir, names[which]);
     r = spawn(path, argv, log, life[0], &local.pids[which], &local.output[which]);
     close(life[0]);
@@ -415,16 +418,24 @@ void local_cluster_stop(void)
     uint64_t deadline_ns = clock_now_ns() + END_LIMIT;
     int status;
     for (int i = DAEMONS - 1; i >= 0; i--) { /* the node first: it says goodbye to the head */
-        close_fd(&local.pipes[i]);
-        local.pipes[i] = -1;
+        close_fd(&local.lives[i]);
         if (local.pids[i] > 0 && !has_ended(local.pids[i], deadline_ns, &status)) {
             kill(local.pids[i], SIGKILL);
             (void)has_ended(local.pids[i], clock_now_ns() + END_LIMIT, &status);
         }
         local.pids[i] = 0;
         close_fd(&local.output[i]);
-        local.output[i] = -1;
     }
     (void)files_remove_tree(local.dir);
+    local.owner = 0;
+}
+
+void local_cluster_forget(void)
+{
+    for (int i = 0; i < DAEMONS; i++) {
+        close_fd(&local.lives[i]);
+        close_fd(&local.output[i]);
+        local.pids[i] = 0;
+    }
     local.owner = 0;
 }

@@ -1,5 +1,6 @@
 /*
- * The daemons of this program's own, which live as long as the pipe that this process holds. In
+ * The daemons of this program's own, which live as long as this process and the socket that it
+ * holds. In
  * local mode they are a head and a raylet in ~/.drt/local-<pid>, on loopback; on a machine without
  * a raylet one raylet in ~/.drt/private-<pid>, without CPUs, that joins a cluster elsewhere. One of
  * the two at a time.
@@ -21,5 +22,8 @@ int private_node_start(const char *address, const char *key_file, uint64_t deadl
                        const char **ret_dir, const char **ret_node) DRT_CHECKED_;
 /* Ends what was started, waits for it and removes the directory; fine if nothing runs. */
 void local_cluster_stop(void);
+/* In a forked child: what was started is its parent's. Closes what it inherited of it.
+ * Async-signal-safe. */
+void local_cluster_forget(void);
 
 #endif

@@ -11,13 +11,17 @@ static _Thread_local uint32_t thread_epoch; /* of the runtime that the scope is 
 static _Thread_local struct body *thread_body;
 static _Atomic uint32_t running_slot; /* 1 + that of the worker's body */
 
+bool runtime_asks_child(void)
+{
+    return atomic_load(&runtime.mode) != DRT_MODE_AUTO && fork_is_other_process();
+}
+
 int runtime_enter(void)
 {
-    if (LIKELY(atomic_load_explicit(&runtime.mode, memory_order_acquire) != DRT_MODE_AUTO &&
-               !atomic_load_explicit(&runtime.forked, memory_order_relaxed))) {
+    if (fork_is_owner()) {
         return 0;
     }
-    if (atomic_load(&runtime.forked)) {
+    if (runtime_is_child()) {
         return error_set(-ECHILD, "this process is a child of the one that called drt_init, and "
                                   "cannot use drt: exec a program of its own");
     }
@@ -251,7 +255,9 @@ int drt_current_mode(void)
 
 void drt_interrupt(void)
 {
-    link_interrupt(&runtime.link);
+    if (fork_is_owner()) { /* a child would ring its parent's bell */
+        link_interrupt(&runtime.link);
+    }
 }
 
 bool drt_is_distributed(void)

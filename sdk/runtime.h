@@ -8,14 +8,14 @@
 #include <stdatomic.h>
 
 #include "sdk/errors.h"
+#include "sdk/fork.h"
 #include "sdk/link.h"
 #include "sdk/objects.h"
 
 struct runtime {
     pthread_mutex_t lock;
-    _Atomic int mode;   /* enum drt_mode; DRT_MODE_AUTO: not started */
-    atomic_bool forked; /* this is a child of the process that started it */
-    uint32_t epoch;     /* how often drt_init was called */
+    _Atomic int mode; /* enum drt_mode; DRT_MODE_AUTO: not started */
+    uint32_t epoch;   /* how often drt_init was called */
     struct objects objects;
     struct link link;      /* CLUSTER and LOCAL */
     uint64_t last_number;  /* of this process's objects */
@@ -32,6 +32,12 @@ extern struct runtime runtime;
 /* 0 while the runtime runs; -ECHILD after fork, -ENOTCONN before drt_init and after drt_shutdown.
  */
 int runtime_enter(void) MUST_CHECK;
+/* Whether this process is a child of the one whose runtime it has in its memory. */
+bool runtime_asks_child(void); /* the slow half */
+static inline bool runtime_is_child(void)
+{
+    return UNLIKELY(!fork_is_owner()) && runtime_asks_child();
+}
 
 static inline void runtime_lock(void)
 {

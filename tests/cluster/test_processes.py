@@ -1,0 +1,85 @@
+"""What user code does in its process: forks, threads that end, and what it leaves behind."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from conftest import is_alive, until
+
+WAYS = ("fork", "_Fork", "clone")
+
+
+def run(cluster, mode, *argv, **env):
+    return cluster.run(cluster.program("children"), *argv, DRT_MODE=mode, **env)
+
+
+def up(cluster, mode):
+    if mode == "cluster":
+        cluster.up()
+
+
+@pytest.mark.parametrize("mode", ["cluster", "local", "sync"])
+def test_a_child_that_returns_from_a_body_ends_alone(cluster, mode):
+    up(cluster, mode)
+    r = run(cluster, mode, "fall")
+    assert r.returncode == 0, r.stderr
+    assert r.stdout.splitlines() == [
+        f"way {way}: DRT_OK 70, stray DRT_OK {way}" for way in range(3)] + ["wrong 0"]
+    if mode == "cluster":
+        said = "".join(p.read_text() for p in cluster.home.rglob("worker-*"))
+    else:
+        said = r.stderr
+    if mode != "local":
+        assert "a child of the process that runs the task falling" in said, said
+
+
+@pytest.mark.parametrize("mode", ["cluster", "sync"])
+def test_drt_in_a_child_answers_echild(cluster, mode):
+    up(cluster, mode)
+    r = run(cluster, mode, "calls")
+    assert r.stdout.splitlines() == [f"way {way}: DRT_OK 10100" for way in range(3)], r.stderr
+
+
+@pytest.mark.parametrize("mode", ["cluster", "local", "sync"])
+def test_other_programs_can_be_run(cluster, mode):
+    up(cluster, mode)
+    r = run(cluster, mode, "spawn")
+    assert r.stdout == "task 15 said, program 15 said\n", r.stderr
+
+
+@pytest.mark.parametrize("mode", ["cluster", "local"])
+def test_a_killed_program_ends_though_its_child_lives(cluster, mode):
+    up(cluster, mode)
+    child = cluster.start(cluster.program("children"), "outlive", DRT_MODE=mode)
+    program, forked = map(int, child.stdout.readline().split())
+    until("its tasks run", lambda: len(cluster.pids("children")) >= 4)
+    os.kill(program, signal.SIGKILL)
+    child.wait()
+    until("its workers are gone", lambda: cluster.pids("children") == [forked])
+    assert is_alive(forked)
+    if mode == "cluster":
+        until("its job is over", lambda: [j["state"] for j in cluster.ask("jobs")] == ["failed"])
+    else:
+        until("its cluster is gone", lambda: cluster.pids("drt-") == [])
+    os.kill(forked, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("mode", ["cluster", "local", "sync"])
+@pytest.mark.parametrize("what", ["before", "between"])
+def test_both_sides_of_a_fork_can_start_drt(cluster, mode, what):
+    up(cluster, mode)
+    r = run(cluster, mode, what)
+    assert r.stdout.splitlines()[-1:] == ["program 0, child 0"], r.stdout + r.stderr
+
+
+def test_daemon_goes_before_drt_init(cluster):
+    cluster.up()
+    for what in ("daemon", "late"):
+        said = Path(cluster.work / what)
+        run(cluster, "cluster", what, said)
+        until("it has said", lambda: said.exists() and said.read_text().endswith("\n"))
+        until("it has ended", lambda: cluster.pids("children") == [])
+    assert (cluster.work / "daemon").read_text() == "DRT_OK 101 \n"
+    assert (cluster.work / "late").read_text().startswith("ECHILD 0 this process is a child of")
