@@ -6,6 +6,7 @@
 #include "cli/logs.h"
 #include "cli/options.h"
 #include "cli/stop.h"
+#include "common/inherited.h"
 #include "common/text.h"
 
 #define WATCH_DEFAULT_NS (2 * NS_PER_S)
@@ -293,6 +294,7 @@ int main(int argc, char **argv)
 {
     struct args args;
     struct buffer out = {0};
+    inherited_for_tool();
     distribute_serve();
     int outcome = args_parse(&cli_program, argc, argv, &args, &out);
     if (outcome != ARGS_RUN) {

@@ -12,7 +12,8 @@ static int make_dir(const char *path, unsigned mode)
 {
     struct stat st;
     if (mkdir(path, mode) == 0) {
-        return 0;
+        /* The umask must not decide: with one of 0777 nobody could enter what was just made. */
+        return chmod(path, mode) == 0 ? 0 : -errno;
     }
     int r = -errno;
     /* EROFS and EACCES come before EEXIST on some file systems. */
@@ -227,6 +228,7 @@ int files_lock(const char *path)
     if (fd < 0) {
         return -errno;
     }
+    (void)fchmod(fd, 0600); /* whatever the umask is: others must be able to ask after the lock */
     struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     if (fcntl(fd, F_OFD_SETLK, &whole) < 0) {
         int r = errno == EAGAIN || errno == EACCES ? -EWOULDBLOCK : -errno;

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "common/args.h"
+#include "common/inherited.h"
 #include "head/start.h"
 
 enum verb { VERB_START = 1, VERB_STOP, VERB_REKEY };
@@ -65,6 +66,7 @@ static int start(const struct args *a)
         .port = (uint16_t)port->number,
         .parent_pipe = pipe->given ? (int)pipe->number : -1,
     };
+    inherited_close_others(options.parent_pipe);
     return start_head(&options);
 }
 
@@ -72,6 +74,7 @@ int main(int argc, char **argv)
 {
     struct args a;
     struct buffer out = {0};
+    inherited_for_daemon();
     /* Few threads, little memory: one arena for all is enough, and small. */
     (void)mallopt(M_ARENA_MAX, 1);
     int outcome = args_parse(&PROGRAM, argc, argv, &a, &out);

@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "common/daemon.h"
 #include "common/files.h"
+#include "common/inherited.h"
 #include "common/log.h"
 #include "common/place.h"
 #include "common/text.h"
@@ -208,7 +209,12 @@ static int raise_files(struct failure *f)
 
 static int prepare(struct start *s, struct failure *f)
 {
-    int r = raise_files(f);
+    char warning[256];
+    int r = inherited_check("the head", f);
+    if (r == 0 && inherited_warning("the head", warning)) {
+        fprintf(stderr, "drt-head: warning: %s.\n", warning);
+    }
+    r = r != 0 ? r : raise_files(f);
     r = r != 0 ? r : place_for_start(s->options->dir, s->options->cluster, &s->place, f);
     r = r != 0 ? r : make_dir(&s->place, f);
     r = r != 0 ? r : take_lock(s, f);
@@ -306,7 +312,6 @@ int start_head(const struct start_options *options)
 {
     struct start s = {.options = options, .lock = -1, .daemon = {.pipe = -1}};
     struct failure f;
-    umask(077);
     if (prepare(&s, &f) != 0) {
         close_fd(&s.lock);
         return fail(&f);

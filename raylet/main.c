@@ -11,6 +11,7 @@
 
 #include "common/clock.h"
 #include "common/daemon.h"
+#include "common/inherited.h"
 #include "common/log.h"
 #include "common/text.h"
 #include "raylet/guard.h"
@@ -251,7 +252,12 @@ static int join_cluster(const struct args *a, int parent_pipe)
     struct join j = {.parent_pipe = parent_pipe, .daemon = {.pipe = -1}, .dir = {.lock = -1}};
     struct failure f = {0};
     struct report report = {0};
-    int r = read_options(a, &j, &f);
+    char warning[256];
+    int r = inherited_check("the node", &f);
+    r = r != 0 ? r : read_options(a, &j, &f);
+    if (r == 0 && inherited_warning("the node", warning)) {
+        fprintf(stderr, "drt-node: warning: %s.\n", warning);
+    }
     if (r != 0) {
         offer_fini(&j.offer);
         return complain(&f);
@@ -347,18 +353,6 @@ static bool take_parent_pipe(int *argc, char **argv, int *ret_fd)
     return true;
 }
 
-/* Descriptors 0 to 2 are there, so that nothing else of ours gets their numbers. */
-static void open_standard(void)
-{
-    FILE *null;
-    do {
-        null = fopen("/dev/null", "r+");
-    } while (null != NULL && fileno(null) <= 2);
-    if (null != NULL) {
-        fclose(null);
-    }
-}
-
 int main(int argc, char **argv)
 {
     struct buffer out = {0};
@@ -370,11 +364,12 @@ int main(int argc, char **argv)
     if (argc >= 2 && strcmp(argv[1], GUARD_FLAG) == 0) {
         guard_main(argc, argv);
     }
-    open_standard();
+    inherited_for_daemon();
     if (!take_parent_pipe(&argc, argv, &parent_pipe)) {
         fputs("drt-node: " PARENT_PIPE " takes the number of a descriptor.\n", stderr);
         return EXIT_USAGE;
     }
+    inherited_close_others(parent_pipe);
     log_init("drt-node", LOG_LEVEL_INFO);
     memory_setup();
     int r = args_parse(&node_program, argc, argv, &a, &out);

@@ -8,11 +8,13 @@
 #include <spawn.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/clock.h"
 #include "common/files.h"
+#include "common/inherited.h"
 #include "common/place.h"
 #include "common/resources.h"
 #include "common/text.h"
@@ -130,27 +132,57 @@ static int make_dir(const char *prefix)
 
 /* ---- the daemons ---- */
 
-static int spawn(const char *path, char *const argv[], const char *log, int life, pid_t *ret_pid,
+/* Both ends above the standard descriptors, which may be closed in this program. On failure both
+ * are closed. */
+static int lift(int ends[2])
+{
+    for (size_t i = 0; i < 2; i++) {
+        ends[i] = inherited_lift(ends[i]);
+    }
+    int r = MIN_OF(MIN_OF(ends[0], ends[1]), 0);
+    if (r != 0) {
+        close_fd(&ends[0]);
+        close_fd(&ends[1]);
+    }
+    return r;
+}
+
+/* Readable for this user whatever the umask is: what a daemon last said is read from it. */
+static int open_log(const char *path)
+{
+    int fd = inherited_lift(open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+    if (fd < 0) {
+        return -errno;
+    }
+    (void)fchmod(fd, 0600);
+    return fd;
+}
+
+static int spawn(const char *path, char *const argv[], int log, int life, pid_t *ret_pid,
                  int *ret_output)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attr;
-    sigset_t none;
+    sigset_t none, all;
     int out[2];
-    if (pipe2(out, O_CLOEXEC) != 0) {
-        return -errno;
+    int r = pipe2(out, O_CLOEXEC) != 0 ? -errno : lift(out);
+    if (r != 0) {
+        return r;
     }
     sigemptyset(&none);
+    sigfillset(&all);
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_adddup2(&actions, out[1], 1);
-    posix_spawn_file_actions_addopen(&actions, 2, log, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    posix_spawn_file_actions_adddup2(&actions, log, 2);
     posix_spawn_file_actions_adddup2(&actions, life, PIPE_FD);
     posix_spawnattr_init(&attr);
-    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
+    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK |
+                                        POSIX_SPAWN_SETSIGDEF);
     posix_spawnattr_setpgroup(&attr, 0); /* a ^C is the program's, which then ends them */
     posix_spawnattr_setsigmask(&attr, &none);
-    int r = posix_spawn(ret_pid, path, &actions, &attr, argv, environ);
+    posix_spawnattr_setsigdefault(&attr, &all); /* the program may ignore what they need */
+    r = posix_spawn(ret_pid, path, &actions, &attr, argv, environ);
     posix_spawnattr_destroy(&attr);
     posix_spawn_file_actions_destroy(&actions);
     close(out[1]);
@@ -267,12 +299,15 @@ static int start_daemon(int which, char *const argv[], uint64_t deadline_ns)
     /* A socket, not a pipe: the daemon learns from it who made it, and ends with that process, also
      * when a child of it holds this end. */
     int life[2];
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, life) != 0) {
-        return error_set(-errno, "cannot make a pair of sockets: %s", strerror(errno));
+    r = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, life) != 0 ? -errno : lift(life);
+    if (r != 0) {
+        return error_set(r, "cannot make a pair of sockets: %s", strerror(-r));
     }
     local.lives[which] = life[1];
     snprintf(log, sizeof log, "%s/%s.err", local.dir, names[which]);
-    r = spawn(path, argv, log, life[0], &local.pids[which], &local.output[which]);
+    int log_fd CLEANUP_FD = open_log(log);
+    r = log_fd < 0 ? log_fd
+                   : spawn(path, argv, log_fd, life[0], &local.pids[which], &local.output[which]);
     close(life[0]);
     if (r != 0) {
         return error_set(r, "cannot start %s: %s", path, strerror(-r));

@@ -1,0 +1,175 @@
+#include "common/inherited.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/text.h"
+
+#define FILE_SIZE_LEAST (UINT64_C(64) << 20) /* a segment of rings, a log, the journal */
+
+static const int resources[INHERITED_LIMITS] = {RLIMIT_FSIZE, RLIMIT_CPU};
+
+static struct rlimit found[INHERITED_LIMITS] = {
+    {RLIM_INFINITY, RLIM_INFINITY},
+    {RLIM_INFINITY, RLIM_INFINITY},
+};
+
+/* ---- putting it right ---- */
+
+/* Each descriptor that is closed becomes one that only occupies the number: nothing can be read
+ * from it, and a write fails with EBADF as it would have. Where there is no /dev/null (a bare
+ * chroot), the root directory does for that. */
+static void occupy_standard(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF) {
+            continue;
+        }
+        int got = open("/dev/null", O_RDONLY);
+        if (got < 0) {
+            got = open("/", O_RDONLY | O_DIRECTORY);
+        }
+        if (got >= 0 && got != fd) {
+            (void)dup2(got, fd);
+            close(got);
+        }
+    }
+}
+
+static void unblock_all(void)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+void inherited_for_tool(void)
+{
+    occupy_standard();
+    (void)signal(SIGCHLD, SIG_DFL);
+    unblock_all();
+}
+
+static void raise_soft_limits(void)
+{
+    for (size_t i = 0; i < INHERITED_LIMITS; i++) {
+        if (getrlimit(resources[i], &found[i]) == 0) {
+            struct rlimit raised = {found[i].rlim_max, found[i].rlim_max};
+            (void)setrlimit(resources[i], &raised);
+        }
+    }
+}
+
+void inherited_for_daemon(void)
+{
+    occupy_standard();
+    for (int number = 1; number <= SIGRTMAX; number++) {
+        if (number == SIGALRM || number == SIGVTALRM || number == SIGPROF) {
+            continue; /* a timer of the starter lives on through exec: ignored it must stay ignored
+                       */
+        }
+        /* Fails for SIGKILL, SIGSTOP and those that the C library keeps for itself. */
+        (void)signal(number, number == SIGXFSZ ? SIG_IGN : SIG_DFL);
+    }
+    unblock_all();
+    umask(077);
+    raise_soft_limits();
+}
+
+void inherited_close_others(int kept)
+{
+    if (kept > STDERR_FILENO + 1) {
+        (void)close_range(STDERR_FILENO + 1, (unsigned)kept - 1, 0);
+    }
+    (void)close_range((unsigned)MAX_OF(kept, STDERR_FILENO) + 1, ~0u, 0);
+}
+
+/* ---- for those that it starts ---- */
+
+uint64_t inherited_soft_limit(enum inherited_limit limit)
+{
+    return found[limit].rlim_cur;
+}
+
+void inherited_give_back(const uint64_t soft[INHERITED_LIMITS])
+{
+    for (size_t i = 0; i < INHERITED_LIMITS; i++) {
+        struct rlimit limit;
+        if (getrlimit(resources[i], &limit) == 0) {
+            limit.rlim_cur = MIN_OF((rlim_t)soft[i], limit.rlim_max);
+            (void)setrlimit(resources[i], &limit);
+        }
+    }
+}
+
+/* ---- what cannot be put right ---- */
+
+int inherited_check_proc(struct failure *f)
+{
+    return access("/proc/self/exe", F_OK) == 0
+               ? 0
+               : failure_set(f, CODE_FAILED,
+                             "/proc is not mounted, and drt needs it. Mount it: mount -t proc proc "
+                             "/proc");
+}
+
+int inherited_check(const char *daemon, struct failure *f)
+{
+    if (found[INHERITED_FILE_SIZE].rlim_max < FILE_SIZE_LEAST) {
+        char size[32];
+        return failure_set(f, CODE_FULL,
+                           "%s may write files of %s at most here, and needs 64 MiB. Raise the "
+                           "limit where it is started: ulimit -f unlimited",
+                           daemon, text_format_size(found[INHERITED_FILE_SIZE].rlim_max, size));
+    }
+    return inherited_check_proc(f);
+}
+
+bool inherited_warning(const char *daemon, char ret[256])
+{
+    if (found[INHERITED_CPU].rlim_max == RLIM_INFINITY) {
+        return false;
+    }
+    snprintf(ret, 256,
+             "%s will be ended by the system when it has used %" PRIu64
+             " s of CPU time, which is the limit where it was started (ulimit -t)",
+             daemon, (uint64_t)found[INHERITED_CPU].rlim_max);
+    return true;
+}
+
+/* ---- variables ---- */
+
+bool inherited_is_drts(const char *entry)
+{
+    static const char *const names[] = {
+        "DRT_BINDIR", "DRT_CLUSTER", "DRT_DIR",    "DRT_KEY_FILE",  "DRT_LOG",        "DRT_LOGS",
+        "DRT_MODE",   "DRT_NODE",    "DRT_WORKER", "DRT_WORKER_FD", "DRT_WORKER_NODE"};
+    if (strncmp(entry, "DRT_", 4) != 0) {
+        return false;
+    }
+    size_t length = strcspn(entry, "=");
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        if (strlen(names[i]) == length && memcmp(entry, names[i], length) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- descriptors in a program of the user's ---- */
+
+int inherited_lift(int fd)
+{
+    if (fd < 0 || fd > STDERR_FILENO) {
+        return fd;
+    }
+    int lifted = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    int r = lifted < 0 ? -errno : lifted;
+    close(fd);
+    return r;
+}
