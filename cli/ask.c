@@ -141,7 +141,7 @@ static int greet(struct ask *a, struct failure *f)
 /* EXIT_DONE when connected; -1 when nobody listens there. */
 static int try_socket(struct ask *a, const char *path, struct failure *f)
 {
-    int r = ring_connect(path, -1, ASK_LIMIT_NS, &a->channel, &a->socket);
+    int r = ring_connect(path, NULL, ASK_LIMIT_NS, &a->channel, &a->socket);
     if (r == -ENOENT || r == -ECONNREFUSED || r == -ENOTDIR) {
         return -1;
     }

@@ -118,9 +118,10 @@ static void bell_ready(struct loop_source *source, uint32_t epoll_events)
 
 static int greet(struct tool *tool)
 {
-    int program = -1;
-    int r = ring_greet(tool->socket, &tool->ring, &program);
-    close_fd(&program);
+    struct ring_gifts gifts = {.program = -1, .directory = -1};
+    int r = ring_greet(tool->socket, &tool->ring, &gifts);
+    close_fd(&gifts.program);
+    close_fd(&gifts.directory);
     if (r != 0) {
         return r;
     }

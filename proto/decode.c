@@ -25,6 +25,11 @@ bool ids_are_good(const struct object_id *ids, size_t count)
     return good;
 }
 
+bool texts_are_good(struct bytes texts)
+{
+    return texts.size == 0 || ((const char *)texts.data)[texts.size - 1] == '\0';
+}
+
 bool amounts_are_good(const struct local_amount *amounts, size_t count)
 {
     bool good = true;

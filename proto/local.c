@@ -17,7 +17,7 @@ static const struct codec_field open_fields[] = {
     CODEC_BOUND(CODEC_TEXT, struct local_open, job_name, LOCAL_NAME_MAX),
     CODEC_BOUND(CODEC_TEXT, struct local_open, program_name, TEXT_PATH_MAX),
     CODEC_BOUND(CODEC_PATH, struct local_open, cwd, TEXT_PATH_MAX),
-    CODEC_BOUND(CODEC_BYTES, struct local_open, env, LOCAL_ENV_MAX),
+    CODEC_FIELD(CODEC_U32, struct local_open, env_size),
     CODEC_FIELD(CODEC_U32, struct local_open, umask),
     CODEC_FIELD(CODEC_BOOL, struct local_open, wants_logs),
 };

@@ -32,8 +32,8 @@
 #define LOCAL_WAITS_MAX        1024u  /* of one BLOCKED */
 #define LOCAL_ARGS_MAX         16384u /* needs, references of one task */
 #define LOCAL_RETURNS_MAX      4096u
-#define LOCAL_CLAIMS           128u /* claim slots of a worker */
-#define LOCAL_ENV_MAX          (128u << 10)
+#define LOCAL_CLAIMS           128u                             /* claim slots of a worker */
+#define LOCAL_ENV_MAX          (MESSAGE_MAX - MESSAGE_META_MAX) /* it travels as the payload */
 #define LOCAL_NAME_MAX         255u
 
 enum local_type {
@@ -94,10 +94,11 @@ struct local_open {
     uint64_t worker;   /* ROLE_WORKER: the number its raylet gave at the start (DRT_WORKER) */
     const char *job_name;
     const char *program_name; /* as the user would type it */
-    const char *cwd;
-    struct bytes env; /* NUL-terminated "NAME=value" one after another; without DRT_* */
-    uint32_t umask;
-    bool wants_logs; /* driver: lines of its workers come as LOG */
+    const char *cwd;          /* "": it has no name (deleted), or too long a one */
+    uint32_t env_size, umask;
+    bool wants_logs;  /* driver: lines of its workers come as LOG */
+    struct bytes env; /* the payload: terminated texts one after another, without drt's own
+                         variables. When encoding, the payload is given */
 };
 
 struct local_welcome {

@@ -11,15 +11,15 @@ static bool slot_good(uint32_t slot)
     return (slot & 0xff) < LOCAL_CLAIMS;
 }
 
-static int check_open(const struct local_open *m, const char **ret_why)
+static int check_open(struct local_open *m, struct bytes payload, const char **ret_why)
 {
-    const uint8_t *env = m->env.data;
     if (m->role < ROLE_DRIVER || m->role > ROLE_TOOL) {
         return refuse(ret_why, "OPEN without a role");
     }
-    if (m->env.size != 0 && env[m->env.size - 1] != '\0') {
-        return refuse(ret_why, "OPEN's environment is not terminated");
+    if (!texts_are_good(payload) || payload.size != m->env_size) {
+        return refuse(ret_why, "OPEN's environment is not terminated, or of another size");
     }
+    m->env = payload;
     return 0;
 }
 
@@ -88,8 +88,6 @@ static int check_result(const struct local_msg *m, const char **ret_why)
 static int check_small(const struct local_msg *m, const char **ret_why)
 {
     switch (m->type) {
-    case LOCAL_OPEN:
-        return check_open(&m->open, ret_why);
     case LOCAL_CLASS:
         return check_class(&m->class_, ret_why);
     case LOCAL_GET:
@@ -119,6 +117,8 @@ static int check_small(const struct local_msg *m, const char **ret_why)
 static int check(struct local_msg *m, const char **ret_why)
 {
     switch (m->type) {
+    case LOCAL_OPEN:
+        return check_open(&m->open, m->payload, ret_why);
     case LOCAL_SUBMIT:
         return check_submit(&m->submit, ret_why);
     case LOCAL_RUN:

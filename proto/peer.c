@@ -14,7 +14,7 @@ static const struct codec_field job_fields[] = {
     CODEC_BOUND(CODEC_TEXT, struct peer_job, program_name, TEXT_PATH_MAX),
     CODEC_BOUND(CODEC_TEXT, struct peer_job, user, TEXT_NAME_MAX),
     CODEC_BOUND(CODEC_PATH, struct peer_job, cwd, TEXT_PATH_MAX),
-    CODEC_BOUND(CODEC_BYTES, struct peer_job, env, LOCAL_ENV_MAX),
+    CODEC_FIELD(CODEC_U32, struct peer_job, env_size),
     CODEC_FIELD(CODEC_U32, struct peer_job, umask),
     CODEC_BOUND(CODEC_BYTES, struct peer_job, hash, PEER_HASH_SIZE),
     CODEC_FIELD(CODEC_U64, struct peer_job, program_size),

@@ -5,15 +5,15 @@
 /* What the tables cannot say: ranges, and that the payload is made of exactly the sizes that stand
  * in the message. */
 
-static int check_job(const struct peer_job *m, const char **ret_why)
+static int check_job(struct peer_job *m, struct bytes payload, const char **ret_why)
 {
-    const uint8_t *env = m->env.data;
     if (m->job == 0 || m->home == 0 || m->program_size == 0 || m->hash.size != PEER_HASH_SIZE) {
         return refuse(ret_why, "JOB without number, home or program");
     }
-    if (m->env.size != 0 && env[m->env.size - 1] != '\0') {
-        return refuse(ret_why, "JOB's environment is not terminated");
+    if (!texts_are_good(payload) || payload.size != m->env_size) {
+        return refuse(ret_why, "JOB's environment is not terminated, or of another size");
     }
+    m->env = payload;
     return 0;
 }
 
@@ -156,8 +156,6 @@ static int check_small(const struct peer_msg *m, const char **ret_why)
 static int check_bare(const struct peer_msg *m, const char **ret_why)
 {
     switch (m->type) {
-    case PEER_JOB:
-        return check_job(&m->job, ret_why);
     case PEER_CLASS:
         return check_class(&m->class_, ret_why);
     case PEER_RECORDED:
@@ -189,6 +187,8 @@ static int check_bare(const struct peer_msg *m, const char **ret_why)
 static int check(struct peer_msg *m, const char **ret_why)
 {
     switch (m->type) {
+    case PEER_JOB:
+        return check_job(&m->job, m->payload, ret_why);
     case PEER_RUN:
         return check_run(m, ret_why);
     case PEER_RESULT:

@@ -138,17 +138,25 @@ int ring_accept(int listener, struct ring_peer *ret) MUST_CHECK;
  * unlike the socket's end-of-file also when a child of it still holds its end. -ESRCH: it has ended
  * already; another -errno: none can be had (a process of another pid namespace, not a socket). */
 int ring_peer_pidfd(int socket);
-/* Reads the greeting (non-blocking: -EAGAIN), makes the segment, answers. *ret_program is the
- * descriptor that came along
- * (-1 if none; the caller closes it). 0; -EPROTO, -EPIPE, -errno */
-int ring_greet(int socket, struct ring_channel *ret, int *ret_program) MUST_CHECK;
+/* Descriptors that a client hands over with its greeting; -1: none. */
+struct ring_gifts {
+    int program;   /* its executable */
+    int directory; /* its working directory, which may have no name, or none that its raylet could
+                      use. Only with a program */
+};
 
-/* Client: connects, passes `program_fd` (-1: none), receives the segment. Blocks at most
- * timeout_ns. *ret_socket stays open as long as the channel is used: its end-of-file is the other
- * side's death. 0, -ENOENT, -ECONNREFUSED (nobody listens), -ETIMEDOUT, -EPROTO, ... */
-int ring_connect(const char *path, int program_fd, uint64_t timeout_ns, struct ring_channel *ret,
-                 int *ret_socket) MUST_CHECK;
+/* Reads the greeting (non-blocking: -EAGAIN), makes the segment, answers. *ret_gifts is what came
+ * along; the caller closes it. 0; -EPROTO, -EPIPE, -errno */
+int ring_greet(int socket, struct ring_channel *ret, struct ring_gifts *ret_gifts) MUST_CHECK;
+
+/* Client: connects, passes `gifts` (NULL: none; they stay the caller's), receives the segment.
+ * Blocks at most timeout_ns. *ret_socket stays open as long as the channel is used: its end-of-file
+ * is the other side's death. 0, -ENOENT, -ECONNREFUSED (nobody listens), -ETIMEDOUT, -EPROTO, ...
+ */
+int ring_connect(const char *path, const struct ring_gifts *gifts, uint64_t timeout_ns,
+                 struct ring_channel *ret, int *ret_socket) MUST_CHECK;
 /* The same over a connected socket that was inherited (a worker). */
-int ring_join(int socket, int program_fd, uint64_t timeout_ns, struct ring_channel *ret) MUST_CHECK;
+int ring_join(int socket, const struct ring_gifts *gifts, uint64_t timeout_ns,
+              struct ring_channel *ret) MUST_CHECK;
 
 #endif

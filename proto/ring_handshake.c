@@ -1,6 +1,7 @@
 #include "proto/ring.h"
 
 #include "common/clock.h"
+#include "common/inherited.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -12,8 +13,8 @@
 #include <unistd.h>
 
 /*
- * Client: HELLO, with the program's descriptor if there is one. Server: SEGMENT, with memfd and
- * both doorbells. One packet each, so nothing is ever cut or put together.
+ * Client: HELLO, with the program's and the directory's descriptors if there are. Server: SEGMENT,
+ * with memfd and both doorbells. One packet each, so nothing is ever cut or put together.
  */
 
 #define HANDSHAKE_MAGIC 0x31747264u /* "drt1" */
@@ -24,7 +25,7 @@
 #define SO_PEERPIDFD 77
 #endif
 
-enum { SEGMENT_FDS = 3 };
+enum { SEGMENT_FDS = 3, GIFTS_MAX = 2 };
 
 struct handshake {
     uint32_t magic;
@@ -74,10 +75,13 @@ static void passed_collect(struct msghdr *msg, struct passed *ret)
         for (size_t i = 0; i < count; i++) {
             int fd;
             memcpy(&fd, CMSG_DATA(head) + i * sizeof fd, sizeof fd);
-            if (ret->count < FDS_MAX) {
+            /* Not in the place of a standard descriptor that is closed: what the program prints
+             * would go there. */
+            fd = ret->count < FDS_MAX ? inherited_lift(fd) : fd;
+            if (ret->count < FDS_MAX && fd >= 0) {
                 ret->fds[ret->count++] = fd;
             } else {
-                close(fd);
+                close_fd(&fd);
             }
         }
     }
@@ -252,7 +256,7 @@ int ring_accept(int listener, struct ring_peer *ret)
     return accepted;
 }
 
-int ring_greet(int socket, struct ring_channel *ret, int *ret_program)
+int ring_greet(int socket, struct ring_channel *ret, struct ring_gifts *ret_gifts)
 {
     struct passed passed;
     int err = packet_receive(socket, &passed);
@@ -260,7 +264,7 @@ int ring_greet(int socket, struct ring_channel *ret, int *ret_program)
         return err;
     }
     struct ring_channel channel;
-    err = passed.count > 1 ? -EPROTO : ring_create(&channel);
+    err = passed.count > GIFTS_MAX ? -EPROTO : ring_create(&channel);
     if (err == 0) {
         const int fds[SEGMENT_FDS] = {channel.memfd, channel.doorbell_mine,
                                       channel.doorbell_theirs};
@@ -274,7 +278,8 @@ int ring_greet(int socket, struct ring_channel *ret, int *ret_program)
         return err;
     }
     *ret = channel;
-    *ret_program = passed.count == 1 ? passed.fds[0] : -1;
+    *ret_gifts = (struct ring_gifts){.program = passed.count > 0 ? passed.fds[0] : -1,
+                                     .directory = passed.count > 1 ? passed.fds[1] : -1};
     return 0;
 }
 
@@ -312,7 +317,8 @@ static int packet_await(int socket, uint64_t deadline_ns, struct passed *ret)
     }
 }
 
-int ring_join(int socket, int program_fd, uint64_t timeout_ns, struct ring_channel *ret)
+int ring_join(int socket, const struct ring_gifts *gifts, uint64_t timeout_ns,
+              struct ring_channel *ret)
 {
     uint64_t deadline_ns = ns_add(clock_now_ns(), timeout_ns);
     struct ring_peer peer = {0};
@@ -320,7 +326,15 @@ int ring_join(int socket, int program_fd, uint64_t timeout_ns, struct ring_chann
     if (err == 0 && peer.uid != geteuid() && peer.uid != 0 && geteuid() != 0) {
         err = -EPERM;
     }
-    err = err != 0 ? err : packet_send(socket, &program_fd, program_fd >= 0);
+    int fds[GIFTS_MAX];
+    size_t count = 0;
+    if (gifts != NULL && gifts->program >= 0) {
+        fds[count++] = gifts->program;
+        if (gifts->directory >= 0) {
+            fds[count++] = gifts->directory;
+        }
+    }
+    err = err != 0 ? err : packet_send(socket, fds, count);
     struct passed passed;
     err = err != 0 ? err : packet_await(socket, deadline_ns, &passed);
     if (err != 0) {
@@ -333,8 +347,8 @@ int ring_join(int socket, int program_fd, uint64_t timeout_ns, struct ring_chann
     return ring_attach(ret, passed.fds[0], passed.fds[1], passed.fds[2]);
 }
 
-int ring_connect(const char *path, int program_fd, uint64_t timeout_ns, struct ring_channel *ret,
-                 int *ret_socket)
+int ring_connect(const char *path, const struct ring_gifts *gifts, uint64_t timeout_ns,
+                 struct ring_channel *ret, int *ret_socket)
 {
     uint64_t deadline_ns = ns_add(clock_now_ns(), timeout_ns);
     struct sockaddr_un address;
@@ -343,7 +357,7 @@ int ring_connect(const char *path, int program_fd, uint64_t timeout_ns, struct r
     if (err != 0) {
         return err;
     }
-    CLEANUP_FD int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    CLEANUP_FD int fd = inherited_lift(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
     if (fd < 0) {
         return -errno;
     }
@@ -360,7 +374,7 @@ int ring_connect(const char *path, int program_fd, uint64_t timeout_ns, struct r
     }
     if (err == 0) {
         uint64_t now_ns = clock_now_ns();
-        err = ring_join(fd, program_fd, now_ns < deadline_ns ? deadline_ns - now_ns : 0, ret);
+        err = ring_join(fd, gifts, now_ns < deadline_ns ? deadline_ns - now_ns : 0, ret);
     }
     if (err != 0) {
         return err == -EAGAIN ? -ETIMEDOUT : err;

@@ -17,15 +17,17 @@ static void spawn(struct parts *p, const struct raylet_effect *e)
         return;
     }
     const char *name = open->program_name;
-    workers_spawn(p->workers, &(struct workers_start){
-                                  .worker = e->worker,
-                                  .program_fd = fd,
-                                  .name = name != NULL && name[0] != '\0' ? name : "program",
-                                  .cwd = open->cwd != NULL ? open->cwd : "",
-                                  .cwd_is_afar = e->client == 0,
-                                  .env = open->env,
-                                  .umask = open->umask,
-                              });
+    workers_spawn(
+        p->workers,
+        &(struct workers_start){
+            .worker = e->worker,
+            .program_fd = fd,
+            .name = name != NULL && name[0] != '\0' ? name : "program",
+            .cwd = open->cwd != NULL ? open->cwd : "",
+            .directory_fd = e->client != 0 ? clients_directory(p->clients, e->client) : -1,
+            .env = open->env,
+            .umask = open->umask,
+        });
 }
 
 static void answer_log_query(struct parts *p, const struct raylet_effect *e)

@@ -34,7 +34,8 @@ struct client {
     bool came_up, opened, closed, broken;
     bool slow; /* much waits for it to read: we do not listen to it, and the core knows */
     struct ring_channel ring;
-    int socket, program_fd, pidfd; /* pidfd: of a worker raylet/workers has it; -1: none */
+    int socket, pidfd; /* pidfd: of a worker raylet/workers has it; -1: none */
+    struct ring_gifts gifts;
     struct loop_source socket_source, bell_source, exit_source;
     size_t hot_index, touched_index;
     uint64_t last_ns;     /* something went to or came from it */
@@ -128,7 +129,8 @@ static void client_free(struct client *k)
 {
     stop_watching(k);
     ring_fini(&k->ring);
-    close_fd(&k->program_fd);
+    close_fd(&k->gifts.program);
+    close_fd(&k->gifts.directory);
     (void)numbers_remove(&k->clients->table, k->handle);
     free(k);
 }
@@ -145,7 +147,7 @@ static struct client *client_new(struct clients *c, int socket)
     k->state = CLIENT_GREETING;
     k->handle = ++c->handle_last;
     k->socket = socket;
-    k->program_fd = -1;
+    k->gifts = (struct ring_gifts){.program = -1, .directory = -1};
     k->pidfd = -1;
     k->hot_index = NOT_LISTED;
     k->touched_index = NOT_LISTED;
@@ -340,7 +342,7 @@ static int come_up(struct client *k)
 
 static void greet(struct client *k)
 {
-    int r = ring_greet(k->socket, &k->ring, &k->program_fd);
+    int r = ring_greet(k->socket, &k->ring, &k->gifts);
     if (r == -EAGAIN) {
         return;
     }
@@ -631,10 +633,16 @@ int clients_take_program(struct clients *c, uint32_t handle)
     struct client *k = find(c, handle);
     int fd = -1;
     if (k != NULL) {
-        fd = k->program_fd;
-        k->program_fd = -1;
+        fd = k->gifts.program;
+        k->gifts.program = -1;
     }
     return fd;
+}
+
+int clients_directory(struct clients *c, uint32_t handle)
+{
+    const struct client *k = find(c, handle);
+    return k != NULL ? k->gifts.directory : -1;
 }
 
 void clients_worker_drain(struct clients *c, uint32_t handle, uint64_t ret_claimed[2])

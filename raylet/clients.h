@@ -66,6 +66,9 @@ bool clients_take_back(struct clients *c, uint32_t handle,
 
 /* The descriptor of the program that came with the greeting; the caller's from now on. -1: none. */
 int clients_take_program(struct clients *c, uint32_t handle);
+/* The descriptor of its working directory, which stays with the client. -1: none came, or no such
+ * client. */
+int clients_directory(struct clients *c, uint32_t handle);
 
 /* A worker's process has ended. _drain takes all it had sent and reads which slots stand in
  * CLAIMED; _finish adds EVENT_CLIENT_DOWN (if it had come up) and forgets it. */

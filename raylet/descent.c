@@ -8,7 +8,7 @@
 #include "common/files.h"
 #include "common/text.h"
 
-#define ENVIRON_MAX  (1u << 20)
+#define ENVIRON_MAX  (8u << 20) /* Linux allows 6 MiB */
 #define CHILDREN_MAX (1u << 20) /* bytes of a list */
 
 struct found {

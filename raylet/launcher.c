@@ -12,20 +12,21 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/inherited.h"
+#include "common/place.h"
 #include "common/text.h"
 
 #define SPEC_MAGIC     0x64727473u
-#define SPEC_TEXT_MAX  (256u << 10)
-#define ENV_ENTRIES    4096u
+#define SPEC_TEXT_MAX  (8u << 20) /* the largest environment of a message, and paths */
 #define ENV_OURS       3u
 #define EXIT_UNSTARTED 127
 
 /* What the launcher is told, in a memfd: this, then env, name, cwd and node_dir, each text
  * terminated. */
 struct spec {
-    uint32_t magic, worker, umask, env_size, cwd_is_afar;
-    uint64_t files_max;
-    int32_t parent, program_fd, socket_fd, status_fd;
+    uint32_t magic, worker, umask, env_size;
+    uint64_t files_max, soft_limits[INHERITED_LIMITS];
+    int32_t parent, program_fd, socket_fd, status_fd, directory_fd;
 };
 
 /* ---- the raylet's side ---- */
@@ -37,13 +38,16 @@ static int write_spec(const struct launch *launch, int status_fd, int *ret_fd)
         .worker = launch->worker,
         .umask = launch->umask,
         .env_size = (uint32_t)launch->env.size,
-        .cwd_is_afar = launch->cwd_is_afar,
         .files_max = launch->files_max,
         .parent = getpid(),
         .program_fd = launch->program_fd,
         .socket_fd = launch->socket_fd,
         .status_fd = status_fd,
+        .directory_fd = launch->directory_fd,
     };
+    for (unsigned i = 0; i < INHERITED_LIMITS; i++) {
+        spec.soft_limits[i] = inherited_soft_limit(i);
+    }
     struct buffer text = {0};
     buffer_append(&text, &spec, sizeof spec);
     buffer_append(&text, launch->env.data, launch->env.size);
@@ -70,10 +74,11 @@ static int write_spec(const struct launch *launch, int status_fd, int *ret_fd)
 static int add_files(posix_spawn_file_actions_t *actions, const struct launch *launch, int spec_fd,
                      int status_fd)
 {
-    const int kept[] = {launch->program_fd, launch->socket_fd, spec_fd, status_fd};
+    const int kept[] = {launch->program_fd, launch->socket_fd, spec_fd, status_fd,
+                        launch->directory_fd};
     int r = posix_spawn_file_actions_addopen(actions, 0, "/dev/null", O_RDONLY, 0);
     for (size_t i = 0; i < ARRAY_SIZE(kept) && r == 0; i++) {
-        r = posix_spawn_file_actions_adddup2(actions, kept[i], kept[i]);
+        r = kept[i] < 0 ? 0 : posix_spawn_file_actions_adddup2(actions, kept[i], kept[i]);
     }
     if (r == 0) {
         r = posix_spawn_file_actions_adddup2(actions, launch->out_fd, 1);
@@ -283,24 +288,24 @@ static char *text_of(const char *format, const char *name, const char *value)
 
 static char **make_env(const struct spec *spec, const char *env, const char *node_dir)
 {
-    char **list = xcalloc(ENV_ENTRIES + ENV_OURS + 1, sizeof *list);
-    char number[16];
-    size_t n = 0;
-    for (const char *at = env, *end = env + spec->env_size; at < end && n < ENV_ENTRIES;) {
-        size_t length = strnlen(at, (size_t)(end - at));
-        if (at + length == end) {
-            break; /* not terminated */
-        }
-        if (strncmp(at, "DRT_", 4) != 0 && strchr(at, '=') != NULL) {
-            list[n++] = (char *)at;
-        }
-        at += length + 1;
+    const char *end = env + spec->env_size; /* behind it stands a terminated text at least */
+    size_t count = 0, n = 0;
+    for (const char *at = env; at < end; at += strlen(at) + 1) {
+        count++;
     }
+    char **list = xcalloc(count + ENV_OURS + 1, sizeof *list);
+    char number[16];
+    /* Ours first: who looks for strays reads each environment from its beginning. */
     snprintf(number, sizeof number, "%d", spec->socket_fd);
     list[n++] = text_of("%s=%s", LAUNCHER_WORKER_FD, number);
     snprintf(number, sizeof number, "%u", spec->worker);
     list[n++] = text_of("%s=%s", LAUNCHER_WORKER, number);
     list[n++] = text_of("%s=%s", LAUNCHER_WORKER_NODE, node_dir);
+    for (const char *at = env; at < end; at += strlen(at) + 1) {
+        if (!inherited_is_drts(at)) {
+            list[n++] = (char *)at;
+        }
+    }
     return list;
 }
 
@@ -315,29 +320,37 @@ static void set_limits(const struct spec *spec)
         limit.rlim_cur = MIN_OF((rlim_t)spec->files_max, limit.rlim_max);
         (void)setrlimit(RLIMIT_NOFILE, &limit);
     }
+    inherited_give_back(spec->soft_limits);
 }
 
-/* The driver's directory; of one on another machine, whose directories need not be here, else the
- * user's own, which its output says. */
-static int enter(const char *cwd, bool is_afar)
+/* The driver's directory: itself, for it may have been deleted, or have a path longer than any that
+ * can be said; else by its name. Where neither serves, as on a node that has no such directory, the
+ * user's own, which the worker's output says. -errno */
+static int enter(const struct spec *spec, const char *cwd)
 {
-    if (cwd[0] == '\0' || chdir(cwd) == 0) {
+    bool named = cwd[0] != '\0';
+    if ((spec->directory_fd >= 0 && fchdir(spec->directory_fd) == 0) ||
+        (named && chdir(cwd) == 0)) {
         return 0;
     }
     int why = errno;
-    if (!is_afar || (why != ENOENT && why != ENOTDIR && why != EACCES)) {
-        return -why;
-    }
     const struct passwd *user = getpwuid(geteuid());
     const char *home = user != NULL ? user->pw_dir : "/";
     if (chdir(home) < 0) {
         home = "/";
         if (chdir(home) < 0) {
-            return -why;
+            return -errno;
         }
     }
-    dprintf(STDERR_FILENO, "drt: this node has no directory %s (%s): its worker begins in %s\n",
-            cwd, strerror(why), home);
+    if (named) {
+        dprintf(STDERR_FILENO, "drt: this node has no directory %s (%s): its worker begins in %s\n",
+                cwd, strerror(why), home);
+    } else {
+        dprintf(STDERR_FILENO,
+                "drt: the program's directory was deleted, or its path is longer than %d bytes: on "
+                "this node its worker begins in %s\n",
+                PLACE_PATH_MAX - 1, home);
+    }
     return 0;
 }
 
@@ -359,7 +372,7 @@ void launcher_main(int argc, char **argv)
     }
     set_limits(spec);
     umask(spec->umask & 0777);
-    int r = enter(texts[1], spec->cwd_is_afar != 0);
+    int r = enter(spec, texts[1]);
     if (r != 0) {
         failure_set(&f, CODE_PROGRAM,
                     "A worker of %s cannot enter its program's working directory %s: %s.", texts[0],

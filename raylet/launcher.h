@@ -22,9 +22,9 @@
 struct launch {
     uint32_t worker;
     const char *name; /* argv[0], as the user would type it */
-    const char *cwd;
-    bool cwd_is_afar; /* of another machine: where this one has none, the user's home directory */
-    struct bytes env; /* NUL-terminated "NAME=value" one after another; DRT_* is left out */
+    int directory_fd; /* the driver's directory; -1: by its name */
+    const char *cwd; /* its name; "": none. Where it cannot be entered, the user's home directory */
+    struct bytes env; /* terminated texts one after another; drt's own variables are left out */
     uint32_t umask;
     const char *node_dir;
     uint64_t files_max;                        /* soft RLIMIT_NOFILE of the worker; 0: as it is */

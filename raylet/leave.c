@@ -193,7 +193,7 @@ int leave_cluster(const struct place *place, const struct leave_wish *wish,
     }
     r = place_node_path(place, p.node, "sock", path);
     if (r == 0) {
-        r = ring_connect(path, -1, END_NS, &c.channel, &c.socket);
+        r = ring_connect(path, NULL, END_NS, &c.channel, &c.socket);
     }
     if (r == 0) {
         r = converse(&c, wish, &p, f);

@@ -178,7 +178,7 @@ static int start_process(struct worker *k, const struct workers_start *start)
         .worker = k->number,
         .name = start->name,
         .cwd = start->cwd,
-        .cwd_is_afar = start->cwd_is_afar,
+        .directory_fd = start->directory_fd,
         .env = start->env,
         .umask = start->umask,
         .node_dir = w->config.node_dir,

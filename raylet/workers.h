@@ -41,7 +41,7 @@ struct workers_start {
     int program_fd;   /* the caller's */
     const char *name; /* of the program */
     const char *cwd;
-    bool cwd_is_afar; /* the driver's, on another node */
+    int directory_fd; /* the driver's directory itself, the caller's; -1: by its name */
     struct bytes env;
     uint32_t umask;
 };

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/inherited.h"
 #include "common/place.h"
 #include "common/text.h"
 #include "sdk/ask.h"
@@ -52,15 +53,15 @@ static bool take(void *arg, struct arrival *a)
 
 /* ---- the greeting ---- */
 
-/* The environment that workers get: all but our own, and no more than fits. */
-static void pack_environment(struct buffer *ret)
+/* The environment that workers get: all but drt's own variables. False: no message can carry it. */
+static bool pack_environment(struct buffer *ret)
 {
     for (char **at = environ; at != NULL && *at != NULL; at++) {
-        size_t size = strlen(*at) + 1;
-        if (strncmp(*at, "DRT_", 4) != 0 && ret->size + size <= LOCAL_ENV_MAX) {
-            buffer_append(ret, *at, size);
+        if (!inherited_is_drts(*at)) {
+            buffer_append(ret, *at, strlen(*at) + 1);
         }
     }
+    return ret->size <= LOCAL_ENV_MAX;
 }
 
 /* As the user would type it: what it was called. */
@@ -76,17 +77,23 @@ static void program_name(char ret[LOCAL_NAME_MAX + 1])
 static int greet(enum local_role role, uint64_t worker, const char *job_name, uint64_t deadline_ns)
 {
     char program[LOCAL_NAME_MAX + 1], job[LOCAL_NAME_MAX + 1], cwd[PLACE_PATH_MAX];
-    struct buffer env = {0};
+    struct buffer env CLEANUP(buffer_fini) = {0};
     program_name(program);
-    text_copy(job, sizeof job, job_name != NULL ? job_name : program_invocation_short_name);
+    if (!text_copy(job, sizeof job, job_name != NULL ? job_name : program_invocation_short_name)) {
+        return error_set(-EINVAL, "drt_config.job_name has %zu bytes: at most %u", strlen(job_name),
+                         LOCAL_NAME_MAX);
+    }
     text_clean(job);
-    if (getcwd(cwd, sizeof cwd) == NULL) {
-        text_copy(cwd, sizeof cwd, "/");
+    if (getcwd(cwd, sizeof cwd) == NULL || cwd[0] != '/') {
+        cwd[0] = '\0'; /* deleted, or too deep: the raylet of this machine has its descriptor */
     }
     mode_t mask = umask(0);
     umask(mask);
-    if (role == ROLE_DRIVER) {
-        pack_environment(&env);
+    if (role == ROLE_DRIVER && !pack_environment(&env)) {
+        return error_set(-E2BIG,
+                         "the environment has %zu bytes, and workers can be given %u at most: "
+                         "unset what they do not need",
+                         env.size, LOCAL_ENV_MAX);
     }
     struct local_open open = {
         .protocol = LOCAL_PROTOCOL_VERSION,
@@ -99,9 +106,7 @@ static int greet(enum local_role role, uint64_t worker, const char *job_name, ui
         .umask = mask,
         .wants_logs = role == ROLE_DRIVER && runtime.wants_logs,
     };
-    int r = link_open(&runtime.link, &open, deadline_ns);
-    buffer_fini(&env);
-    return r;
+    return link_open(&runtime.link, &open, deadline_ns);
 }
 
 /* ---- a worker ---- */
@@ -136,7 +141,7 @@ static NORETURN void be_worker(int fd)
     unsetenv("DRT_WORKER_FD");
     (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
     runtime.link.socket = fd;
-    int r = ring_join(fd, -1, TIMEOUT_DEFAULT, &runtime.link.ring);
+    int r = ring_join(fd, NULL, TIMEOUT_DEFAULT, &runtime.link.ring);
     if (r == 0) {
         r = greet(ROLE_WORKER, number, NULL, ns_add(clock_now_ns(), TIMEOUT_DEFAULT));
     } else {
@@ -187,8 +192,10 @@ static int connect_node(const struct target *target, const struct drt_config *co
         return error_set(r, "cannot look for a cluster: %s", strerror(-r));
     }
     int program CLEANUP_FD = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    int directory CLEANUP_FD = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    const struct ring_gifts gifts = {.program = program, .directory = directory};
     uint64_t now = clock_now_ns();
-    r = ring_connect(path, program, deadline_ns > now ? deadline_ns - now : 1, &runtime.link.ring,
+    r = ring_connect(path, &gifts, deadline_ns > now ? deadline_ns - now : 1, &runtime.link.ring,
                      &runtime.link.socket);
     if (r == -ENOENT || r == -ECONNREFUSED) {
         return error_set(DRT_E_NOT_FOUND, "no raylet answers at %s: run drt-node join", path);

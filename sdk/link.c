@@ -445,7 +445,8 @@ static bool greeting_is_over(void *arg)
 int link_open(struct link *l, const struct local_open *open, uint64_t deadline_ns)
 {
     struct greeting g = {.l = l, .take = l->take, .take_arg = l->take_arg};
-    struct local_msg m = {.type = LOCAL_OPEN, .open = *open};
+    struct local_msg m = {.type = LOCAL_OPEN, .open = *open, .payload = open->env};
+    m.open.env_size = (uint32_t)open->env.size;
     pthread_mutex_lock(l->lock);
     ring_hide_from_children(&l->ring);
     l->open = true;

@@ -84,7 +84,7 @@ struct dialing {
 static void *dial_run(void *arg)
 {
     struct dialing *d = arg;
-    d->err = ring_connect(d->path, -1, CONTRACT_DEADLINE_NS, &d->channel, &d->socket);
+    d->err = ring_connect(d->path, NULL, CONTRACT_DEADLINE_NS, &d->channel, &d->socket);
     atomic_store(&d->done, true);
     return NULL;
 }

@@ -187,9 +187,10 @@ static int peer_begin(struct peer *p)
 
 static void peer_greet(struct peer *p)
 {
-    int program = -1;
-    int err = ring_greet(p->socket, &p->channel, &program);
-    close_fd(&program); /* nobody here runs programs */
+    struct ring_gifts gifts = {.program = -1, .directory = -1};
+    int err = ring_greet(p->socket, &p->channel, &gifts);
+    close_fd(&gifts.directory);
+    close_fd(&gifts.program); /* nobody here runs programs */
     if (err == -EAGAIN) {
         return;
     }

@@ -49,7 +49,8 @@ NORETURN static void serve(const struct fake *f, int listener, enum fake_manner 
     struct ring_peer peer;
     struct ring_channel c = {0};
     struct arena arena = {0};
-    int program = -1, socket;
+    int socket;
+    struct ring_gifts gifts;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     struct pollfd fd = {.fd = listener, .events = POLLIN};
     while ((socket = ring_accept(listener, &peer)) == -EAGAIN) {
@@ -57,7 +58,7 @@ NORETURN static void serve(const struct fake *f, int listener, enum fake_manner 
     }
     fd.fd = socket;
     int r;
-    while ((r = ring_greet(socket, &c, &program)) == -EAGAIN) {
+    while ((r = ring_greet(socket, &c, &gifts)) == -EAGAIN) {
         poll(&fd, 1, 5000);
     }
     for (;;) {

@@ -119,7 +119,7 @@ static void *client_main(void *arg)
     struct client *c = arg;
     struct ring_channel ring = {0};
     int socket = -1;
-    if (ring_connect(c->path, -1, DEADLINE_NS, &ring, &socket) == 0) {
+    if (ring_connect(c->path, NULL, DEADLINE_NS, &ring, &socket) == 0) {
         bool sent =
             c->message.size == 0 || (ring_send(&ring, c->message) == 0 && ring_flush(&ring) == 0);
         if (c->waits && sent) {

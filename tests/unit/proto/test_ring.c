@@ -255,14 +255,15 @@ static int place_end(void **state)
 
 struct connecting {
     const char *path;
-    int program_fd, err, socket;
+    int err, socket;
+    struct ring_gifts gifts;
     struct ring_channel channel;
 };
 
 static void *connect_run(void *arg)
 {
     struct connecting *c = arg;
-    c->err = ring_connect(c->path, c->program_fd, 10 * NS_PER_S, &c->channel, &c->socket);
+    c->err = ring_connect(c->path, &c->gifts, 10 * NS_PER_S, &c->channel, &c->socket);
     return NULL;
 }
 
@@ -286,8 +287,9 @@ static void test_handshake(void **state)
     close(ring_accept(listener, &peer));
     assert_int_equal(ring_accept(listener, &peer), -EAGAIN);
 
-    struct connecting c = {.path = place->path,
-                           .program_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC)};
+    struct connecting c = {
+        .path = place->path,
+        .gifts = {open("/proc/self/exe", O_RDONLY | O_CLOEXEC), open(".", O_PATH | O_CLOEXEC)}};
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, connect_run, &c), 0);
     wait_readable(listener);
@@ -297,16 +299,16 @@ static void test_handshake(void **state)
     assert_int_equal(peer.uid, getuid());
     wait_readable(socket);
     struct ring_channel server;
-    int program = -1;
-    assert_int_equal(ring_greet(socket, &server, &program), 0);
+    struct ring_gifts gifts = {-1, -1};
+    assert_int_equal(ring_greet(socket, &server, &gifts), 0);
     pthread_join(thread, NULL);
     assert_int_equal(c.err, 0);
 
     struct stat ours, theirs;
-    assert_true(program >= 0 && (fcntl(program, F_GETFD) & FD_CLOEXEC));
+    assert_true(gifts.program >= 0 && (fcntl(gifts.program, F_GETFD) & FD_CLOEXEC));
     /* Opened as the hello does: valgrind's answer to stat is another one. */
     int self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-    assert_int_equal(fstat(program, &theirs) | fstat(self, &ours), 0);
+    assert_int_equal(fstat(gifts.program, &theirs) | fstat(self, &ours), 0);
     close(self);
     assert_int_equal(ours.st_ino, theirs.st_ino);
 
@@ -326,13 +328,17 @@ static void test_handshake(void **state)
 
     close(c.socket); /* its end is the other side's death */
     wait_readable(socket);
-    assert_int_equal(ring_greet(socket, &server, &program), -EPIPE);
+    assert_int_equal(ring_greet(socket, &server, &gifts), -EPIPE);
     ring_fini(&c.channel);
     ring_fini(&server);
     arena_fini(&arena);
     close(socket);
-    close(program);
-    close(c.program_fd);
+    assert_int_equal(fstat(gifts.directory, &theirs) | stat(".", &ours), 0);
+    assert_true(theirs.st_ino == ours.st_ino && theirs.st_dev == ours.st_dev);
+    close(gifts.directory);
+    close(gifts.program);
+    close(c.gifts.directory);
+    close(c.gifts.program);
     close(listener);
 }
 
@@ -341,11 +347,11 @@ static void test_connect_errors(void **state)
     struct place *place = *state;
     struct ring_channel c;
     int socket_fd = -7;
-    assert_int_equal(ring_connect(place->path, -1, NS_PER_S, &c, &socket_fd), -ENOENT);
+    assert_int_equal(ring_connect(place->path, NULL, NS_PER_S, &c, &socket_fd), -ENOENT);
     int listener = ring_listen(place->path);
-    assert_int_equal(ring_connect(place->path, -1, 20 * NS_PER_MS, &c, &socket_fd), -ETIMEDOUT);
+    assert_int_equal(ring_connect(place->path, NULL, 20 * NS_PER_MS, &c, &socket_fd), -ETIMEDOUT);
     close(listener);
-    assert_int_equal(ring_connect(place->path, -1, NS_PER_S, &c, &socket_fd), -ECONNREFUSED);
+    assert_int_equal(ring_connect(place->path, NULL, NS_PER_S, &c, &socket_fd), -ECONNREFUSED);
     assert_int_equal(socket_fd, -7);
     listener = ring_listen(place->path); /* a stale one is replaced */
     assert_true(listener >= 0);
@@ -363,7 +369,7 @@ static void test_long_path(void **state)
     assert_true(listener >= 0);
     struct ring_channel c;
     int socket_fd;
-    assert_int_equal(ring_connect(path, -1, NS_PER_MS, &c, &socket_fd), -ETIMEDOUT);
+    assert_int_equal(ring_connect(path, NULL, NS_PER_MS, &c, &socket_fd), -ETIMEDOUT);
     close(listener);
     unlink(path);
     rmdir(deep);
@@ -372,18 +378,19 @@ static void test_long_path(void **state)
 /* A greeting of other bytes is refused, and its descriptors are not kept. */
 static void test_strange_greeting(void **state)
 {
-    int pair[2], program;
+    int pair[2];
+    struct ring_gifts got;
     struct ring_channel c;
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair),
                      0);
-    assert_int_equal(ring_greet(pair[0], &c, &program), -EAGAIN);
+    assert_int_equal(ring_greet(pair[0], &c, &got), -EAGAIN);
     assert_int_equal(send(pair[1], "garbage!", 8, 0), 8);
-    assert_int_equal(ring_greet(pair[0], &c, &program), -EPROTO);
+    assert_int_equal(ring_greet(pair[0], &c, &got), -EPROTO);
     assert_int_equal(send(pair[1], "more garbage than that", 22, 0), 22);
-    assert_int_equal(ring_greet(pair[0], &c, &program), -EPROTO);
-    assert_int_equal(ring_join(pair[1], -1, NS_PER_MS, &c), -ETIMEDOUT);
+    assert_int_equal(ring_greet(pair[0], &c, &got), -EPROTO);
+    assert_int_equal(ring_join(pair[1], NULL, NS_PER_MS, &c), -ETIMEDOUT);
     close(pair[0]);
-    assert_int_equal(ring_join(pair[1], -1, NS_PER_MS, &c), -EPIPE);
+    assert_int_equal(ring_join(pair[1], NULL, NS_PER_MS, &c), -EPIPE);
     close(pair[1]);
 }
 

@@ -82,7 +82,7 @@ static uint64_t variable(const char *name)
 static void join(struct player *p, uint64_t worker)
 {
     p->socket = (int)variable(LAUNCHER_WORKER_FD);
-    if (ring_join(p->socket, -1, LIMIT_NS, &p->channel) != 0) {
+    if (ring_join(p->socket, NULL, LIMIT_NS, &p->channel) != 0) {
         _exit(95);
     }
     player_open(p, ROLE_WORKER, worker);

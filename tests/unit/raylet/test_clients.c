@@ -66,8 +66,8 @@ static pid_t child(struct rig *r, void (*fn)(struct player *p))
     pid_t pid = fork();
     if (pid == 0) {
         struct player p = {0};
-        int program = open("/dev/null", O_RDONLY | O_CLOEXEC);
-        if (ring_connect(r->path, program, LIMIT_NS, &p.channel, &p.socket) != 0) {
+        const struct ring_gifts gifts = {open("/dev/null", O_RDONLY | O_CLOEXEC), -1};
+        if (ring_connect(r->path, &gifts, LIMIT_NS, &p.channel, &p.socket) != 0) {
             _exit(1);
         }
         fn(&p);

@@ -418,16 +418,18 @@ static void receive(struct fake_raylet *r)
 static void accept_client(struct fake_raylet *r)
 {
     struct ring_peer peer;
-    int socket = ring_accept(r->listener, &peer), program = -1, rc;
+    int socket = ring_accept(r->listener, &peer), rc;
+    struct ring_gifts gifts = {-1, -1};
     if (socket < 0) {
         return;
     }
     do {
-        rc = ring_greet(socket, &r->ring, &program);
+        rc = ring_greet(socket, &r->ring, &gifts);
         sched_yield();
     } while (rc == -EAGAIN);
-    ASSERT(rc == 0 && program >= 0);
-    close(program);
+    ASSERT(rc == 0 && gifts.program >= 0 && gifts.directory >= 0);
+    close(gifts.program);
+    close(gifts.directory);
     r->socket = socket;
     r->up = true;
 }

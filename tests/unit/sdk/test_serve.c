@@ -181,7 +181,8 @@ static const struct local_msg *expect(enum local_type type)
 
 static void start_worker(int out)
 {
-    int pair[2], program, rc;
+    int pair[2], rc;
+    struct ring_gifts gifts;
     char fd[16];
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
     peer = (struct peer){.socket = pair[0], .pid = fork()};
@@ -198,7 +199,7 @@ static void start_worker(int out)
     }
     close(pair[1]);
     uint64_t deadline_ns = clock_now_ns() + LIMIT;
-    while ((rc = ring_greet(peer.socket, &peer.ring, &program)) == -EAGAIN) {
+    while ((rc = ring_greet(peer.socket, &peer.ring, &gifts)) == -EAGAIN) {
         assert_true(clock_now_ns() < deadline_ns);
         sched_yield();
     }
