@@ -33,7 +33,7 @@
 #define END_WORKERS_NS   (2 * NS_PER_S)
 #define LOG_LOOK_NS      (60 * NS_PER_S)
 #define FILES_PER_CLIENT                                                                           \
-    8u /* descriptors: socket, memfd, two bells; a driver's program and directory; a worker's      \
+    8u /* descriptors: socket, memfd, two bells; a driver's pidfd, program, directory; a worker's  \
         pidfd, pipes, logs */
 #define FILES_OURS  128u
 #define FILES_LEAST 64u
