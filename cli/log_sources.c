@@ -54,7 +54,7 @@ static int add_worker(struct log_sources *s, const struct log_choice *choice, ui
 
 static bool has_ended(const char *state)
 {
-    static const char *const open[] = {"waiting", "ready", "running"};
+    static const char *const open[] = {"waiting", "running"};
     for (size_t i = 0; i < ARRAY_SIZE(open); i++) {
         if (strcmp(state, open[i]) == 0) {
             return false;

@@ -67,9 +67,8 @@ static const char *const *states_of(int verb)
 {
     static const char *const nodes[] = {"alive", "suspect", "leaving", "private",
                                         "lost",  "left",    NULL};
-    static const char *const tasks[] = {"waiting", "ready",     "running", "done",
-                                        "failed",  "cancelled", NULL};
-    static const char *const jobs[] = {"running", "done", "failed", "lost", NULL};
+    static const char *const tasks[] = {"waiting", "running", "done", "failed", "cancelled", NULL};
+    static const char *const jobs[] = {"running", "done", "failed", "lost", "cancelled", NULL};
     return verb == VERB_NODES   ? nodes
            : verb == VERB_TASKS ? tasks
            : verb == VERB_JOBS  ? jobs

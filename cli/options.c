@@ -57,8 +57,7 @@ static const struct args_option nodes_options[] = {
 
 static const struct args_option tasks_options[] = {
     SHOW_OPTIONS,
-    {"state", 's', ARGS_TEXT, "STATE",
-     "only these: waiting, ready, running, done, failed, cancelled", 0},
+    {"state", 's', ARGS_TEXT, "STATE", "only these: waiting, running, done, failed, cancelled", 0},
     NODE_OPTION,
     JOB_OPTION,
     NAME_OPTION,
@@ -68,9 +67,12 @@ static const struct args_option tasks_options[] = {
 };
 
 static const struct args_option jobs_options[] = {
-    SHOW_OPTIONS, {"state", 's', ARGS_TEXT, "STATE", "only these: running, done, failed, lost", 0},
-    NODE_OPTION,  NAME_OPTION,
-    LIMIT_OPTION, ASK_OPTIONS,
+    SHOW_OPTIONS,
+    {"state", 's', ARGS_TEXT, "STATE", "only these: running, done, failed, lost, cancelled", 0},
+    NODE_OPTION,
+    NAME_OPTION,
+    LIMIT_OPTION,
+    ASK_OPTIONS,
     OPTIONS_END,
 };
 

@@ -111,8 +111,13 @@ json_t *json_of_node(const struct state_node *n, uint64_t now_unix_ms)
     set_u64(o, "tasks_running", n->running);
     set_u64(o, "tasks_done", n->done);
     set_u64(o, "tasks_failed", n->failed);
+    set_u64(o, "tasks_cancelled", n->cancelled);
     set_u64(o, "workers", n->workers);
     set_u64(o, "workers_idle", n->idle_workers);
+    set(o, "memory_used_bytes",
+        n->memory_used_bytes != 0 ? json_integer((json_int_t)n->memory_used_bytes) : json_null());
+    set(o, "heard", json_of_time(n->heard_unix_ms != 0 ? n->heard_unix_ms : now_unix_ms));
+    set(o, "is_old", json_boolean(n->heard_unix_ms != 0));
     return o;
 }
 
@@ -134,6 +139,7 @@ json_t *json_of_job(const struct state_job *j, uint64_t now_unix_ms)
     set_u64(o, "tasks_running", j->running);
     set_u64(o, "tasks_done", j->done);
     set_u64(o, "tasks_failed", j->failed);
+    set_u64(o, "tasks_cancelled", j->cancelled);
     return o;
 }
 
@@ -160,7 +166,8 @@ json_t *json_of_task(const struct state_task *t, uint64_t now_unix_ms)
     set(o, "started", json_of_time(started));
     set(o, "ended", json_of_time(ended));
     set(o, "waited_s", json_of_span(t->submitted_unix_ms, waited_until));
-    set(o, "ran_s", json_of_span(started, ended != 0 ? ended : now_unix_ms));
+    set(o, "ran_s", t->ran_ns != 0 ? json_real((double)t->ran_ns / 1e9) : json_null());
+    set(o, "failed_in", *text_or(t->root, "") != '\0' ? json_of_text(t->root) : json_null());
     set(o, "error", t->code != 0 ? json_string(code_name((int)t->code)) : json_null());
     return o;
 }

@@ -117,7 +117,7 @@ struct counts {
 
 static void add_class(struct counts *ret, const struct state_class *c)
 {
-    bool waits = strcmp(c->state, "waiting") == 0 || strcmp(c->state, "ready") == 0;
+    bool waits = strcmp(c->state, "waiting") == 0;
     ret->waiting += waits ? c->count : 0;
     ret->running += strcmp(c->state, "running") == 0 ? c->count : 0;
 }

@@ -27,16 +27,18 @@ static struct state_job with_counts(const struct state_job *job, const struct an
         if (c->job != job->number) {
             continue;
         }
-        bool waits = strcmp(c->state, "waiting") == 0 || strcmp(c->state, "ready") == 0;
+        bool waits = strcmp(c->state, "waiting") == 0;
         sum.waiting += waits ? c->count : 0;
         sum.running += strcmp(c->state, "running") == 0 ? c->count : 0;
         sum.done += strcmp(c->state, "done") == 0 ? c->count : 0;
         sum.failed += strcmp(c->state, "failed") == 0 ? c->count : 0;
+        sum.cancelled += strcmp(c->state, "cancelled") == 0 ? c->count : 0;
     }
     full.waiting = MAX_OF(full.waiting, sum.waiting);
     full.running = MAX_OF(full.running, sum.running);
     full.done = MAX_OF(full.done, sum.done);
     full.failed = MAX_OF(full.failed, sum.failed);
+    full.cancelled = MAX_OF(full.cancelled, sum.cancelled);
     return full;
 }
 
@@ -57,6 +59,7 @@ static void put_row(const struct state_job *j, const struct screen *s, struct ta
     table_cell(t, TONE_PLAIN, "%s", text_format_count(j->waiting, text));
     table_cell(t, TONE_PLAIN, "%s", text_format_count(j->done, text));
     table_cell(t, j->failed != 0 ? TONE_BAD : TONE_PLAIN, "%s", text_format_count(j->failed, text));
+    table_cell(t, TONE_PLAIN, "%s", text_format_count(j->cancelled, text));
 }
 
 static void jobs_text(const struct wish *w, const struct answer *answers, const struct screen *s,
@@ -75,6 +78,7 @@ static void jobs_text(const struct wish *w, const struct answer *answers, const 
         {"WAITING", .right = true, .drop = 1},
         {"DONE", .right = true},
         {"FAILED", .right = true},
+        {"CANCELLED", .right = true, .drop = 2},
     };
     struct table *t = table_new(columns, ARRAY_SIZE(columns));
     for (size_t i = 0; i < answers[JOBS].job_count; i++) {

@@ -62,6 +62,7 @@ static void put_row(const struct state_node *n, const struct screen *s, struct t
     table_cell(t, TONE_PLAIN, "%s", text_format_count(n->done, count));
     table_cell(t, n->failed != 0 ? TONE_BAD : TONE_PLAIN, "%s",
                text_format_count(n->failed, count));
+    table_cell(t, TONE_PLAIN, "%s", text_format_count(n->cancelled, count));
     table_cell(t, TONE_PLAIN, "%" PRIu32, n->workers);
     put_custom(n, &custom);
     table_cell(t, TONE_PLAIN, "%s", custom.size != 0 ? buffer_text(&custom) : "-");
@@ -109,6 +110,7 @@ static void nodes_text(const struct wish *w, const struct answer *answers, const
         {"WAITING", .right = true},
         {"DONE", .right = true, .drop = 2},
         {"FAILED", .right = true, .drop = 2},
+        {"CANCELLED", .right = true, .drop = 3},
         {"WORKERS", .right = true, .drop = 6},
         {"ALSO", .drop = 7},
     };

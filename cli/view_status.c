@@ -20,7 +20,7 @@ static size_t status_ask(const struct wish *w, struct state_query *ret)
 }
 
 struct totals {
-    uint64_t waiting, running, done, failed;
+    uint64_t waiting, running, done, failed, cancelled;
     size_t present, lost, leaving, private_ones; /* nodes */
 };
 
@@ -39,6 +39,7 @@ static bool add_counts_of_now(const struct answer *classes, const char *node, st
         t->running += strcmp(c->state, "running") == 0 ? c->count : 0;
         t->done += strcmp(c->state, "done") == 0 ? c->count : 0;
         t->failed += strcmp(c->state, "failed") == 0 ? c->count : 0;
+        t->cancelled += strcmp(c->state, "cancelled") == 0 ? c->count : 0;
     }
     return found;
 }
@@ -55,6 +56,7 @@ static struct totals add_up(const struct answer *a, const struct answer *classes
             t.running += gone ? 0 : n->running;
             t.done += n->done;
             t.failed += n->failed;
+            t.cancelled += n->cancelled;
         }
         bool is_shown = node_is_worth_a_line(a, n, now_unix_ms);
         t.present += is_shown;
@@ -215,7 +217,7 @@ static void put_classes(const struct answer *a, const struct screen *s, struct b
     for (size_t i = 0; i < a->class_count; i++) {
         const struct state_class *c = &a->classes[i];
         char count[32];
-        bool waits = strcmp(c->state, "waiting") == 0 || strcmp(c->state, "ready") == 0;
+        bool waits = strcmp(c->state, "waiting") == 0;
         if (!waits || c->count == 0 || *c->function == '\0') {
             continue;
         }
@@ -279,7 +281,7 @@ static void status_text(const struct wish *w, const struct answer *answers, cons
     buffer_append_text(out, "\n");
     put_nodes(a, s, out);
     buffer_append_text(out, "\n");
-    if (t.waiting + t.running + t.done + t.failed == 0) {
+    if (t.waiting + t.running + t.done + t.failed + t.cancelled == 0) {
         buffer_append_text(out, "TASKS   none yet\n");
         return;
     }
@@ -288,6 +290,10 @@ static void status_text(const struct wish *w, const struct answer *answers, cons
                   text_format_count(t.done, count[2]));
     screen_printf(s, out, t.failed != 0 ? TONE_BAD : TONE_PLAIN, "%s failed",
                   text_format_count(t.failed, count[3]));
+    if (t.cancelled != 0) {
+        screen_printf(s, out, TONE_PLAIN, "   %s cancelled",
+                      text_format_count(t.cancelled, count[0]));
+    }
     buffer_append_text(out, "\n");
     put_classes(&answers[CLASSES], s, out);
     put_failed(&answers[FAILED], s, out);
@@ -303,9 +309,9 @@ static json_t *status_json(const struct wish *w, const struct answer *answers, u
                          (json_int_t)a->head_pid, "started", json_of_time(a->head_started_unix_ms),
                          "uptime_s", json_of_span(a->head_started_unix_ms, now_unix_ms));
     }
-    json_t *tasks = json_pack("{s:I, s:I, s:I, s:I}", "waiting", (json_int_t)t.waiting, "running",
-                              (json_int_t)t.running, "done", (json_int_t)t.done, "failed",
-                              (json_int_t)t.failed);
+    json_t *tasks = json_pack("{s:I, s:I, s:I, s:I, s:I}", "waiting", (json_int_t)t.waiting,
+                              "running", (json_int_t)t.running, "done", (json_int_t)t.done,
+                              "failed", (json_int_t)t.failed, "cancelled", (json_int_t)t.cancelled);
     json_t *classes = json_array();
     for (size_t i = 0; i < answers[CLASSES].class_count; i++) {
         const struct state_class *c = &answers[CLASSES].classes[i];

@@ -4,6 +4,7 @@
 
 #include "cli/rows_json.h"
 #include "cli/views.h"
+#include "common/text.h"
 
 static size_t tasks_ask(const struct wish *w, struct state_query *ret)
 {
@@ -14,7 +15,9 @@ static size_t tasks_ask(const struct wish *w, struct state_query *ret)
 static void put_row(const struct state_task *k, const struct screen *s, struct table *t)
 {
     char id[ID_TEXT_SIZE], text[32], story[TASK_STORY_SIZE];
-    uint64_t until = k->ended_unix_ms != 0 ? k->ended_unix_ms : s->now_unix_ms;
+    uint64_t until = k->started_unix_ms != 0 ? k->started_unix_ms
+                     : k->ended_unix_ms != 0 ? k->ended_unix_ms
+                                             : s->now_unix_ms;
 
     table_row(t);
     table_cell(t, TONE_STRONG, "%s", object_id_format(k->id, id));
@@ -30,6 +33,7 @@ static void put_row(const struct state_task *k, const struct screen *s, struct t
     table_cell(t, TONE_PLAIN, "%" PRIu32 "/%" PRIu32, k->attempt, k->max_attempts);
     table_cell(t, TONE_PLAIN, "%s", screen_time(s, k->submitted_unix_ms, text));
     table_cell(t, TONE_PLAIN, "%s", screen_span(k->submitted_unix_ms, until, text));
+    table_cell(t, TONE_PLAIN, "%s", k->ran_ns != 0 ? text_format_duration(k->ran_ns, text) : "-");
     table_cell(t, k->code != 0 ? TONE_BAD : TONE_PLAIN, "%s", task_story(k, story));
 }
 
@@ -40,12 +44,13 @@ static void tasks_text(const struct wish *w, const struct answer *answers, const
         {.title = "TASK"},
         {"NAME", .flexible = true},
         {.title = "STATE"},
-        {"NODE", .drop = 2},
-        {"JOB", .right = true, .drop = 3},
-        {"WORKER", .right = true, .drop = 6},
-        {"ATTEMPT", .drop = 5},
-        {"SUBMITTED", .drop = 4},
-        {"TOOK", .drop = 1},
+        {"NODE", .drop = 3},
+        {"JOB", .right = true, .drop = 4},
+        {"WORKER", .right = true, .drop = 7},
+        {"ATTEMPT", .drop = 6},
+        {"SUBMITTED", .drop = 5},
+        {"WAITED", .drop = 2},
+        {"RAN", .drop = 1},
         {"REASON", .flexible = true},
     };
     struct table *t = table_new(columns, ARRAY_SIZE(columns));

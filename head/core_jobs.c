@@ -2,9 +2,12 @@
 
 #include "common/text.h"
 
-static const bool JOB_MAY[5][5] = {
+static const bool JOB_MAY[6][6] = {
     [HEAD_JOB_NEW] = {[HEAD_JOB_RUNNING] = true},
-    [HEAD_JOB_RUNNING] = {[HEAD_JOB_DONE] = true, [HEAD_JOB_FAILED] = true, [HEAD_JOB_LOST] = true},
+    [HEAD_JOB_RUNNING] = {[HEAD_JOB_DONE] = true,
+                          [HEAD_JOB_FAILED] = true,
+                          [HEAD_JOB_LOST] = true,
+                          [HEAD_JOB_CANCELLED] = true},
 };
 
 static void set_state(struct head_core *core, struct head_job *job, enum head_job_state state)
@@ -16,7 +19,7 @@ static void set_state(struct head_core *core, struct head_job *job, enum head_jo
 
 const char *head_job_state_text(const struct head_job *job)
 {
-    static const char *const texts[] = {"new", "running", "done", "failed", "lost"};
+    static const char *const texts[] = {"new", "running", "done", "failed", "lost", "cancelled"};
     return texts[job->row.state];
 }
 
@@ -90,9 +93,11 @@ static void add_up(struct head_job *job)
 {
     job->row.done = job->done;
     job->row.failed = job->failed;
+    job->row.cancelled = job->cancelled;
     for (uint32_t i = 0; i < job->part_count; i++) {
         job->row.done += job->parts[i].done;
         job->row.failed += job->parts[i].failed;
+        job->row.cancelled += job->parts[i].cancelled;
     }
 }
 
@@ -126,9 +131,11 @@ static void take_part(struct head_core *core, struct head_node *node, struct hea
 {
     struct head_part *part = job->was_over ? NULL : part_of(job, node->row.number);
     bool is_over = job->row.state != HEAD_JOB_RUNNING;
-    if (part != NULL && (part->done != msg->done || part->failed != msg->failed)) {
+    if (part != NULL && (part->done != msg->done || part->failed != msg->failed ||
+                         part->cancelled != msg->cancelled)) {
         part->done = msg->done;
         part->failed = msg->failed;
+        part->cancelled = msg->cancelled;
         add_up(job);
         if (is_over) {
             head_record_job(core, job);
@@ -204,11 +211,13 @@ void head_job_end(struct head_core *core, struct head_node *node, const struct c
         return;
     }
     if (job != NULL && job->row.state == HEAD_JOB_RUNNING) {
-        enum head_job_state state = msg->state == JOB_DONE     ? HEAD_JOB_DONE
-                                    : msg->state == JOB_FAILED ? HEAD_JOB_FAILED
-                                                               : HEAD_JOB_LOST;
+        enum head_job_state state = msg->state == JOB_DONE        ? HEAD_JOB_DONE
+                                    : msg->state == JOB_FAILED    ? HEAD_JOB_FAILED
+                                    : msg->state == JOB_CANCELLED ? HEAD_JOB_CANCELLED
+                                                                  : HEAD_JOB_LOST;
         job->done = msg->done;
         job->failed = msg->failed;
+        job->cancelled = msg->cancelled;
         end_job(core, job, state, msg->ended_unix_ms);
     }
     say_ended(core, node, msg->job);
@@ -262,8 +271,8 @@ int head_job_restore(struct head_core *core, const struct head_job_row *row, con
 {
     struct head_node *node = numbers_get(&core->nodes, row->node);
     bool is_live = row->state == HEAD_JOB_RUNNING;
-    if (row->number <= core->job_last || row->state <= HEAD_JOB_NEW || row->state > HEAD_JOB_LOST ||
-        find_key(core, row->node, row->key) != NULL) {
+    if (row->number <= core->job_last || row->state <= HEAD_JOB_NEW ||
+        row->state > HEAD_JOB_CANCELLED || find_key(core, row->node, row->key) != NULL) {
         *ret_why = "a job's row is damaged or double";
         return -EPROTO;
     }

@@ -472,6 +472,8 @@ void head_node_renew(struct head_core *core, struct head_link *link,
     node->running = renew->running;
     node->done = renew->done;
     node->failed = renew->failed;
+    node->cancelled = renew->cancelled;
+    node->memory_used_bytes = renew->memory_used_bytes;
     node->workers = renew->workers;
     node->idle_workers = renew->idle_workers;
     if (changed) {

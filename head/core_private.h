@@ -61,7 +61,7 @@ struct head_node {
     uint64_t reconcile_at_ns; /* NS_FOREVER: no job is unaccounted for */
 
     struct cluster_amount *amounts; /* row.amount_count of them */
-    uint64_t waiting, running, done, failed;
+    uint64_t waiting, running, done, failed, cancelled, memory_used_bytes;
     uint32_t workers, idle_workers;
     /* Not journalled: a node says both in each JOIN, and what a started head has not heard yet can
      * only make others ask it in vain. */
@@ -78,12 +78,13 @@ struct head_job_key {
 
 struct head_part { /* of a job: tasks that were submitted on a node that is not its driver's */
     uint32_t node;
-    uint64_t done, failed;
+    uint64_t done, failed, cancelled;
 };
 
 struct head_job {
     struct head_job_row row; /* texts point behind it */
-    uint64_t done, failed;   /* as its own node said when it ended; the row has all parts, too */
+    uint64_t done, failed,
+        cancelled; /* as its own node said when it ended; the row has all parts, too */
     struct head_part *parts;
     uint32_t part_count;
     bool was_over; /* when this head started: which parts its row has is not known */

@@ -248,6 +248,8 @@ void head_query(struct head_core *core, struct head_asker asker, uint64_t reques
     case STATE_EXPLAIN:
     case STATE_WORKERS:
     case STATE_LOG:
+    case STATE_SELF:
+    case STATE_SUMMARY:
         fan_out(core, asker, request, query);
         return;
     case STATE_STOP:

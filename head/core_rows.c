@@ -83,6 +83,8 @@ static struct state_node node_row(const struct head_node *node)
         .running = node->running,
         .done = node->done,
         .failed = node->failed,
+        .cancelled = node->cancelled,
+        .memory_used_bytes = node->memory_used_bytes,
         .workers = node->workers,
         .idle_workers = node->idle_workers,
     };
@@ -179,6 +181,7 @@ static struct state_job job_row(struct head_core *core, const struct head_job *j
         .ended_unix_ms = job->row.ended_unix_ms,
         .done = job->row.done,
         .failed = job->row.failed,
+        .cancelled = job->row.cancelled,
     };
 }
 

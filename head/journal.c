@@ -27,7 +27,7 @@ struct journal {
 
 static const char *const SQL[STATEMENTS] = {
     [PUT_NODE] = "INSERT OR REPLACE INTO nodes VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)",
-    [PUT_JOB] = "INSERT OR REPLACE INTO jobs VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)",
+    [PUT_JOB] = "INSERT OR REPLACE INTO jobs VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)",
     [FORGET_NODE] = "DELETE FROM nodes WHERE number = ?1",
     [FORGET_JOB] = "DELETE FROM jobs WHERE number = ?1",
     [BEGIN] = "BEGIN IMMEDIATE",
@@ -48,6 +48,12 @@ static const char SCHEMA[] =
     "INSERT INTO meta VALUES ('written-by', 'drt " DRT_VERSION "');"
     "PRAGMA user_version = 1;"
     "COMMIT;";
+
+/* From version 1, also for a file that was just made. */
+static const char TO_2[] = "BEGIN IMMEDIATE;"
+                           "ALTER TABLE jobs ADD COLUMN cancelled INTEGER NOT NULL DEFAULT 0;"
+                           "PRAGMA user_version = 2;"
+                           "COMMIT;";
 
 static int fail(const struct journal *j, struct failure *f, const char *what)
 {
@@ -138,6 +144,7 @@ static int prepare(struct journal *j, struct failure *f)
                            j->path, version, JOURNAL_VERSION);
     }
     r = version == 0 ? run(j, SCHEMA, f) : check_whole(j, f);
+    r = r == 0 && version < 2 ? run(j, TO_2, f) : r;
     for (int i = 0; i < STATEMENTS && r == 0; i++) {
         if (sqlite3_prepare_v3(j->db, SQL[i], -1, SQLITE_PREPARE_PERSISTENT, &j->statements[i],
                                NULL) != SQLITE_OK) {
@@ -254,7 +261,8 @@ static bool read_job(sqlite3_stmt *s, struct arena *arena, struct head_record *r
                 .failed = (uint64_t)sqlite3_column_int64(s, 8),
                 .name = column_text(s, 9, arena),
                 .program = column_text(s, 10, arena),
-                .user = column_text(s, 11, arena)},
+                .user = column_text(s, 11, arena),
+                .cancelled = (uint64_t)sqlite3_column_int64(s, 12)},
     };
     return true;
 }
@@ -356,7 +364,8 @@ static int put_job(struct journal *j, const struct head_job_row *row, struct fai
               bind_number(s, 5, row->pid) && bind_number(s, 6, row->started_unix_ms) &&
               bind_number(s, 7, row->ended_unix_ms) && bind_number(s, 8, row->done) &&
               bind_number(s, 9, row->failed) && bind_text(s, 10, row->name) &&
-              bind_text(s, 11, row->program) && bind_text(s, 12, row->user);
+              bind_text(s, 11, row->program) && bind_text(s, 12, row->user) &&
+              bind_number(s, 13, row->cancelled);
     return ok ? step(j, PUT_JOB, f) : fail(j, f, "write");
 }
 

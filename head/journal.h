@@ -9,7 +9,7 @@
 #include "common/codes.h"
 #include "head/record.h"
 
-#define JOURNAL_VERSION 1
+#define JOURNAL_VERSION 2
 
 struct journal;
 

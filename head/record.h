@@ -22,6 +22,7 @@ enum head_job_state {
     HEAD_JOB_DONE = 2,
     HEAD_JOB_FAILED = 3,
     HEAD_JOB_LOST = 4,
+    HEAD_JOB_CANCELLED = 5,
 };
 
 struct head_node_row {
@@ -42,7 +43,7 @@ struct head_job_row {
     uint64_t key;
     enum head_job_state state;
     uint64_t started_unix_ms, ended_unix_ms; /* ended 0: not ended */
-    uint64_t done, failed;                   /* its tasks, when it ended */
+    uint64_t done, failed, cancelled;        /* its tasks, when it ended */
     const char *name, *program, *user;
 };
 

@@ -59,6 +59,8 @@ static const struct codec_field renew_fields[] = {
     CODEC_FIELD(CODEC_U64, struct cluster_renew, failed),
     CODEC_FIELD(CODEC_U32, struct cluster_renew, workers),
     CODEC_FIELD(CODEC_U32, struct cluster_renew, idle_workers),
+    CODEC_FIELD(CODEC_U64, struct cluster_renew, cancelled),
+    CODEC_FIELD(CODEC_U64, struct cluster_renew, memory_used_bytes),
 };
 static const struct codec renew_codec = CODEC_OF("Renew", renew_fields, struct cluster_renew);
 
@@ -93,6 +95,7 @@ static const struct codec_field job_end_fields[] = {
     CODEC_FIELD(CODEC_U64, struct cluster_job_end, ended_unix_ms),
     CODEC_FIELD(CODEC_U64, struct cluster_job_end, done),
     CODEC_FIELD(CODEC_U64, struct cluster_job_end, failed),
+    CODEC_FIELD(CODEC_U64, struct cluster_job_end, cancelled),
 };
 static const struct codec job_end_codec =
     CODEC_OF("JobEnd", job_end_fields, struct cluster_job_end);
@@ -155,6 +158,12 @@ static const struct codec_field reply_fields[] = {
 };
 static const struct codec reply_codec = CODEC_OF("Reply", reply_fields, struct cluster_reply);
 
+static const struct codec_field history_fields[] = {
+    CODEC_INSIDE(struct cluster_history, rows, &state_reply_codec),
+};
+static const struct codec history_codec =
+    CODEC_OF("History", history_fields, struct cluster_history);
+
 static const struct codec nothing_codec = {.name = "ClusterNothing"};
 
 static const struct codec *const codecs[] = {
@@ -175,6 +184,7 @@ static const struct codec *const codecs[] = {
     [CLUSTER_QUERY] = &query_codec,
     [CLUSTER_REPLY] = &reply_codec,
     [CLUSTER_DRAIN] = &nothing_codec,
+    [CLUSTER_HISTORY] = &history_codec,
 };
 
 const struct codec *cluster_codec(unsigned type)
@@ -232,7 +242,7 @@ static int check(const struct cluster_msg *m, const char **ret_why)
     case CLUSTER_RENEW:
         return amounts_check(m->renew.amounts, m->renew.amount_count, ret_why);
     case CLUSTER_JOB_END:
-        return m->job_end.state >= JOB_DONE && m->job_end.state <= JOB_PART
+        return m->job_end.state >= JOB_DONE && m->job_end.state <= JOB_CANCELLED
                    ? 0
                    : refuse(ret_why, "JOB_END without a state");
     case CLUSTER_FEASIBLE:

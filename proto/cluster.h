@@ -31,7 +31,8 @@ enum cluster_type {
     CLUSTER_LEFT = 77,            /* head, after its commit */
     CLUSTER_QUERY = 78,           /* either way: state of the cluster or of one node */
     CLUSTER_REPLY = 79,
-    CLUSTER_DRAIN = 80, /* raylet: it will leave, and takes no new work of others */
+    CLUSTER_DRAIN = 80,   /* raylet: it will leave, and takes no new work of others */
+    CLUSTER_HISTORY = 81, /* raylet, now and then and when it leaves: what ended there */
 };
 
 struct cluster_amount {
@@ -75,6 +76,8 @@ struct cluster_renew {
     size_t amount_count;
     uint64_t waiting, running, done, failed; /* tasks; waiting: but for one other node alone */
     uint32_t workers, idle_workers;
+    uint64_t cancelled;         /* tasks */
+    uint64_t memory_used_bytes; /* of the machine; 0: not known */
 };
 
 struct cluster_renewed {
@@ -99,12 +102,12 @@ struct cluster_job_end {
     uint64_t job;
     uint32_t state; /* enum job_end */
     uint64_t ended_unix_ms;
-    uint64_t done, failed; /* its tasks */
+    uint64_t done, failed, cancelled; /* its tasks */
 };
 
 /* PART: from a node that is not its driver's, of the tasks that were submitted there; the job may
  * go on. Each replaces that node's former one. JOB_ENDED answers when the whole job is over. */
-enum job_end { JOB_DONE = 1, JOB_FAILED = 2, JOB_LOST = 3, JOB_PART = 4 };
+enum job_end { JOB_DONE = 1, JOB_FAILED = 2, JOB_LOST = 3, JOB_PART = 4, JOB_CANCELLED = 5 };
 
 struct cluster_job_ended {
     uint64_t job;
@@ -153,6 +156,11 @@ struct cluster_reply {
     struct state_reply reply;
 };
 
+/* What the head shows of a node that is gone. Each replaces the former one. */
+struct cluster_history {
+    struct state_reply rows; /* tasks and functions */
+};
+
 struct cluster_msg {
     enum cluster_type type;
     union {
@@ -170,6 +178,7 @@ struct cluster_msg {
         struct cluster_view view;
         struct cluster_query query;
         struct cluster_reply reply;
+        struct cluster_history history;
     };
 };
 

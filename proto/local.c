@@ -140,6 +140,7 @@ static const struct codec_field result_fields[] = {
     CODEC_ARRAY(CODEC_WORDS, struct local_result, returns, return_count,
                 sizeof(struct local_return), LOCAL_RETURNS_MAX, NULL),
     IDS(struct local_result, refs, ref_count, LOCAL_ARGS_MAX),
+    CODEC_FIELD(CODEC_U64, struct local_result, ran_ns),
 };
 static const struct codec result_codec = CODEC_OF("Result", result_fields, struct local_result);
 

@@ -247,6 +247,7 @@ struct local_result {
     size_t return_count;
     const struct object_id *refs;
     size_t ref_count;
+    uint64_t ran_ns; /* the body alone; 0: it did not begin */
 };
 
 struct local_query {

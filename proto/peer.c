@@ -105,6 +105,7 @@ static const struct codec_field result_fields[] = {
     IDS(struct peer_result, refs, ref_count, PEER_REFS_MAX),
     CODEC_FIELD(CODEC_BOOL, struct peer_result, args_free),
     CODEC_FIELD(CODEC_BOOL, struct peer_result, wants_recorded),
+    CODEC_FIELD(CODEC_U64, struct peer_result, ran_ns),
 };
 static const struct codec result_codec = CODEC_OF("PeerResult", result_fields, struct peer_result);
 

@@ -171,6 +171,7 @@ struct peer_result {
     size_t ref_count;
     bool args_free;      /* an ARGS_FREE as well */
     bool wants_recorded; /* it keeps references for this until RECORDED */
+    uint64_t ran_ns;     /* its body, as far as known; 0: not known */
 };
 
 struct peer_job_broken { /* no worker of it can run here; slots are void, runs come BACK */

@@ -1,5 +1,6 @@
 #include "proto/state.h"
 
+#include "proto/durations.h"
 #include "proto/tables.h"
 
 #define LOG_MAX    (512u << 10)
@@ -39,6 +40,7 @@ static const struct codec_field query_fields[] = {
     CODEC_FIELD(CODEC_U64, struct state_query, offset),
     CODEC_FIELD(CODEC_U64, struct state_query, max_bytes),
     CODEC_FIELD(CODEC_U64, struct state_query, within_ns),
+    CODEC_FIELD(CODEC_BOOL, struct state_query, force),
 };
 const struct codec state_query_codec = CODEC_OF("StateQuery", query_fields, struct state_query);
 
@@ -60,6 +62,9 @@ static const struct codec_field node_fields[] = {
     CODEC_FIELD(CODEC_U64, struct state_node, failed),
     CODEC_FIELD(CODEC_U32, struct state_node, workers),
     CODEC_FIELD(CODEC_U32, struct state_node, idle_workers),
+    CODEC_FIELD(CODEC_U64, struct state_node, cancelled),
+    CODEC_FIELD(CODEC_U64, struct state_node, heard_unix_ms),
+    CODEC_FIELD(CODEC_U64, struct state_node, memory_used_bytes),
 };
 static const struct codec node_codec = CODEC_OF("StateNode", node_fields, struct state_node);
 
@@ -77,6 +82,7 @@ static const struct codec_field job_fields[] = {
     CODEC_FIELD(CODEC_U64, struct state_job, running),
     CODEC_FIELD(CODEC_U64, struct state_job, done),
     CODEC_FIELD(CODEC_U64, struct state_job, failed),
+    CODEC_FIELD(CODEC_U64, struct state_job, cancelled),
 };
 static const struct codec job_codec = CODEC_OF("StateJob", job_fields, struct state_job);
 
@@ -97,6 +103,8 @@ static const struct codec_field task_fields[] = {
     CODEC_FIELD(CODEC_U64, struct state_task, started_unix_ms),
     CODEC_FIELD(CODEC_U64, struct state_task, ended_unix_ms),
     CODEC_FIELD(CODEC_U32, struct state_task, code),
+    CODEC_FIELD(CODEC_U64, struct state_task, ran_ns),
+    CODEC_BOUND(CODEC_TEXT, struct state_task, root, TEXT_NAME_MAX),
 };
 static const struct codec task_codec = CODEC_OF("StateTask", task_fields, struct state_task);
 
@@ -121,9 +129,25 @@ static const struct codec_field worker_fields[] = {
     CODEC_BOUND(CODEC_PATH, struct state_worker, err_path, TEXT_PATH_MAX),
     CODEC_FIELD(CODEC_U64, struct state_worker, started_unix_ms),
     CODEC_FIELD(CODEC_U64, struct state_worker, tasks_done),
+    CODEC_FIELD(CODEC_ID, struct state_worker, task),
+    CODEC_BOUND(CODEC_TEXT, struct state_worker, function, TEXT_NAME_MAX),
 };
 static const struct codec worker_codec =
     CODEC_OF("StateWorker", worker_fields, struct state_worker);
+
+static const struct codec_field function_fields[] = {
+    CODEC_BOUND(CODEC_TEXT, struct state_function, function, TEXT_NAME_MAX),
+    CODEC_BOUND(CODEC_TEXT, struct state_function, node, TEXT_NAME_MAX),
+    CODEC_FIELD(CODEC_U64, struct state_function, done),
+    CODEC_FIELD(CODEC_U64, struct state_function, failed),
+    CODEC_FIELD(CODEC_U64, struct state_function, cancelled),
+    CODEC_FIELD(CODEC_U64, struct state_function, runs),
+    CODEC_FIELD(CODEC_U64, struct state_function, ran_ns),
+    CODEC_ARRAY(CODEC_WORDS, struct state_function, buckets, bucket_count,
+                sizeof(struct state_bucket), DURATIONS_BUCKETS, NULL),
+};
+static const struct codec function_codec =
+    CODEC_OF("StateFunction", function_fields, struct state_function);
 
 static const struct codec_field reply_fields[] = {
     CODEC_FIELD(CODEC_BOOL, struct state_reply, last),
@@ -145,5 +169,7 @@ static const struct codec_field reply_fields[] = {
     CODEC_FIELD(CODEC_U64, struct state_reply, log_offset),
     CODEC_FIELD(CODEC_U64, struct state_reply, log_end),
     CODEC_FIELD(CODEC_BOOL, struct state_reply, log_closed),
+    CODEC_ARRAY(CODEC_SUBS, struct state_reply, functions, function_count, 0, STATE_ROWS_MAX,
+                &function_codec),
 };
 const struct codec state_reply_codec = CODEC_OF("StateReply", reply_fields, struct state_reply);

@@ -22,7 +22,10 @@ enum state_kind {
     STATE_LOG = 8,     /* a piece of one worker's log */
     STATE_STOP =
         9, /* stop the daemon that is asked (tool on the same machine and of the same user only) */
-    STATE_LEAVE = 10, /* raylet: leave the cluster, running work ends first; again: sooner */
+    STATE_LEAVE = 10,   /* raylet: leave the cluster, running work ends first; again: sooner */
+    STATE_SELF = 11,    /* each node's own row, as it is now */
+    STATE_SUMMARY = 12, /* finished tasks by function: counts and run times */
+    STATE_CANCEL = 13,  /* cancel the task `id`, or all tasks of `job` */
 };
 
 struct state_query {
@@ -35,6 +38,7 @@ struct state_query {
     uint32_t stream;                 /* STATE_LOG: 1 out, 2 err */
     uint64_t offset, max_bytes;      /* STATE_LOG; offset UINT64_MAX: the last max_bytes */
     uint64_t within_ns;              /* STATE_LEAVE: what still runs then is ended */
+    bool force;                      /* STATE_CANCEL: bodies that run are killed */
 };
 
 struct state_amount {
@@ -52,6 +56,9 @@ struct state_node {
     size_t amount_count;
     uint64_t waiting, running, done, failed; /* tasks */
     uint32_t workers, idle_workers;
+    uint64_t cancelled;         /* tasks */
+    uint64_t heard_unix_ms;     /* what this row says was so then; 0: it is so now */
+    uint64_t memory_used_bytes; /* of the machine, by all its processes; 0: not known */
 };
 
 struct state_job {
@@ -59,18 +66,20 @@ struct state_job {
     const char *name, *state, *node, *program, *user; /* state: running, done, failed, lost */
     uint32_t pid;
     uint64_t started_unix_ms, ended_unix_ms; /* 0: not ended */
-    uint64_t waiting, running, done, failed;
+    uint64_t waiting, running, done, failed, cancelled;
 };
 
 struct state_task {
     struct object_id id;
     const char *function, *name, *node, *state,
-        *reason; /* state: waiting, ready, running, done, failed, cancelled */
+        *reason; /* state: waiting, running, done, failed, cancelled */
     uint64_t job, worker;
     uint32_t attempt, max_attempts, depth;
     int32_t priority;
     uint64_t submitted_unix_ms, started_unix_ms, ended_unix_ms;
-    uint32_t code; /* enum code of the end */
+    uint32_t code;    /* enum code of the end */
+    uint64_t ran_ns;  /* of its last attempt, as its worker or node measured it; 0: not known */
+    const char *root; /* the function whose failure this is: another's where an argument failed */
 };
 
 struct state_class { /* function "" and job 0: all tasks of the node in that state */
@@ -84,6 +93,21 @@ struct state_worker {
     uint32_t pid;
     const char *out_path, *err_path;
     uint64_t started_unix_ms, tasks_done;
+    struct object_id task; /* that it runs; number 0: none */
+    const char *function;  /* of that task */
+};
+
+struct state_bucket { /* of a histogram of run times (proto/durations.h) */
+    uint64_t index, count;
+};
+
+/* Tasks of one function that were submitted on one node and have ended. */
+struct state_function {
+    const char *function, *node;
+    uint64_t done, failed, cancelled;
+    uint64_t runs, ran_ns; /* bodies whose time was measured, and all their time */
+    const struct state_bucket *buckets;
+    size_t bucket_count;
 };
 
 /* In a message below MESSAGE_META_MAX (1 MiB): a long answer is several, each with so many rows.
@@ -104,6 +128,8 @@ struct state_reply {
     size_t class_count;
     const struct state_worker *workers;
     size_t worker_count;
+    const struct state_function *functions;
+    size_t function_count;
     const char *const *lines; /* STATE_EXPLAIN */
     size_t line_count;
     struct bytes log;             /* STATE_LOG */

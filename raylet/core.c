@@ -5,6 +5,7 @@
 #include "raylet/core_cycles.h"
 #include "raylet/core_foreign.h"
 #include "raylet/core_head.h"
+#include "raylet/core_history.h"
 #include "raylet/core_host.h"
 #include "raylet/core_jobs.h"
 #include "raylet/core_lanes.h"
@@ -23,20 +24,6 @@
 #define IDLE_DEFAULT_NS      (60 * NS_PER_S)
 
 /* ---- life ---- */
-
-static void history_init(struct history *h, uint32_t room)
-{
-    h->rows = xcalloc(room, sizeof *h->rows);
-    h->room = room;
-}
-
-static void history_fini(struct history *h)
-{
-    for (uint32_t i = 0; i < h->used; i++) {
-        error_unref(h->rows[i].error);
-    }
-    free(h->rows);
-}
 
 static void init_totals(struct raylet_core *c, const struct raylet_config *config)
 {
@@ -96,8 +83,7 @@ static void init_lists(struct raylet_core *c)
     cycles_init(c);
     numbers_init(&c->clients_by_number);
     numbers_init(&c->workers_by_number);
-    history_init(&c->done_history, HISTORY_DONE);
-    history_init(&c->failed_history, HISTORY_FAILED);
+    history_init(c);
 }
 
 struct raylet_core *raylet_core_new(const struct raylet_config *config)
@@ -199,8 +185,7 @@ void raylet_core_free(struct raylet_core *c)
     names_free(c);
     arena_fini(&c->arena);
     free(c->effects);
-    history_fini(&c->done_history);
-    history_fini(&c->failed_history);
+    history_fini(c);
     free((char *)c->join.host);
     free((char *)c->join.address);
     free((char *)c->join.version);
@@ -456,6 +441,11 @@ void raylet_core_step(struct raylet_core *c, uint64_t now_ns, uint64_t boot_ns,
     ret->count = c->effect_count;
 }
 
+void raylet_core_note_memory(struct raylet_core *c, uint64_t used_bytes)
+{
+    c->memory_used_bytes = used_bytes;
+}
+
 bool raylet_core_has_work(const struct raylet_core *c)
 {
     return c->more_work || foreign_has_work(c) || !list_is_empty((struct list *)&c->woken);
@@ -535,6 +525,7 @@ void raylet_core_count(const struct raylet_core *c, struct raylet_counts *ret)
                                   .running = c->running,
                                   .done = c->done,
                                   .failed = c->failed,
+                                  .cancelled = c->cancelled,
                                   .held_bytes = c->outstanding_all,
                                   .foreign_value_bytes = cache_bytes(c),
                                   .dropped_messages = c->dropped_messages,

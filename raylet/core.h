@@ -215,6 +215,8 @@ struct raylet_effects {
 void raylet_core_step(struct raylet_core *core, uint64_t now_ns, uint64_t boot_ns,
                       const struct raylet_event *events, size_t event_count,
                       struct raylet_effects *ret);
+/* What is used of the machine's memory now, for rows that people read; 0: not known. */
+void raylet_core_note_memory(struct raylet_core *core, uint64_t used_bytes);
 bool raylet_core_has_work(const struct raylet_core *core);
 uint64_t raylet_core_next_ns(const struct raylet_core *core); /* NS_FOREVER: nothing is due */
 
@@ -224,8 +226,8 @@ void raylet_core_check(struct raylet_core *core);
 
 struct raylet_counts {
     uint64_t clients, workers, idle_workers, jobs, tasks, objects, classes, programs;
-    uint64_t waiting, running, done, failed; /* tasks; done and failed since the start */
-    uint64_t held_bytes;                     /* of tasks and values, as charged */
+    uint64_t waiting, running, done, failed, cancelled; /* tasks; the last three since the start */
+    uint64_t held_bytes;                                /* of tasks and values, as charged */
     uint64_t foreign_value_bytes;
     uint64_t dropped_messages, protocol_errors;
 };

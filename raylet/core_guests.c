@@ -236,12 +236,12 @@ void guest_result(struct raylet_core *c, struct task *t, const struct local_resu
     if (m->code != 0) {
         failure_set(&f, m->code, "%s", m->message);
         f.app_code = m->app_code;
-        guest_failed(c, t, PEER_RESULT_FAILED, &f);
+        guest_failed(c, t, PEER_RESULT_FAILED, &f, m->ran_ns);
         return;
     }
     if (!keep_references(c, t, m, &refs)) {
         failure_set(&f, CODE_NOT_FOUND, "a reference in what it returned: " NOT_HELD);
-        guest_failed(c, t, PEER_RESULT_FAILED, &f);
+        guest_failed(c, t, PEER_RESULT_FAILED, &f, m->ran_ns);
         return;
     }
     bool is_free = refs == 0 && args_are_free(c, t);
@@ -255,6 +255,7 @@ void guest_result(struct raylet_core *c, struct task *t, const struct local_resu
     r->result.ref_count = m->ref_count;
     r->result.args_free = is_free;
     r->result.wants_recorded = refs > 0;
+    r->result.ran_ns = m->ran_ns;
     r->payload = bytes_of(arena_copy(&c->arena, payload.data, payload.size), payload.size);
     if (!is_free) {
         (void)kept_of(c, g);
@@ -264,7 +265,7 @@ void guest_result(struct raylet_core *c, struct task *t, const struct local_resu
 }
 
 void guest_failed(struct raylet_core *c, struct task *t, enum peer_result_kind kind,
-                  const struct failure *f)
+                  const struct failure *f, uint64_t ran_ns)
 {
     struct guest *g = t->extra->guest;
 
@@ -279,6 +280,7 @@ void guest_failed(struct raylet_core *c, struct task *t, enum peer_result_kind k
     r->result.failure = *f;
     text_copy(r->result.failure.node, sizeof r->result.failure.node, c->node_name);
     r->result.args_free = is_free;
+    r->result.ran_ns = ran_ns;
     g->args_free_said = is_free;
 }
 

@@ -40,7 +40,7 @@ void guest_result(struct raylet_core *c, struct task *t, const struct local_resu
                   struct bytes payload);
 /* It ends without values: `kind` says whose fault. */
 void guest_failed(struct raylet_core *c, struct task *t, enum peer_result_kind kind,
-                  const struct failure *f);
+                  const struct failure *f, uint64_t ran_ns);
 void guest_back(struct raylet_core *c, struct task *t, enum peer_back reason);
 /* The task is freed: its arguments are uncovered, at once or when what is still needed is ADDED. */
 void guest_free(struct raylet_core *c, struct task *t);

@@ -127,6 +127,8 @@ static void renew(struct raylet_core *c)
     m->renew.running = c->running;
     m->renew.done = c->done;
     m->renew.failed = c->failed;
+    m->renew.cancelled = c->cancelled;
+    m->renew.memory_used_bytes = c->memory_used_bytes;
     m->renew.workers = c->worker_count;
     LIST_FOREACH(at, &c->workers)
     {

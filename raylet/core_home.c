@@ -3,6 +3,7 @@
 #include "common/text.h"
 #include "raylet/core_classes.h"
 #include "raylet/core_guests.h"
+#include "raylet/core_history.h"
 #include "raylet/core_lanes.h"
 #include "raylet/core_objects.h"
 #include "raylet/core_peers.h"
@@ -89,6 +90,7 @@ static void settle(struct raylet_core *c, struct task *t, const struct peer_msg 
                              .return_count = m->result.return_count,
                              .refs = m->result.refs,
                              .ref_count = m->result.ref_count,
+                             .ran_ns = m->result.ran_ns,
                              .message = ""};
 
     task_result(c, t, &r, m->payload);
@@ -202,7 +204,8 @@ static void result(struct raylet_core *c, struct peer *p, const struct peer_msg 
     struct task *t = numbers_get(&p->runs, m->result.run);
     struct local_result failed = {.code = m->result.failure.code,
                                   .app_code = m->result.failure.app_code,
-                                  .message = m->result.failure.message};
+                                  .message = m->result.failure.message,
+                                  .ran_ns = m->result.ran_ns};
 
     if (t == NULL || (t->extra != NULL && t->extra->recording != NULL)) {
         c->dropped_messages++;
@@ -226,6 +229,7 @@ static void result(struct raylet_core *c, struct peer *p, const struct peer_msg 
         return;
     }
     t->slot = (uint32_t)m->result.worker;
+    t->flags |= TASK_ANSWERED;
     switch (m->result.kind) {
     case PEER_RESULT_VALUES:
         take_values(c, p, t, m);
@@ -235,7 +239,7 @@ static void result(struct raylet_core *c, struct peer *p, const struct peer_msg 
         task_result(c, t, &failed, bytes_of(NULL, 0));
         break;
     default:
-        task_attempt_died(c, t, &m->result.failure);
+        task_attempt_died(c, t, &m->result.failure, m->result.ran_ns);
     }
 }
 
@@ -260,12 +264,13 @@ static void granted(struct raylet_core *c, struct peer *p, const struct peer_slo
     plan_granted(c, l->class_);
 }
 
-static void started(struct peer *p, const struct peer_runs *m)
+static void started(const struct raylet_core *c, struct peer *p, const struct peer_runs *m)
 {
     for (size_t i = 0; i < m->run_count; i++) {
         struct task *t = numbers_get(&p->runs, m->runs[i]);
-        if (t != NULL) {
+        if (t != NULL && (t->flags & (TASK_STARTED | TASK_ANSWERED)) == 0) {
             t->flags |= TASK_STARTED;
+            t->slot = (uint32_t)((c->now_ns - c->start_ns) / NS_PER_MS);
         }
     }
 }
@@ -337,7 +342,7 @@ bool home_message(struct raylet_core *c, struct peer *p, const struct peer_msg *
         granted(c, p, &m->slots);
         return true;
     case PEER_STARTED:
-        started(p, &m->runs);
+        started(c, p, &m->runs);
         return true;
     case PEER_BACK:
         back(c, p, &m->back);
@@ -376,7 +381,7 @@ static bool lose(uint64_t run, void *value, void *arg)
     if ((t->flags & SUBMIT_AT_MOST_ONCE) && (rules & RULE_AT_MOST_ONCE)) {
         task_end_unknown(l->c, t, l->why);
     } else if ((t->flags & TASK_STARTED) && (rules & RULE_CHARGE_STARTED)) {
-        task_attempt_died(l->c, t, l->why);
+        task_attempt_died(l->c, t, l->why, history_ran_ns(l->c, t));
     } else {
         task_lost(l->c, t, l->why);
     }

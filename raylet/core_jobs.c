@@ -56,6 +56,7 @@ static void say_end(struct raylet_core *c, struct job *job)
     m->job_end.ended_unix_ms = job->ended_unix_ms;
     m->job_end.done = job->done;
     m->job_end.failed = job->failed;
+    m->job_end.cancelled = job->cancelled;
 }
 
 static void job_init(struct raylet_core *c, struct job *job)

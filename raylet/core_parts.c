@@ -8,6 +8,7 @@ static void say(struct raylet_core *c, const struct part *part)
     m->job_end.state = JOB_PART;
     m->job_end.done = part->done;
     m->job_end.failed = part->failed;
+    m->job_end.cancelled = part->cancelled;
 }
 
 void part_take(struct raylet_core *c, struct job *job)
@@ -15,7 +16,7 @@ void part_take(struct raylet_core *c, struct job *job)
     struct part *part;
 
     HASH_FIND(hh, c->parts, &job->number, sizeof job->number, part);
-    if (!job->guest || (part == NULL && job->done + job->failed == 0)) {
+    if (!job->guest || (part == NULL && job->done + job->failed + job->cancelled == 0)) {
         return;
     }
     if (part == NULL && HASH_COUNT(c->parts) < PARTS_MAX) {
@@ -26,11 +27,12 @@ void part_take(struct raylet_core *c, struct job *job)
     if (part != NULL) {
         part->done += job->done;
         part->failed += job->failed;
+        part->cancelled += job->cancelled;
         if (c->head_state == HEAD_JOINED && !c->fenced) {
             say(c, part);
         }
     }
-    job->done = job->failed = 0;
+    job->done = job->failed = job->cancelled = 0;
 }
 
 void parts_take_all(struct raylet_core *c)

@@ -122,7 +122,7 @@ static void observe(struct raylet_core *c, struct worker *w)
         struct class_ *k = w->last_class;
         k->duration_ns = k->duration_ns == 0 ? each : (3 * k->duration_ns + each) / 4;
         w->reported = 0;
-        w->mark_ns = c->now_ns;
+        w->mark_ns = w->first_ns = c->now_ns;
         class_unuse(c, k); /* kept by the first result of the step */
         w->last_class = NULL;
     }
@@ -270,7 +270,7 @@ static void place(struct raylet_core *c, struct worker *w, struct task *t)
     w->weight += task_weight(t);
     w->order[(w->order_first + w->placed) % LOCAL_CLAIMS] = (uint8_t)index;
     if (w->placed++ == 0) {
-        w->mark_ns = c->now_ns;
+        w->mark_ns = w->first_ns = c->now_ns;
     } else if (!timer_is_armed(&c->long_timer.timer)) {
         core_timer_arm(c, &c->long_timer, c->now_ns + LONG_NS);
     }
@@ -377,7 +377,7 @@ static void start_worker(struct raylet_core *c, struct class_ *k)
     w->job = job;
     w->free_slots[0] = w->free_slots[1] = UINT64_MAX;
     w->started_unix_ms = core_unix_ms(c);
-    w->mark_ns = c->now_ns;
+    w->mark_ns = w->first_ns = c->now_ns;
     list_init(&w->report_link);
     core_timer_init(&w->timer, TIMER_WORKER);
     list_append(&c->workers, &w->link);

@@ -79,6 +79,13 @@ uint64_t core_unix_ms(const struct raylet_core *c)
     return c->start_unix_ms + (c->now_ns - c->start_ns) / NS_PER_MS;
 }
 
+uint64_t core_unix_of(const struct raylet_core *c, uint32_t since_start_ms)
+{
+    uint32_t now_ms = (uint32_t)((c->now_ns - c->start_ns) / NS_PER_MS);
+
+    return core_unix_ms(c) - (uint32_t)(now_ms - since_start_ms);
+}
+
 void core_touch(struct raylet_core *c, struct client *client)
 {
     if (!client->touched) {

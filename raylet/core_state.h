@@ -196,19 +196,19 @@ struct job { /* of a driver here, or of one elsewhere whose tasks run here (gues
     uint64_t started_unix_ms;
     struct client *driver; /* NULL once it went */
     bool said_goodbye;
-    bool refused;                       /* by the head, which never gives it a number */
-    uint32_t program;                   /* handle; 0 until hashed */
-    struct object_error *program_error; /* it cannot be run: every task of the job fails so */
-    uint32_t failed_starts;             /* workers in a row that ended before their OPEN */
-    uint32_t put_off_starts;            /* in a row: the machine could start no process */
-    uint64_t start_after_ns;            /* no worker is started before */
-    struct list workers;                /* all, by job_link */
-    struct list idle;                   /* by place_link; the last used first */
-    struct class_ *classes;             /* uthash by key */
-    struct pool *pools;                 /* uthash by shape */
-    struct list waiting;                /* tasks WAITING or in BACKOFF, by link */
-    uint64_t waiting_count, running_count, done,
-        failed;          /* tasks; waiting: all that are not placed */
+    bool refused;                          /* by the head, which never gives it a number */
+    uint32_t program;                      /* handle; 0 until hashed */
+    struct object_error *program_error;    /* it cannot be run: every task of the job fails so */
+    uint32_t failed_starts;                /* workers in a row that ended before their OPEN */
+    uint32_t put_off_starts;               /* in a row: the machine could start no process */
+    uint64_t start_after_ns;               /* no worker is started before */
+    struct list workers;                   /* all, by job_link */
+    struct list idle;                      /* by place_link; the last used first */
+    struct class_ *classes;                /* uthash by key */
+    struct pool *pools;                    /* uthash by shape */
+    struct list waiting;                   /* tasks WAITING or in BACKOFF, by link */
+    uint64_t waiting_count, running_count; /* tasks; waiting: all that are not placed */
+    uint64_t done, failed, cancelled;
     uint64_t away_count; /* of running_count: on other nodes */
     uint32_t starting;
     struct core_timer timer; /* JOB_ENDING: kill what still runs */
@@ -288,10 +288,11 @@ struct class_ {
     uint32_t wants;            /* guest: slots that the home would take */
     struct list run_link;      /* in its level's turn while the queue is not empty */
     struct level *level;
-    uint64_t duration_ns;    /* observed, smoothed; 0: not yet known */
-    bool served;             /* something of it was placed in this turn; only within it */
-    bool stuck;              /* in the last turn it found no resources */
-    uint64_t stuck_since_ns; /* since when without a break; 0: not */
+    struct function_stats *stats; /* core_history's; NULL: none of it has ended yet */
+    uint64_t duration_ns;         /* observed, smoothed; 0: not yet known */
+    bool served;                  /* something of it was placed in this turn; only within it */
+    bool stuck;                   /* in the last turn it found no resources */
+    uint64_t stuck_since_ns;      /* since when without a break; 0: not */
     UT_hash_handle hh;
 };
 
@@ -380,6 +381,7 @@ enum task_place { AT_NONE = 0, AT_FRESH, AT_QUEUE, AT_LANE, AT_WORKER };
 /* Beside enum local_submit_flags. */
 #define TASK_STARTED       0x10u /* sent: its body is known to have begun */
 #define TASK_STOP_CHILDREN 0x20u /* ABANDONED: with all that it submitted there */
+#define TASK_ANSWERED      0x40u /* sent: its RESULT is here */
 
 enum task_state {
     TASK_WAITING = 1,
@@ -439,8 +441,8 @@ struct task {
     uint32_t charge;
     uint16_t returns;
     uint16_t attempt, max_attempts;
-    uint32_t slot; /* PLACED, ABANDONED: index and generation; in a lane: the worker there, once
-                      its RESULT names it */
+    uint32_t slot; /* PLACED, ABANDONED: index and generation. Sent: when it was heard to have
+                      STARTED, ms since the core's start; once ANSWERED the worker there */
     uint8_t state;
     uint8_t flags; /* enum local_submit_flags */
     uint8_t stop;  /* ABANDONED: enum stop_how, if the body has begun */
@@ -487,6 +489,7 @@ struct worker {
     uint32_t taking_back;    /* TAKE_BACKs without an answer */
     uint64_t free_slots[2];  /* bit set */
     uint64_t mark_ns;        /* since when the first in order runs, as far as we know */
+    uint64_t first_ns;       /* the same, with the time that it was blocked */
     uint64_t blocked_ns;     /* BLOCKED: since when, which is no time that its body runs */
     struct object_id *waits; /* BLOCKED: what for, as it says; owned */
     uint32_t wait_count, wait_room;
@@ -506,13 +509,18 @@ struct worker {
 
 struct history_row {
     struct object_id id;
-    const char *function; /* interned */
-    const char *node;     /* where its last attempt was, interned; NULL: here */
-    uint64_t job, worker;
-    uint64_t submitted_unix_ms, ended_unix_ms;
+    const char *function;       /* interned */
+    const char *node;           /* where its last attempt was, interned; NULL: here */
+    char *name;                 /* owned; NULL: the function's */
     struct object_error *error; /* NULL: it has its values */
+    uint64_t job;
+    uint64_t submitted_unix_ms, ended_unix_ms;
+    uint64_t ran_ns; /* its last attempt; 0: it did not run, or nobody knows */
+    uint32_t worker, depth;
+    int32_t priority;
     uint16_t attempt, max_attempts;
 };
+_Static_assert(sizeof(struct history_row) <= 96, "twelve thousand of them are kept");
 
 struct history {
     struct history_row *rows;
@@ -575,7 +583,7 @@ struct peer { /* another node */
 };
 
 struct part { /* of a job whose driver is elsewhere: tasks that were submitted here (core_parts) */
-    uint64_t job, done, failed;
+    uint64_t job, done, failed, cancelled;
     UT_hash_handle hh;
 };
 
@@ -650,11 +658,13 @@ struct raylet_core {
     struct class_ *reserving; /* waits longest for resources: what becomes free is kept for it */
 
     uint64_t credit_each, credit_all, outstanding_all;
-    uint64_t waiting, running, done, failed; /* tasks; running = placed here */
-    uint64_t away;                           /* placed on other nodes */
-    struct part *parts;                      /* by job */
+    uint64_t waiting, running, done, failed, cancelled; /* tasks; running = placed here */
+    uint64_t away;                                      /* placed on other nodes */
+    struct part *parts;                                 /* by job */
     uint64_t dropped_messages, protocol_errors;
-    struct history done_history, failed_history;
+    struct history done_history, failed_history, cancelled_history;
+    struct function_stats *functions; /* core_history's */
+    uint64_t memory_used_bytes;       /* of the machine, as the shell last saw it; 0: not known */
     struct ended_worker ended_workers[ENDED_WORKERS]; /* a ring: the last ones */
     uint32_t ended_next, ended_used;
 
@@ -698,6 +708,8 @@ struct client *core_client(struct raylet_core *c, uint32_t number);
 struct worker *core_worker(struct raylet_core *c, uint32_t number);
 const char *core_intern(struct raylet_core *c, const char *text);
 uint64_t core_unix_ms(const struct raylet_core *c); /* now */
+/* Of a moment that is at most 49 days ago, told in ms since the core's start modulo 2^32. */
+uint64_t core_unix_of(const struct raylet_core *c, uint32_t since_start_ms);
 /* The client will get credit or answers at the end of the step. */
 void core_touch(struct raylet_core *c, struct client *client);
 void core_credit_back(struct raylet_core *c, struct client *client, uint64_t bytes);

@@ -6,6 +6,7 @@
 #include "raylet/core_foreign.h"
 #include "raylet/core_guests.h"
 #include "raylet/core_held.h"
+#include "raylet/core_history.h"
 #include "raylet/core_lanes.h"
 #include "raylet/core_objects.h"
 #include "raylet/core_peers.h"
@@ -20,9 +21,14 @@ static void refuse(struct raylet_core *c, struct client *client, const struct lo
     for (uint32_t i = 0; i < m->returns; i++) {
         object_settle_error(c, object_new(c, client, m->number + i), e);
     }
+    const char *function = core_intern(c, e->failure.task[0] != '\0' ? e->failure.task : "?");
+    struct history_row *row = history_end(c, client->job, function, NULL, e, 0);
+    row->id = (struct object_id){c->node, client->number, m->number};
+    row->submitted_unix_ms = row->ended_unix_ms;
+    row->attempt = 1;
+    row->max_attempts = (uint16_t)MIN_OF(m->max_attempts, UINT16_MAX);
+    row->name = m->name[0] != '\0' ? xstrdup(m->name) : NULL;
     error_unref(e);
-    c->failed++;
-    client->job->failed++;
 }
 
 static struct object_error *credit_error(struct raylet_core *c, struct client *client,

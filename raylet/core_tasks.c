@@ -8,6 +8,7 @@
 #include "raylet/core_foreign.h"
 #include "raylet/core_guests.h"
 #include "raylet/core_held.h"
+#include "raylet/core_history.h"
 #include "raylet/core_lanes.h"
 #include "raylet/core_objects.h"
 #include "raylet/core_peers.h"
@@ -73,7 +74,9 @@ void task_enter(struct raylet_core *c, struct task *t, uint8_t state)
 
 const char *task_state_name(uint8_t state)
 {
-    static const char *const names[] = {"new",     "waiting",   "waiting", "ready",
+    /* That its arguments are there makes no difference to people: it waits, and its row says for
+     * what. */
+    static const char *const names[] = {"new",     "waiting",   "waiting", "waiting",
                                         "running", "cancelled", "done"};
     return names[state];
 }
@@ -135,7 +138,7 @@ void task_leave_place(struct raylet_core *c, struct task *t)
     }
     t->worker = NULL;
     t->place = AT_NONE;
-    t->flags &= (uint8_t) ~(TASK_STARTED | TASK_STOP_CHILDREN);
+    t->flags &= (uint8_t) ~(TASK_STARTED | TASK_STOP_CHILDREN | TASK_ANSWERED);
 }
 
 /* ---- the end of a task ---- */
@@ -188,37 +191,25 @@ void task_free(struct raylet_core *c, struct task *t)
     slab_free(&c->task_slab, t);
 }
 
-/* `worker` is its last attempt's, 0 if it began none; `error` is NULL where it has its values. */
+/* `worker` and `ran_ns` are of its last attempt, 0 if it began none; `error` is NULL where it has
+ * its values. */
 static void remember(struct raylet_core *c, struct task *t, uint32_t worker,
-                     struct object_error *error)
+                     struct object_error *error, uint64_t ran_ns)
 {
-    struct history *h = error == NULL ? &c->done_history : &c->failed_history;
-    struct history_row *row = &h->rows[h->next];
+    struct class_ *k = t->class_;
+    struct history_row *row = history_end(c, k->job, k->shown, &k->stats, error, ran_ns);
 
-    if (t->class_->job->state != JOB_LIVE) {
-        return; /* its program is gone; nobody asks for these */
-    }
     row->id = core_object_id(c, t->first);
-    row->function = t->class_->shown;
     row->node = t->place == AT_LANE ? core_intern(c, t->lane->peer->name) : NULL;
-    row->job = t->class_->job->number;
     row->worker = worker;
-    row->submitted_unix_ms = c->start_unix_ms + t->submitted_ms;
-    row->ended_unix_ms = core_unix_ms(c);
-    if (h->used == h->room) {
-        error_unref(row->error);
-    }
-    row->error = error == NULL ? NULL : error_ref(error);
+    row->submitted_unix_ms = core_unix_of(c, t->submitted_ms);
+    row->depth = k->depth;
+    row->priority = k->priority;
     row->attempt = t->attempt;
     row->max_attempts = t->max_attempts;
-    h->next = h->next + 1 == h->room ? 0 : h->next + 1;
-    h->used = MIN_OF(h->used + 1, h->room);
-    if (error == NULL) {
-        c->done++;
-        t->class_->job->done++;
-    } else {
-        c->failed++;
-        t->class_->job->failed++;
+    if (t->extra != NULL) {
+        row->name = t->extra->name; /* the task itself needs it no more */
+        t->extra->name = NULL;
     }
 }
 
@@ -235,18 +226,18 @@ static void settle_charge(struct raylet_core *c, struct task *t)
 static uint32_t worker_of(const struct task *t)
 {
     if (t->place == AT_LANE) {
-        return t->slot;
+        return (t->flags & TASK_ANSWERED) != 0 ? t->slot : 0;
     }
     return t->place == AT_WORKER && t->worker != NULL ? t->worker->number : 0;
 }
 
 void task_settle_error(struct raylet_core *c, struct task *t, uint32_t worker,
-                       struct object_error *error)
+                       struct object_error *error, uint64_t ran_ns)
 {
     struct client *owner = t->first->owner;
     uint64_t number = t->first->number;
 
-    remember(c, t, worker, error);
+    remember(c, t, worker, error, ran_ns);
     settle_charge(c, t);
     for (uint32_t i = 0; i < t->returns; i++) {
         struct object *o = numbers_get(&owner->objects, number + i);
@@ -289,7 +280,7 @@ static void guest_fail(struct raylet_core *c, struct task *t, const struct objec
     if (code == CODE_PROGRAM || code == CODE_CANCELLED) {
         guest_back(c, t, code == CODE_PROGRAM ? PEER_BACK_BROKEN : PEER_BACK_ASKED);
     } else {
-        guest_failed(c, t, PEER_RESULT_FAILED, &error->failure);
+        guest_failed(c, t, PEER_RESULT_FAILED, &error->failure, 0);
     }
 }
 
@@ -303,7 +294,8 @@ void task_fail(struct raylet_core *c, struct task *t, struct object_error *error
     }
     struct object_id id = task_id(c, t);
     if (!task_is_guest(t)) {
-        task_settle_error(c, t, worker_of(t), error);
+        uint64_t ran_ns = history_ran_ns(c, t);
+        task_settle_error(c, t, ran_ns != 0 ? worker_of(t) : 0, error, ran_ns);
     } else if (t->state != TASK_PLACED) {
         guest_fail(c, t, error);
     }
@@ -599,7 +591,7 @@ static void settle_values(struct raylet_core *c, struct task *t, const struct lo
     uint64_t number = t->first->number;
     size_t end = 0, ref = 0;
 
-    remember(c, t, worker_of(t), NULL);
+    remember(c, t, worker_of(t), NULL, m->ran_ns);
     for (uint32_t i = 0; i < t->returns; i++) {
         const struct local_return *r = i < m->return_count ? &m->returns[i] : &unset;
         struct object *o = numbers_get(&owner->objects, number + i);
@@ -640,7 +632,7 @@ static void body_failed(struct raylet_core *c, struct task *t, const struct loca
     struct object_error *e = error_make(c, m->code, task_function(t), "%s", m->message);
     say_where(t, &e->failure);
     e->failure.app_code = m->app_code;
-    task_settle_error(c, t, worker_of(t), e);
+    task_settle_error(c, t, worker_of(t), e, m->ran_ns);
     error_unref(e);
     task_free(c, t);
 }
@@ -653,7 +645,7 @@ static void guest_answer(struct raylet_core *c, struct task *t, const struct loc
 
     if (t->state == TASK_ABANDONED) {
         failure_set(&f, CODE_CANCELLED, "it was stopped");
-        guest_failed(c, t, PEER_RESULT_DIED, &f);
+        guest_failed(c, t, PEER_RESULT_DIED, &f, m->ran_ns);
     } else {
         guest_result(c, t, m, payload);
     }
@@ -734,7 +726,8 @@ void task_cancel_orphans(struct raylet_core *c, struct task *t, bool body_lives)
     }
 }
 
-void task_attempt_died(struct raylet_core *c, struct task *t, const struct failure *why)
+void task_attempt_died(struct raylet_core *c, struct task *t, const struct failure *why,
+                       uint64_t ran_ns)
 {
     uint32_t worker = worker_of(t);
 
@@ -742,7 +735,7 @@ void task_attempt_died(struct raylet_core *c, struct task *t, const struct failu
         task_cancel_orphans(c, t, false);
     }
     if (task_is_guest(t)) {
-        guest_failed(c, t, PEER_RESULT_DIED, why);
+        guest_failed(c, t, PEER_RESULT_DIED, why, ran_ns);
         task_free(c, t);
         return;
     }
@@ -757,7 +750,7 @@ void task_attempt_died(struct raylet_core *c, struct task *t, const struct failu
     struct object_error *e = error_new(why);
     text_copy(e->failure.task, sizeof e->failure.task, task_function(t));
     e->failure.attempts = t->attempt;
-    task_settle_error(c, t, worker, e);
+    task_settle_error(c, t, worker, e, ran_ns);
     error_unref(e);
     task_free(c, t);
 }

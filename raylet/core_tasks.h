@@ -26,8 +26,9 @@ void task_run(struct raylet_core *c, struct task *t);
 void task_result(struct raylet_core *c, struct task *t, const struct local_result *m,
                  struct bytes payload);
 void task_taken_back(struct raylet_core *c, struct task *t);
-/* Its worker died while it ran it. */
-void task_attempt_died(struct raylet_core *c, struct task *t, const struct failure *why);
+/* Its worker died while it ran it, for `ran_ns` (0: not known). */
+void task_attempt_died(struct raylet_core *c, struct task *t, const struct failure *why,
+                       uint64_t ran_ns);
 
 /* Ends it as `error`, wherever it stands. Frees it, unless its body may still run (ABANDONED: then
  * a TAKE_BACK is asked for). */

@@ -26,9 +26,10 @@ void task_become_ready(struct raylet_core *c, struct task *t);
 uint64_t task_time_left_ns(const struct raylet_core *c, const struct task *t); /* 0: no limit */
 void task_add_values(struct raylet_core *c, struct task *t, struct local_msg *m);
 
-/* Its returns become this error; the task itself is the caller's. */
+/* Its returns become this error; the task itself is the caller's. `worker` and `ran_ns` are of its
+ * last attempt; 0: none, or not known. */
 void task_settle_error(struct raylet_core *c, struct task *t, uint32_t worker,
-                       struct object_error *error);
+                       struct object_error *error, uint64_t ran_ns);
 /* Its worker or node is asked for it; if its body has begun, that stops as t->stop says. */
 void task_ask_back(struct raylet_core *c, struct task *t);
 int task_stop(struct raylet_core *c, struct task *t, enum stop_how how, bool recursive,

@@ -114,7 +114,7 @@ void task_lost(struct raylet_core *c, struct task *t, const struct failure *why)
         struct object_error *e = error_new(why);
         text_copy(e->failure.task, sizeof e->failure.task, task_function(t));
         e->failure.attempts = t->attempt;
-        task_settle_error(c, t, 0, e);
+        task_settle_error(c, t, 0, e, 0);
         error_unref(e);
         task_free(c, t);
         return;
@@ -136,7 +136,7 @@ void task_end_unknown(struct raylet_core *c, struct task *t, const struct failur
         error_make(c, CODE_UNKNOWN, task_function(t),
                    "it may have run or not: %s; and it was asked for at most once", why->message);
     text_copy(e->failure.node, sizeof e->failure.node, why->node);
-    task_settle_error(c, t, 0, e);
+    task_settle_error(c, t, 0, e, 0);
     error_unref(e);
     task_free(c, t);
 }

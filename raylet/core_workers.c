@@ -2,6 +2,7 @@
 
 #include "common/text.h"
 #include "raylet/core_classes.h"
+#include "raylet/core_history.h"
 #include "raylet/core_objects.h"
 #include "raylet/core_schedule.h"
 #include "raylet/core_tasks.h"
@@ -132,9 +133,10 @@ static void return_tasks(struct raylet_core *c, struct worker *w, const uint64_t
 {
     while (w->placed > 0) {
         uint32_t index = w->order[(w->order_first + w->placed - 1) % LOCAL_CLAIMS];
+        uint64_t ran_ns = history_ran_ns(c, w->slots[index]);
         struct task *t = worker_take(c, w, index);
         if (claimed[index / 64] >> (index % 64) & 1) {
-            task_attempt_died(c, t, f);
+            task_attempt_died(c, t, f, ran_ns);
         } else {
             task_taken_back(c, t);
         }
@@ -180,7 +182,7 @@ bool worker_opened(struct raylet_core *c, struct client *client, uint64_t number
     client->job = w->job;
     client->job->live_clients++;
     worker_enter(c, w, WORKER_LEASED);
-    w->mark_ns = c->now_ns;
+    w->mark_ns = w->first_ns = c->now_ns;
     worker_report(c, w);
     return true;
 }

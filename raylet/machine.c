@@ -199,6 +199,64 @@ int64_t machine_cpu_units(unsigned cpus, int64_t limit_units)
     return MAX_OF(units, (int64_t)RESOURCE_UNIT);
 }
 
+/* The number behind a key at the beginning of a line ("MemTotal:", "inactive_file"); 0: none. */
+static uint64_t number_after(const char *text, const char *key)
+{
+    size_t size = strlen(key);
+    for (const char *at = text; at != NULL; at = strchr(at, '\n')) {
+        at += *at == '\n';
+        if (strncmp(at, key, size) == 0) {
+            return strtoull(at + size, NULL, 10);
+        }
+    }
+    return 0;
+}
+
+/* Of this process's own group, in the tree of version 2; 0: there is none. */
+static uint64_t group_memory_used(void)
+{
+    struct buffer membership = {0}, current = {0}, stat = {0};
+    char path[PATH_ROOM] = "", file[PATH_ROOM + 32];
+    uint64_t used = 0, cached = 0;
+    if (files_read("/proc/self/cgroup", FILE_MAX, &membership) == 0) {
+        const char *line = strstr(buffer_text(&membership), "0::");
+        snprintf(path, sizeof path, "%.*s", line == NULL ? 0 : (int)strcspn(line + 3, "\n"),
+                 line == NULL ? "" : line + 3);
+    }
+    snprintf(file, sizeof file, "/sys/fs/cgroup%s/memory.current", path);
+    if (files_read(file, FILE_MAX, &current) == 0) {
+        used = strtoull(buffer_text(&current), NULL, 10);
+    }
+    snprintf(file, sizeof file, "/sys/fs/cgroup%s/memory.stat", path);
+    if (used != 0 && files_read(file, FILE_MAX, &stat) == 0) {
+        cached = number_after(buffer_text(&stat), "inactive_file ");
+    }
+    buffer_fini(&membership);
+    buffer_fini(&current);
+    buffer_fini(&stat);
+    return used - MIN_OF(used, cached);
+}
+
+uint64_t machine_memory_used(void)
+{
+    static bool is_limited, is_known; /* by a group: what others use is not ours to see then */
+    struct buffer text = {0};
+    uint64_t total = 0, available = 0;
+    if (!is_known) {
+        is_limited = own_limits().memory_bytes < kernel_memory();
+        is_known = true;
+    }
+    if (is_limited) {
+        return group_memory_used();
+    }
+    if (files_read("/proc/meminfo", FILE_MAX, &text) == 0) {
+        total = number_after(buffer_text(&text), "MemTotal:") * 1024;
+        available = number_after(buffer_text(&text), "MemAvailable:") * 1024;
+    }
+    buffer_fini(&text);
+    return total - MIN_OF(total, available);
+}
+
 int machine_find(struct machine *ret)
 {
     unsigned cpus = 0;

@@ -24,6 +24,10 @@ int64_t machine_cpu_units(unsigned cpus, int64_t limit_units);
 /* The memory alone, without looking at the hardware. */
 uint64_t machine_memory(void);
 
+/* What is in use of it now, by all processes that share it, without what the kernel can give back
+ * at once; 0: not known. About 30 us. */
+uint64_t machine_memory_used(void);
+
 struct machine_limits {
     int64_t cpu_units;     /* INT64_MAX: none */
     uint64_t memory_bytes; /* UINT64_MAX: none */

@@ -19,6 +19,7 @@
 #include "raylet/carry_out.h"
 #include "raylet/exchange.h"
 #include "raylet/guard.h"
+#include "raylet/machine.h"
 #include "raylet/memory.h"
 
 #define TURNS_PER_LOOK   32u /* turns between two looks at the loop while rings are busy */
@@ -238,6 +239,7 @@ static void run_deadlines(struct shell *s, uint64_t now_ns)
     }
     if (memory_is_due(&s->memory, now_ns)) {
         struct raylet_counts counts;
+        raylet_core_note_memory(s->core, machine_memory_used());
         raylet_core_count(s->core, &counts);
         (void)memory_look(&s->memory, counts.held_bytes + counts.foreign_value_bytes, now_ns);
     }

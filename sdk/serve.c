@@ -150,7 +150,7 @@ static struct bytes gather(struct drt_call *call, struct local_return *returns, 
 }
 
 /* With the lock held. The body's references are still held: its record comes before their end. */
-static void answer(struct drt_call *call)
+static void answer(struct drt_call *call, uint64_t ran_ns)
 {
     struct local_return few[RETURNS_SMALL];
     struct local_return *returns = few;
@@ -161,7 +161,8 @@ static void answer(struct drt_call *call)
         .result = {.slot = call->slot,
                    .code = call->code,
                    .app_code = call->app_code,
-                   .message = call->code == 0 ? "" : call->message},
+                   .message = call->code == 0 ? "" : call->message,
+                   .ran_ns = ran_ns},
     };
     if (call->return_count > RETURNS_SMALL) {
         returns = xcalloc(call->return_count, sizeof *returns);
@@ -213,12 +214,14 @@ static void run_body(const struct drt_entry_ *entry, const struct local_msg *m,
     call.claim = ring_word(&runtime.link.ring, body.slot);
     call.deadline_ns = NS_FOREVER;
     call.slot = m->run.slot;
+    uint64_t began_ns = clock_now_ns();
     call_run(&call, &body);
+    uint64_t ran_ns = clock_now_ns() - began_ns;
     if (__fpending(stdout) != 0) {
         fflush(stdout);
     }
     runtime_lock();
-    answer(&call);
+    answer(&call, MAX_OF(ran_ns, UINT64_C(1)));
     runtime_unlock();
     call_end(&call, &body);
 }

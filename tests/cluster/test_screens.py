@@ -13,15 +13,17 @@ NODE = {"number": int, "name": str, "host": str, "address": str, "state": str, "
         "for_s": float, "note": str, "labels": str, "pid": int, "cpus_total": (int, float),
         "cpus_available": (int, float), "memory_total_bytes": int, "memory_available_bytes": int,
         "resources": dict, "tasks_waiting": int, "tasks_running": int, "tasks_done": int,
-        "tasks_failed": int, "workers": int, "workers_idle": int}
+        "tasks_failed": int, "tasks_cancelled": int, "workers": int, "workers_idle": int,
+        "memory_used_bytes": (int, type(None)), "heard": str, "is_old": bool}
 JOB = {"job": int, "name": str, "state": str, "node": str, "program": str, "user": str, "pid": int,
        "started": str, "ended": (str, type(None)), "took_s": float, "tasks_waiting": int,
-       "tasks_running": int, "tasks_done": int, "tasks_failed": int}
+       "tasks_running": int, "tasks_done": int, "tasks_failed": int, "tasks_cancelled": int}
 TASK = {"task": str, "function": str, "name": str, "state": str, "reason": str, "node": str,
         "job": int, "worker": (int, type(None)), "attempt": int, "max_attempts": int,
         "depth": int, "priority": int, "submitted": str, "started": (str, type(None)),
         "ended": (str, type(None)), "waited_s": (float, type(None)),
-        "ran_s": (float, type(None)), "error": (str, type(None))}
+        "ran_s": (float, type(None)), "failed_in": (str, type(None)),
+        "error": (str, type(None))}
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
@@ -158,7 +160,7 @@ def test_running_and_waiting_tasks(cluster, held):
 
     out = cluster.drt("tasks").stdout.splitlines()
     assert out[0].split() == ["TASK", "NAME", "STATE", "NODE", "JOB", "WORKER", "ATTEMPT",
-                              "SUBMITTED", "TOOK", "REASON"]
+                              "SUBMITTED", "WAITED", "RAN", "REASON"]
     assert len(out) == 4
     tasks = cluster.ask("tasks")
     for task in tasks:
@@ -191,7 +193,7 @@ def test_running_and_waiting_tasks(cluster, held):
     assert (jobs[0]["tasks_running"], jobs[0]["tasks_waiting"]) == (1, 2)
     out = cluster.drt("jobs").stdout.splitlines()
     assert out[0].split() == ["JOB", "NAME", "STATE", "NODE", "USER", "PID", "STARTED", "TOOK",
-                              "RUNNING", "WAITING", "DONE", "FAILED"]
+                              "RUNNING", "WAITING", "DONE", "FAILED", "CANCELLED"]
 
     node = cluster.ask("nodes", "n1")[0]
     check_row(node, NODE)
@@ -200,7 +202,8 @@ def test_running_and_waiting_tasks(cluster, held):
     assert cluster.ask("nodes", "--state", "lost") == []
     out = cluster.drt("nodes").stdout.splitlines()
     assert out[0].split() == ["NUMBER", "NODE", "ADDRESS", "STATE", "FOR", "CPU", "MEMORY",
-                              "RUNNING", "WAITING", "DONE", "FAILED", "WORKERS", "ALSO"]
+                              "RUNNING", "WAITING", "DONE", "FAILED", "CANCELLED", "WORKERS",
+                              "ALSO"]
     assert "disk 1/1" in out[1]
 
     h.let_go()

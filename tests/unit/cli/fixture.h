@@ -41,7 +41,9 @@ static const struct state_node fixture_nodes[] = {
      .done = 10000,
      .failed = 1,
      .workers = 8,
-     .idle_workers = 2},
+     .idle_workers = 2,
+     .cancelled = 3,
+     .memory_used_bytes = UINT64_C(9) << 30},
     {.number = 2,
      .name = "box-2",
      .host = "box-2",
@@ -93,7 +95,9 @@ static const struct state_task fixture_failed[] = {
      .submitted_unix_ms = NOW_MS - 3 * MINUTE_MS,
      .started_unix_ms = NOW_MS - 3 * MINUTE_MS + 250,
      .ended_unix_ms = NOW_MS - 143000,
-     .code = CODE_CRASHED},
+     .code = CODE_CRASHED,
+     .ran_ns = 36750 * NS_PER_MS,
+     .root = "resize"},
     {.id = {1, 4, 7},
      .function = "resize",
      .name = "",
@@ -130,7 +134,8 @@ static const struct state_task fixture_tasks[] = {
      .max_attempts = 4,
      .depth = 1,
      .submitted_unix_ms = NOW_MS - 41000,
-     .started_unix_ms = NOW_MS - 40000},
+     .started_unix_ms = NOW_MS - 40000,
+     .ran_ns = 40 * NS_PER_S},
 };
 
 static const struct state_job fixture_jobs[] = {
@@ -154,7 +159,8 @@ static const struct state_job fixture_jobs[] = {
      .started_unix_ms = NOW_MS - 26 * 60 * MINUTE_MS,
      .ended_unix_ms = NOW_MS - 26 * 60 * MINUTE_MS + 12400,
      .done = 10233,
-     .failed = 2},
+     .failed = 2,
+     .cancelled = 5},
 };
 
 /* The answers to the three questions of drt status. */

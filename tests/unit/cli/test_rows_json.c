@@ -34,8 +34,12 @@ static const char node_json[] = "{\n"
                                 "  \"tasks_running\": 6,\n"
                                 "  \"tasks_done\": 10000,\n"
                                 "  \"tasks_failed\": 1,\n"
+                                "  \"tasks_cancelled\": 3,\n"
                                 "  \"workers\": 8,\n"
-                                "  \"workers_idle\": 2\n"
+                                "  \"workers_idle\": 2,\n"
+                                "  \"memory_used_bytes\": 9663676416,\n"
+                                "  \"heard\": \"2026-01-31T10:43:30.000Z\",\n"
+                                "  \"is_old\": false\n"
                                 "}\n";
 
 static const char failed_task_json[] = "{\n"
@@ -56,6 +60,7 @@ static const char failed_task_json[] = "{\n"
                                        "  \"ended\": \"2026-01-31T10:41:07.000Z\",\n"
                                        "  \"waited_s\": 0.25,\n"
                                        "  \"ran_s\": 36.75,\n"
+                                       "  \"failed_in\": \"resize\",\n"
                                        "  \"error\": \"DRT_E_CRASHED\"\n"
                                        "}\n";
 
@@ -77,6 +82,7 @@ static const char waiting_task_json[] = "{\n"
                                         "  \"ended\": null,\n"
                                         "  \"waited_s\": 41.0,\n"
                                         "  \"ran_s\": null,\n"
+                                        "  \"failed_in\": null,\n"
                                         "  \"error\": null\n"
                                         "}\n";
 
@@ -94,7 +100,8 @@ static const char job_json[] = "{\n"
                                "  \"tasks_waiting\": 1100,\n"
                                "  \"tasks_running\": 6,\n"
                                "  \"tasks_done\": 0,\n"
-                               "  \"tasks_failed\": 0\n"
+                               "  \"tasks_failed\": 0,\n"
+                               "  \"tasks_cancelled\": 0\n"
                                "}\n";
 
 static void assert_json(json_t *value, const char *expected)

@@ -23,7 +23,7 @@ static const char status_piped[] =
     "box-3  10.0.0.7:7421  lost   2 min       (lease ran out at 10:41:02; its 3 tasks were started "
     "elsewhere)\n"
     "\n"
-    "TASKS   14 running   120 waiting   10,234 done   2 failed\n"
+    "TASKS   14 running   120 waiting   10,234 done   2 failed   3 cancelled\n"
     "  100  x train   waiting: disk 1 asked, 0.5 free on box-1\n"
     "   20  x resize  waiting: behind priority 5\n"
     "FAILED in the last hour\n"
@@ -38,7 +38,7 @@ static const char status_wide[] =
     "box-3  10.0.0.7:7421  lost   2 min       (lease ran out at 10:41:02; its 3 tasks were started "
     "elsew…\n"
     "\n"
-    "TASKS   14 running   120 waiting   10,234 done   2 failed\n"
+    "TASKS   14 running   120 waiting   10,234 done   2 failed   3 cancelled\n"
     "  100  x train   waiting: disk 1 asked, 0.5 free on box-1\n"
     "   20  x resize  waiting: behind priority 5\n"
     "FAILED in the last hour\n"
@@ -52,7 +52,7 @@ static const char status_narrow[] =
     "box-2  10.0.0.6:7421  alive  3 h 10 min  8.0/8  0.0/16 GiB\n"
     "box-3  10.0.0.7:7421  lost   2 min       (lease ran out at ~\n"
     "\n"
-    "TASKS   14 running   120 waiting   10,234 done   2 failed\n"
+    "TASKS   14 running   120 waiting   10,234 done   2 failed   3 cancelled\n"
     "  100  x train   waiting: disk 1 asked, 0.5 free on box-1\n"
     "   20  x resize  waiting: behind priority 5\n"
     "FAILED in the last hour\n"
@@ -60,32 +60,32 @@ static const char status_narrow[] =
 
 static const char nodes_piped[] =
     "NUMBER  NODE   ADDRESS        STATE  FOR         CPU    MEMORY        RUNNING  WAITING    "
-    "DONE  FAILED  WORKERS  ALSO\n"
+    "DONE  FAILED  CANCELLED  WORKERS  ALSO\n"
     "     1  box-1  10.0.0.5:7421  alive  3 h 12 min  6.0/8  4.1/31.2 GiB        6      120  "
-    "10,000       1        8  disk 1.5/2, zone=a\n"
+    "10,000       1          3        8  disk 1.5/2, zone=a\n"
     "     2  box-2  10.0.0.6:7421  alive  3 h 10 min  8.0/8  0.0/16 GiB          8        0     "
-    "233       1        8  -\n"
+    "233       1          0        8  -\n"
     "     3  box-3  10.0.0.7:7421  lost   2 min       (lease ran out at 10:41:02; its 3 tasks were "
     "started elsewhere)\n"
     "\n"
     "3 nodes: 2 alive, 1 lost\n";
 
 static const char tasks_piped[] =
-    "TASK    NAME         STATE    NODE   JOB  WORKER  ATTEMPT  SUBMITTED  TOOK  REASON\n"
-    "1-5.10  train        running  box-1    3      12  2/4      10:42:49   41 s\n"
-    "1-5.9   train small  waiting  -        3       -  1/4      10:42:49   41 s  disk 1 asked, 0.5 "
-    "free on box-1\n";
+    "TASK    NAME         STATE    NODE   JOB  WORKER  ATTEMPT  SUBMITTED  WAITED  RAN   REASON\n"
+    "1-5.10  train        running  box-1    3      12  2/4      10:42:49   1 s     40 s\n"
+    "1-5.9   train small  waiting  -        3       -  1/4      10:42:49   41 s    -     disk 1 "
+    "asked, 0.5 free on box-1\n";
 
-static const char tasks_narrow[] = "TASK    NAME        STATE    NODE   JOB  TOOK  REASON\n"
-                                   "1-5.10  train       running  box-1    3  41 s\n"
-                                   "1-5.9   train sma~  waiting  -        3  41 s  disk 1 asked~\n";
+static const char tasks_narrow[] = "TASK    NAME        STATE    NODE   WAITED  RAN   REASON\n"
+                                   "1-5.10  train       running  box-1  1 s     40 s\n"
+                                   "1-5.9   train sma~  waiting  -      41 s    -     disk 1 as~\n";
 
 static const char jobs_piped[] = "JOB  NAME      STATE    NODE   USER   PID  STARTED           "
-                                 "TOOK       RUNNING  WAITING    DONE  FAILED\n"
+                                 "TOOK       RUNNING  WAITING    DONE  FAILED  CANCELLED\n"
                                  "  4  resize    done     box-1  ada   5200  2026-01-30 08:43  12 "
-                                 "s             0        0  10,233       2\n"
+                                 "s             0        0  10,233       2          5\n"
                                  "  3  training  running  box-1  ada   5120  08:38:30          2 h "
-                                 "5 min        6    1,100      12       0\n";
+                                 "5 min        6    1,100      12       0          0\n";
 
 static void assert_screen(const struct view *view, const struct answer *answers,
                           const struct screen *s, const char *expected)

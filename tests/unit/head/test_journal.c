@@ -35,6 +35,7 @@ static const struct head_record JOB = {
             .key = UINT64_MAX,
             .state = HEAD_JOB_RUNNING,
             .started_unix_ms = 5,
+            .cancelled = 12,
             .name = "pi; DROP TABLE jobs",
             .program = "./pi",
             .user = "ada"},
@@ -95,8 +96,37 @@ static void test_rows_come_back(void **state)
     assert_string_equal(rows[0].node.amounts[1].name, "disk:fast");
     assert_int_equal(rows[0].node.amounts[0].total_units, 80000);
     assert_int_equal(rows[1].job.key, UINT64_MAX);
+    assert_int_equal(rows[1].job.cancelled, 12);
     assert_string_equal(rows[1].job.name, JOB.job.name);
     assert_int_equal(rows[1].job.state, HEAD_JOB_RUNNING);
+    journal_close(j);
+    free(rows);
+    arena_fini(&arena);
+}
+
+/* A file of the first version has no column for what was cancelled. */
+static void test_a_file_of_the_first_version_is_brought_up(void **state)
+{
+    CLEANUP_DIR char *dir = unit_make_dir();
+    char path[512];
+    struct arena arena = {0};
+    struct head_record *rows = NULL;
+    sqlite3 *db = NULL;
+    journal_close(open_at(dir, path));
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db,
+                                  "ALTER TABLE jobs DROP COLUMN cancelled;"
+                                  "INSERT INTO jobs VALUES (9,1,3,2,43,5,6,7,8,'pi','./pi','ada');"
+                                  "PRAGMA user_version = 1",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    sqlite3_close(db);
+
+    struct journal *j = open_at(dir, path);
+    assert_int_equal(load(j, &arena, &rows), 1);
+    assert_int_equal(rows[0].job.failed, 8);
+    assert_string_equal(rows[0].job.user, "ada");
+    assert_int_equal(rows[0].job.cancelled, 0);
     journal_close(j);
     free(rows);
     arena_fini(&arena);
@@ -237,6 +267,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows_come_back),
+        cmocka_unit_test(test_a_file_of_the_first_version_is_brought_up),
         cmocka_unit_test(test_later_rows_replace_and_forgotten_ones_go),
         cmocka_unit_test(test_what_was_not_committed_is_not_there),
         cmocka_unit_test(test_file_is_a_write_ahead_log),

@@ -39,6 +39,7 @@ static const ProtobufCMessageDescriptor *const descriptors[] = {
     &wire__feasible__descriptor,
     &wire__view__descriptor,
     &wire__cluster_nothing__descriptor,
+    &wire__history__descriptor,
     &wire__feasible_answer__descriptor,
     &wire__log__descriptor,
     &wire__peer_job__descriptor,

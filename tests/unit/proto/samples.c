@@ -10,7 +10,7 @@
     {                                                                                              \
         .kind = STATE_TASKS, .limit = 100, .id = "last", .node = "pi", .state = "running",         \
         .name = "square", .job = 9, .worker = UINT64_MAX, .stream = 2, .offset = UINT64_MAX,       \
-        .max_bytes = 4096, .within_ns = UINT64_MAX                                                 \
+        .max_bytes = 4096, .within_ns = UINT64_MAX, .force = true                                  \
     }
 #define EMPTY_QUERY                                                                                \
     {                                                                                              \
@@ -61,7 +61,10 @@ static const struct state_node nodes[] = {
      .done = UINT64_MAX,
      .failed = 6,
      .workers = 7,
-     .idle_workers = 8},
+     .idle_workers = 8,
+     .cancelled = 9,
+     .heard_unix_ms = 10,
+     .memory_used_bytes = UINT64_MAX},
     {.name = "", .host = "", .address = "", .state = "", .note = "", .labels = ""},
 };
 static const struct state_job jobs[] = {
@@ -77,7 +80,8 @@ static const struct state_job jobs[] = {
      .waiting = 5,
      .running = 6,
      .done = 7,
-     .failed = 8},
+     .failed = 8,
+     .cancelled = 9},
 };
 static const struct state_task tasks[] = {
     {.id = {1, 2, 3},
@@ -95,8 +99,10 @@ static const struct state_task tasks[] = {
      .submitted_unix_ms = 6,
      .started_unix_ms = 7,
      .ended_unix_ms = 8,
-     .code = 9},
-    {.function = "", .name = "", .node = "", .state = "", .reason = ""},
+     .code = 9,
+     .ran_ns = 10,
+     .root = "g"},
+    {.function = "", .name = "", .node = "", .state = "", .reason = "", .root = ""},
 };
 static const struct state_class classes[] = {
     {.function = "f", .state = "s", .reason = "r", .node = "n", .count = 1, .job = 2},
@@ -111,7 +117,22 @@ static const struct state_worker workers[] = {
      .out_path = "/a\xff",
      .err_path = "/b",
      .started_unix_ms = 4,
-     .tasks_done = 5},
+     .tasks_done = 5,
+     .task = {1, 2, 3},
+     .function = "f"},
+};
+static const struct state_bucket buckets[] = {{0, 1}, {161, UINT64_MAX}};
+static const struct state_function functions[] = {
+    {.function = "f",
+     .node = "a",
+     .done = 1,
+     .failed = 2,
+     .cancelled = 3,
+     .runs = 4,
+     .ran_ns = UINT64_MAX,
+     .buckets = buckets,
+     .bucket_count = 2},
+    {.function = "", .node = ""},
 };
 static const char *const lines[] = {"waits for CPU", "", "gr\xc3\xbc\xc3\x9f"};
 
@@ -121,7 +142,8 @@ static const char *const lines[] = {"waits for CPU", "", "gr\xc3\xbc\xc3\x9f"};
         .head_pid = 1, .head_started_unix_ms = 2, .nodes = nodes, .node_count = 2, .jobs = jobs,   \
         .job_count = 1, .tasks = tasks, .task_count = 2, .classes = classes, .class_count = 1,     \
         .workers = workers, .worker_count = 1, .lines = lines, .line_count = 3, .log = {kinds, 3}, \
-        .log_offset = 3, .log_end = 4, .log_closed = true                                          \
+        .log_offset = 3, .log_end = 4, .log_closed = true, .functions = functions,                 \
+        .function_count = 2                                                                        \
     }
 #define EMPTY_REPLY                                                                                \
     {                                                                                              \
@@ -220,7 +242,7 @@ static const struct local_msg local_samples[] = {
              .need_count = 3},
      .payload = {payload_words, 131}},
     {.type = LOCAL_RESULT,
-     .result = {.slot = 5, .message = "", .returns = returns, .return_count = 1},
+     .result = {.slot = 5, .message = "", .returns = returns, .return_count = 1, .ran_ns = 7},
      .payload = {payload_words, 9}},
     {.type = LOCAL_RESULT,
      .result = {.slot = LOCAL_CLAIMS - 1, .message = "", .returns = returns, .return_count = 5},
@@ -305,7 +327,9 @@ static const struct cluster_msg cluster_samples[] = {
                .done = 5,
                .failed = 6,
                .workers = 7,
-               .idle_workers = 8}},
+               .idle_workers = 8,
+               .cancelled = 9,
+               .memory_used_bytes = 10}},
     {.type = CLUSTER_RENEWED, .renewed = {UINT64_MAX}},
     {.type = CLUSTER_JOB_NEW,
      .job_new =
@@ -313,7 +337,12 @@ static const struct cluster_msg cluster_samples[] = {
     {.type = CLUSTER_JOB_ADDED, .job_added = {.key = 1, .job = 2, .failure = FAILURE}},
     {.type = CLUSTER_JOB_ADDED, .job_added = {.key = 1, .job = 2}},
     {.type = CLUSTER_JOB_END,
-     .job_end = {.job = 1, .state = JOB_LOST, .ended_unix_ms = 2, .done = 3, .failed = UINT64_MAX}},
+     .job_end = {.job = 1,
+                 .state = JOB_LOST,
+                 .ended_unix_ms = 2,
+                 .done = 3,
+                 .failed = UINT64_MAX,
+                 .cancelled = 4}},
     {.type = CLUSTER_JOB_ENDED, .job_ended = {7}},
     {.type = CLUSTER_FEASIBLE,
      .feasible = {.request = 1,
@@ -328,6 +357,8 @@ static const struct cluster_msg cluster_samples[] = {
     {.type = CLUSTER_LEAVE},
     {.type = CLUSTER_LEFT},
     {.type = CLUSTER_DRAIN},
+    {.type = CLUSTER_HISTORY, .history = {REPLY}},
+    {.type = CLUSTER_HISTORY, .history = {EMPTY_REPLY}},
     {.type = CLUSTER_QUERY, .query = {.request = 1, .query = QUERY}},
     {.type = CLUSTER_REPLY, .reply = {.request = UINT64_MAX, .reply = REPLY}},
 };
@@ -420,7 +451,8 @@ static const struct peer_msg peer_samples[] = {
                 .refs = ids,
                 .ref_count = 3,
                 .args_free = true,
-                .wants_recorded = true},
+                .wants_recorded = true,
+                .ran_ns = UINT64_MAX},
      .payload = {payload_words, 96}},
     {.type = PEER_RESULT, .result = {.run = 2, .kind = PEER_RESULT_DIED, .failure = FAILURE}},
     {.type = PEER_RESULT, .result = {.run = UINT64_MAX}},
