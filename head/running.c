@@ -8,6 +8,7 @@
 
 #include "common/clock.h"
 #include "common/files.h"
+#include "common/holder.h"
 #include "common/text.h"
 
 #define STOP_NS (15 * NS_PER_S)
@@ -49,33 +50,25 @@ static int no_head(const struct place *place, struct failure *f)
     return failure_set(f, CODE_NOT_FOUND, "no head runs in %s", place->dir);
 }
 
-/* While the lock is held, head.pid is its holder's: it cannot be another process that got the
- * number since. */
 static int open_holder(const struct place *place, const char *lock, int *ret_fd, struct failure *f)
 {
-    struct running running;
+    char pid_file[PLACE_PATH_MAX];
+    pid_t pid;
     if (!files_is_locked(lock)) {
         return no_head(place, f);
     }
-    running_read(place, &running);
-    if (running.pid == 0) {
-        return failure_set(f, CODE_FAILED,
-                           "the head in %s is starting or has lost its head.pid. Try again, or "
-                           "'drt stop'",
-                           place->dir);
+    int fd = place_path(place, "head.pid", pid_file);
+    fd = fd != 0 ? fd : holder_find(lock, pid_file, "drt-head", &pid);
+    if (fd >= 0) {
+        *ret_fd = fd;
+        return 0;
     }
-    int fd = pidfd_open(running.pid, 0);
-    if (fd < 0) {
-        return errno == ESRCH ? no_head(place, f)
-                              : failure_set(f, CODE_FAILED, "cannot watch process %d: %s",
-                                            running.pid, strerror(errno));
-    }
-    if (!files_is_locked(lock)) {
-        close(fd);
-        return no_head(place, f);
-    }
-    *ret_fd = fd;
-    return 0;
+    return !files_is_locked(lock)
+               ? no_head(place, f)
+               : failure_set(f, CODE_FAILED,
+                             "a head runs in %s, and its process is not to be found from here: it "
+                             "is in another container or on another machine. Stop it there",
+                             place->dir);
 }
 
 int running_stop(const struct place *place, struct failure *f)

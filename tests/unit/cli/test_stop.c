@@ -136,9 +136,8 @@ static void a_stale_pid_file_harms_nobody(void **state)
     pid_t node = start_daemon(f, "nodes/a", "nodes/a/lock", "drt-node", false);
     assert_int_equal(place_path(&f->place, "nodes/a/pid", path), 0);
     write_pid(path, innocent);
-    /* Written long before that process began: its pid was given again. */
-    const struct timespec old[2] = {{.tv_sec = 1000000}, {.tv_sec = 1000000}};
-    assert_int_equal(utimensat(AT_FDCWD, path, old, 0), 0);
+    /* A node too, and the file is new: so it is where containers share a home directory, which
+     * count their processes apart. It does not hold this lock. */
     assert_int_equal(stop_cluster(&f->place, STOP_LIMIT_NS, &out, &failure), EXIT_DONE);
     assert_ended_by(node, SIGTERM);
     assert_int_equal(waitpid(innocent, NULL, WNOHANG), 0);
@@ -154,12 +153,72 @@ static void a_stale_pid_file_harms_nobody(void **state)
     buffer_fini(&out);
 }
 
+/* A process that holds the locks of many nodes: of more than any bound that a tool might have. */
+static void all_nodes_are_stopped(void **state)
+{
+    enum { NODES = 400 };
+    struct fixture *f = *state;
+    struct buffer out = {0};
+    struct failure failure = {0};
+    char path[PLACE_PATH_MAX], relative[64], byte;
+    int ready[2];
+    for (int i = 0; i < NODES; i++) {
+        snprintf(relative, sizeof relative, "nodes/n%d", i);
+        assert_int_equal(place_path(&f->place, relative, path), 0);
+        assert_int_equal(files_make_dirs(path, 0700), 0);
+    }
+    assert_int_equal(pipe(ready), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        prctl(PR_SET_NAME, "drt-node");
+        for (int i = 0; i < NODES; i++) {
+            snprintf(relative, sizeof relative, "nodes/n%d/lock", i);
+            if (place_path(&f->place, relative, path) != 0 || files_lock(path) < 0) {
+                _exit(1);
+            }
+        }
+        for (ssize_t n = write(ready[1], "x", 1); n == 1;) {
+            pause();
+        }
+        _exit(1);
+    }
+    f->pids[f->count++] = pid;
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    close(ready[0]);
+    close(ready[1]);
+    assert_int_equal(stop_cluster(&f->place, STOP_LIMIT_NS, &out, &failure), EXIT_DONE);
+    size_t lines = 0;
+    for (const char *at = buffer_text(&out); (at = strstr(at, "stopped (process")) != NULL; at++) {
+        lines++;
+    }
+    assert_int_equal(lines, NODES);
+    assert_ended_by(pid, SIGTERM);
+    f->count = 0;
+    buffer_fini(&out);
+}
+
+/* Whose process cannot be seen (it is called otherwise here) is told, not taken for stopped. */
+static void who_is_not_found_is_told(void **state)
+{
+    struct fixture *f = *state;
+    struct buffer out = {0};
+    struct failure failure = {0};
+    pid_t pid = start_daemon(f, "nodes/a", "nodes/a/lock", "elsewhere", false);
+    assert_int_equal(stop_cluster(&f->place, 20 * NS_PER_MS, &out, &failure), EXIT_FAILED);
+    assert_non_null(strstr(failure.message, "another container or on another machine"));
+    assert_int_equal(waitpid(pid, NULL, WNOHANG), 0);
+    buffer_fini(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(stops_nodes_and_the_head, setup, teardown),
         cmocka_unit_test_setup_teardown(kills_what_does_not_end, setup, teardown),
         cmocka_unit_test_setup_teardown(a_stale_pid_file_harms_nobody, setup, teardown),
+        cmocka_unit_test_setup_teardown(all_nodes_are_stopped, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_is_not_found_is_told, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
