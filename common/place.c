@@ -69,6 +69,11 @@ static int too_long(struct failure *f, const char *what)
 static int base_dir(char ret[PLACE_PATH_MAX], struct failure *f)
 {
     const char *home = variable("HOME");
+    if (home != NULL && *home != '/') {
+        return failure_set(f, CODE_NOT_FOUND,
+                           "HOME is not an absolute path. Set it to one, or name the cluster's "
+                           "directory with --dir or DRT_DIR.");
+    }
     struct passwd entry, *found = NULL;
     char room[4096];
     if (home == NULL && getpwuid_r(geteuid(), &entry, room, sizeof room, &found) == 0 &&
@@ -337,16 +342,20 @@ struct cluster_search {
     struct buffer names;
 };
 
+/* A private cluster's, or a raylet's that a program started (sdk/private_dir.h). */
+static bool belongs_to_a_program(const char *name)
+{
+    return strncmp(name, "local-", 6) == 0 || strncmp(name, "private-", 8) == 0;
+}
+
 static void consider_cluster(const char *name, void *arg)
 {
-    static const char private[] = "local-"; /* belongs to one program */
     struct cluster_search *search = arg;
     char dir[PLACE_PATH_MAX];
     struct place p;
     struct failure ignored;
-    if (strncmp(name, private, sizeof private - 1) == 0 ||
-        join(dir, "%s/%s", search->base, name) != 0 || place_in(dir, NULL, &p, &ignored) != 0 ||
-        !is_live(&p)) {
+    if (belongs_to_a_program(name) || join(dir, "%s/%s", search->base, name) != 0 ||
+        place_in(dir, NULL, &p, &ignored) != 0 || !is_live(&p)) {
         return;
     }
     buffer_printf(&search->names, "%s%s", search->count++ != 0 ? ", " : "", name);

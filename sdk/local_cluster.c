@@ -1,6 +1,5 @@
 #include "sdk/local_cluster.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -19,6 +18,7 @@
 #include "common/resources.h"
 #include "common/text.h"
 #include "sdk/errors.h"
+#include "sdk/private_dir.h"
 
 #define END_LIMIT (3 * NS_PER_S) /* for the daemons to end by themselves */
 #define PIPE_FD   3              /* the number that both get their end under */
@@ -30,105 +30,14 @@ enum { HEAD = 0, NODE = 1, DAEMONS = 2 };
 
 static struct {
     pid_t owner; /* who started it; a child of it must not end it */
-    char dir[PLACE_PATH_MAX];
+    struct private_dir dir;
     char node[256];      /* the raylet's name */
     int lives[DAEMONS];  /* our ends of socket pairs: a daemon ends when its own ends */
     pid_t pids[DAEMONS]; /* 0: not running */
     int output[DAEMONS]; /* their standard output: one line when they are ready */
-} local = {.lives = {-1, -1}, .output = {-1, -1}};
+} local = {.dir.lock = -1, .lives = {-1, -1}, .output = {-1, -1}};
 
 static const char *const names[DAEMONS] = {"drt-head", "drt-node"};
-
-/* ---- the directory ---- */
-
-static const char local_prefix[] = "local-", private_prefix[] = "private-";
-
-/* The only node of a directory; a path that is too long has none. */
-static bool find_node(const char *cluster_dir, char ret[256])
-{
-    char path[PLACE_PATH_MAX + 32];
-    bool found = false;
-    if (snprintf(path, sizeof path, "%s/nodes", cluster_dir) >= (int)sizeof path) {
-        return false;
-    }
-    DIR *dir = opendir(path);
-    if (dir == NULL) {
-        return false;
-    }
-    for (struct dirent *e = readdir(dir); e != NULL && !found; e = readdir(dir)) {
-        found = e->d_name[0] != '.' && text_copy(ret, 256, e->d_name);
-    }
-    closedir(dir);
-    return found;
-}
-
-/* Whether a daemon lives there: the head, or a private raylet. */
-static bool is_live(const char *dir)
-{
-    char path[PLACE_PATH_MAX + 600], node[256];
-    snprintf(path, sizeof path, "%s/head.lock", dir);
-    if (files_is_locked(path)) {
-        return true;
-    }
-    if (!find_node(dir, node)) {
-        return false;
-    }
-    snprintf(path, sizeof path, "%s/nodes/%s/lock", dir, node);
-    return files_is_locked(path);
-}
-
-/* Whose directory it is, by its name; 0: no program's. */
-static pid_t owner_of(const char *name)
-{
-    static const char *const prefixes[] = {local_prefix, private_prefix};
-    for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++) {
-        size_t n = strlen(prefixes[i]);
-        uint64_t pid;
-        if (strncmp(name, prefixes[i], n) == 0 && text_parse_u64(name + n, INT32_MAX, &pid) == 0) {
-            return (pid_t)pid;
-        }
-    }
-    return 0;
-}
-
-/* What programs left that were killed: their daemons are gone, nobody holds the locks. */
-static void sweep(const char *home)
-{
-    char path[PLACE_PATH_MAX];
-    DIR *dir = opendir(home);
-    if (dir == NULL) {
-        return;
-    }
-    for (struct dirent *e = readdir(dir); e != NULL; e = readdir(dir)) {
-        pid_t pid = owner_of(e->d_name);
-        if (pid == 0 || (pid != getpid() && (kill(pid, 0) == 0 || errno != ESRCH))) {
-            continue;
-        }
-        /* What cannot be looked at whole is left alone: a shorter path would be another's. */
-        if (snprintf(path, sizeof path, "%s/%s", home, e->d_name) < (int)sizeof path &&
-            !is_live(path)) {
-            (void)files_remove_tree(path);
-        }
-    }
-    closedir(dir);
-}
-
-static int make_dir(const char *prefix)
-{
-    const char *home = getenv("HOME");
-    char drt[PLACE_PATH_MAX - 32];
-    if (home == NULL || home[0] != '/') {
-        return error_set(-ENOENT, "HOME is not set, so there is no place for a private cluster: "
-                                  "set it, or use DRT_MODE=sync");
-    }
-    if (snprintf(drt, sizeof drt, "%s/.drt", home) >= (int)sizeof drt) {
-        return error_set(-ENAMETOOLONG, "HOME is too long a path for a private cluster");
-    }
-    sweep(drt);
-    snprintf(local.dir, sizeof local.dir, "%s/%s%d", drt, prefix, (int)getpid());
-    int r = files_make_dirs(local.dir, 0700);
-    return r == 0 ? 0 : error_set(r, "cannot make %s: %s", local.dir, strerror(-r));
-}
 
 /* ---- the daemons ---- */
 
@@ -304,7 +213,7 @@ static int start_daemon(int which, char *const argv[], uint64_t deadline_ns)
         return error_set(r, "cannot make a pair of sockets: %s", strerror(-r));
     }
     local.lives[which] = life[1];
-    snprintf(log, sizeof log, "%s/%s.err", local.dir, names[which]);
+    snprintf(log, sizeof log, "%s/%s.err", local.dir.path, names[which]);
     int log_fd CLEANUP_FD = open_log(log);
     r = log_fd < 0 ? log_fd
                    : spawn(path, argv, log_fd, life[0], &local.pids[which], &local.output[which]);
@@ -320,10 +229,10 @@ static void stop_at_exit(void)
     local_cluster_stop();
 }
 
-static int begin(const char *prefix)
+static int begin(const char *kind)
 {
     static bool registered;
-    int r = make_dir(prefix);
+    int r = private_dir_make(kind, &local.dir);
     if (r == 0) {
         local.owner = getpid();
     }
@@ -338,10 +247,10 @@ int local_cluster_start(double num_cpus, uint64_t deadline_ns, const char **ret_
                         const char **ret_node)
 {
     char cpus[32];
-    char *head[] = {"drt-head", "start",         "--foreground", "--dir",
-                    local.dir,  "--bind",        "127.0.0.1",    "--port",
-                    "0",        "--parent-pipe", PIPE_TEXT,      NULL};
-    char *node[] = {"drt-node", "join",      "--foreground", "--dir", local.dir,
+    char *head[] = {"drt-head", "start",     "--foreground", "--dir", local.dir.path,
+                    "--bind",   "127.0.0.1", "--port",       "0",     "--parent-pipe",
+                    PIPE_TEXT,  NULL};
+    char *node[] = {"drt-node", "join",      "--foreground", "--dir", local.dir.path,
                     "--bind",   "127.0.0.1", "--port",       "0",     "--parent-pipe",
                     PIPE_TEXT,  NULL,        NULL,           NULL};
     int64_t cpu_units = 0;
@@ -357,7 +266,7 @@ int local_cluster_start(double num_cpus, uint64_t deadline_ns, const char **ret_
         node[ARRAY_SIZE(node) - 3] = "--num-cpus";
         node[ARRAY_SIZE(node) - 2] = cpus;
     }
-    int r = begin(local_prefix);
+    int r = begin("local");
     if (r != 0) {
         return r;
     }
@@ -369,8 +278,8 @@ int local_cluster_start(double num_cpus, uint64_t deadline_ns, const char **ret_
         local_cluster_stop();
         return r;
     }
-    *ret_dir = local.dir;
-    *ret_node = find_node(local.dir, local.node) ? local.node : NULL;
+    *ret_dir = local.dir.path;
+    *ret_node = private_dir_find_node(local.dir.path, local.node) ? local.node : NULL;
     return 0;
 }
 
@@ -409,7 +318,7 @@ int private_node_start(const char *address, const char *key_file, uint64_t deadl
 {
     const char *key = find_key(key_file);
     char to[300], file[PLACE_PATH_MAX];
-    char *node[] = {"drt-node",      "join",    to,   "--private", "--dir", local.dir,
+    char *node[] = {"drt-node",      "join",    to,   "--private", "--dir", local.dir.path,
                     "--parent-pipe", PIPE_TEXT, NULL, NULL,        NULL};
     if (!text_copy(to, sizeof to, address) || (key != NULL && !text_copy(file, sizeof file, key))) {
         return error_set(-ENAMETOOLONG, "the cluster's address or its key's path is too long");
@@ -425,11 +334,11 @@ int private_node_start(const char *address, const char *key_file, uint64_t deadl
         node[ARRAY_SIZE(node) - 3] = "--join-file";
         node[ARRAY_SIZE(node) - 2] = file;
     }
-    int r = begin(private_prefix);
+    int r = begin("private");
     if (r == 0) {
         r = start_daemon(NODE, node, deadline_ns);
-        if (r == 0 && !find_node(local.dir, local.node)) {
-            r = error_set(DRT_E_PROGRAM, "drt-node made no directory in %s", local.dir);
+        if (r == 0 && !private_dir_find_node(local.dir.path, local.node)) {
+            r = error_set(DRT_E_PROGRAM, "drt-node made no directory in %s", local.dir.path);
         }
         if (r != 0) {
             r = explain(r, address, key);
@@ -437,7 +346,7 @@ int private_node_start(const char *address, const char *key_file, uint64_t deadl
         }
     }
     if (r == 0) {
-        *ret_dir = local.dir;
+        *ret_dir = local.dir.path;
         *ret_node = local.node;
     }
     return r;
@@ -461,7 +370,7 @@ void local_cluster_stop(void)
         local.pids[i] = 0;
         close_fd(&local.output[i]);
     }
-    (void)files_remove_tree(local.dir);
+    private_dir_remove(&local.dir);
     local.owner = 0;
 }
 

@@ -149,6 +149,86 @@ static void test_sweep(void **state)
     close(lock);
 }
 
+/* A directory as a program of this library makes it: of a machine, with its lock held or not. */
+static int make_owned(const char *name, const char *machine, bool locked)
+{
+    char relative[90], path[300];
+    make_dir(name);
+    snprintf(relative, sizeof relative, "%s/owner", name);
+    path_of(relative, path);
+    assert_int_equal(files_write_atomic(path, machine, strlen(machine), 0600), 0);
+    int lock = locked ? files_lock(path) : -1;
+    assert_true(lock >= 0 || !locked);
+    return lock;
+}
+
+/* Containers that share a home directory have processes of the same number. */
+static void test_pids_repeat(void **state)
+{
+    struct buffer boot = {0};
+    char name[60], other[80], here[500], rebooted[400], host[256] = "";
+    const char *dir, *node;
+    (void)gethostname(host, sizeof host - 1);
+    assert_int_equal(files_read("/proc/sys/kernel/random/boot_id", 100, &boot), 0);
+    boot.size--;
+    snprintf(here, sizeof here, "%s a-container\n", buffer_text(&boot));
+    snprintf(rebooted, sizeof rebooted, "an-older-boot %s\n", host);
+    snprintf(name, sizeof name, "local-%d", (int)getpid());
+    snprintf(other, sizeof other, "local-%d-2", (int)getpid());
+    int lock = make_owned(name, here, true);      /* lives: of our very number, in a container */
+    (void)make_owned("local-1", here, false);     /* was killed, and pid 1 lives */
+    (void)make_owned("local-5", rebooted, false); /* before this machine was started again */
+    (void)make_owned("local-6", "a-boot another-machine\n",
+                     false); /* its locks are not seen here */
+    write_program("drt-head", ready);
+    write_program("drt-node", ready);
+    assert_int_equal(local_cluster_start(1, clock_now_ns() + 10 * NS_PER_S, &dir, &node), 0);
+    assert_string_equal(strrchr(dir, '/') + 1, other);
+    assert_true(exists(name) && exists("local-6"));
+    assert_false(exists("local-1") || exists("local-5"));
+    local_cluster_stop();
+    assert_true(exists(name) && !exists(other));
+    close(lock);
+    assert_int_equal(local_cluster_start(1, clock_now_ns() + 10 * NS_PER_S, &dir, &node), 0);
+    assert_string_equal(strrchr(dir, '/') + 1, name);
+    local_cluster_stop();
+    buffer_fini(&boot);
+}
+
+/* Where HOME cannot be written, TMPDIR serves, in a directory that is closed to others. */
+static void test_no_home(void **state)
+{
+    char blocked[300], tmp[300], mine[340];
+    const char *dir, *node;
+    struct stat st;
+    snprintf(blocked, sizeof blocked, "%s/a-file", home);
+    snprintf(tmp, sizeof tmp, "%s/tmp", home);
+    snprintf(mine, sizeof mine, "%s/drt-%u", tmp, (unsigned)geteuid());
+    assert_int_equal(files_write_atomic(blocked, "x", 1, 0600), 0);
+    assert_int_equal(files_make_dirs(tmp, 0777), 0);
+    setenv("HOME", blocked, 1);
+    const char *former = getenv("TMPDIR");
+    CLEANUP_FREE char *tmp_before = former != NULL ? xstrdup(former) : NULL;
+    setenv("TMPDIR", tmp, 1);
+    write_program("drt-head", ready);
+    write_program("drt-node", ready);
+    assert_int_equal(local_cluster_start(1, clock_now_ns() + 10 * NS_PER_S, &dir, &node), 0);
+    assert_int_equal(strncmp(dir, mine, strlen(mine)), 0);
+    assert_int_equal(stat(mine, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0700);
+    local_cluster_stop();
+    /* Somebody else made it first, open to all: not ours to use. */
+    assert_int_equal(chmod(mine, 0777), 0);
+    assert_int_equal(local_cluster_start(1, clock_now_ns() + 10 * NS_PER_S, &dir, &node), -EPERM);
+    assert_non_null(strstr(drt_last_error(), "set HOME or TMPDIR to a directory"));
+    setenv("HOME", home, 1);
+    if (tmp_before != NULL) {
+        setenv("TMPDIR", tmp_before, 1);
+    } else {
+        unsetenv("TMPDIR");
+    }
+}
+
 /* ---- a raylet that joins a cluster elsewhere ---- */
 
 static int join(const char *key)
@@ -250,14 +330,6 @@ static void test_private_refused(void **state)
     says("waiting for the head");
 }
 
-static void test_no_home(void **state)
-{
-    unsetenv("HOME");
-    assert_int_equal(start(NS_PER_S), -ENOENT);
-    assert_non_null(strstr(drt_last_error(), "HOME"));
-    setenv("HOME", home, 1);
-}
-
 /* A program that is killed takes the pipes with it: the daemons end by themselves. */
 static void test_owner_dies(void **state)
 {
@@ -288,6 +360,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_never_ready, setup, teardown),
         cmocka_unit_test_setup_teardown(test_start_and_stop, setup, teardown),
         cmocka_unit_test_setup_teardown(test_sweep, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_pids_repeat, setup, teardown),
         cmocka_unit_test_setup_teardown(test_private, setup, teardown),
         cmocka_unit_test_setup_teardown(test_private_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_home, setup, teardown),
