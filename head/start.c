@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -317,6 +318,9 @@ int start_head(const struct start_options *options)
         return fail(&f);
     }
     int r;
+    if (getpid() == 1) {
+        (void)signal(SIGCHLD, SIG_IGN); /* the orphans of a container end without our looking on */
+    }
     if (options->foreground) {
         log_init("drt-head", LOG_LEVEL_INFO);
         r = run(&s, &f) != 0 ? fail(&f) : 0;

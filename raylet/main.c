@@ -15,6 +15,7 @@
 #include "common/log.h"
 #include "common/text.h"
 #include "raylet/guard.h"
+#include "raylet/host_name.h"
 #include "raylet/invite.h"
 #include "raylet/launcher.h"
 #include "raylet/leave.h"
@@ -113,23 +114,24 @@ static void tell_joined(void *arg, uint32_t number, const char *cluster)
     }
 }
 
-/* `unique`: with the number of this process. */
-static int host_name(bool unique, char ret[64], struct failure *f)
+/* `unique`: with the number of this process, for a name that nobody chooses. */
+static void name_after_host(bool unique, char ret[64])
 {
-    char host[256] = "";
-    if (gethostname(host, sizeof host - 1) == 0) {
-        host[strcspn(host, ".")] = '\0';
-    }
+    char host[256] = "", name[64];
+    (void)gethostname(host, sizeof host - 1);
+    bool same = host_name_make(host, name);
     if (unique) {
-        char name[64];
-        snprintf(name, sizeof name, "%.50s-%d", place_name_ok(host) ? host : "node", (int)getpid());
-        return text_copy(ret, 64, name) ? 0 : CODE_SIGNATURE;
+        snprintf(ret, 64, "%.50s-%d", name, (int)getpid());
+        return;
     }
-    if (!place_name_ok(host) || !text_copy(ret, 64, host)) {
-        return failure_set(f, CODE_SIGNATURE,
-                           "This host's name cannot be a node's name. Choose one with --name.");
+    memcpy(ret, name, sizeof name);
+    if (!same) {
+        text_clean(host);
+        fprintf(stderr,
+                "drt-node: the name of this machine (\"%s\") cannot be a node's name: the node is "
+                "called \"%s\". Choose another name with --name.\n",
+                host, ret);
     }
-    return 0;
 }
 
 static int read_options(const struct args *a, struct join *j, struct failure *f)
@@ -161,11 +163,12 @@ static int read_options(const struct args *a, struct join *j, struct failure *f)
                            "'-', beginning with a letter, a digit or '_'.",
                            name);
     }
-    int r = name != NULL ? (text_copy(j->name, sizeof j->name, name) ? 0 : CODE_SIGNATURE)
-                         : host_name(j->is_private, j->name, f);
-    if (r == 0) {
-        r = invite_find(&invite, &j->invite, f);
+    if (name != NULL) {
+        (void)text_copy(j->name, sizeof j->name, name);
+    } else {
+        name_after_host(j->is_private, j->name);
     }
+    int r = invite_find(&invite, &j->invite, f);
     return r == 0 ? offer_make(&wish, &j->offer, f) : r;
 }
 

@@ -314,6 +314,13 @@ static bool is_worker(const struct workers *w, pid_t pid)
     return false;
 }
 
+/* Whether a child was left behind by a worker at all. The first process of a container gets the
+ * orphans of all others in it as well, among them its own cluster's head. */
+static bool is_left_behind(const struct workers *w, pid_t pid)
+{
+    return getpid() != 1 || descent_has_variable(pid, LAUNCHER_WORKER_NODE, w->config.node_dir);
+}
+
 void workers_sweep(struct workers *w)
 {
     pid_t *children = xmalloc(CHILDREN_SEEN_MAX * sizeof *children);
@@ -321,7 +328,7 @@ void workers_sweep(struct workers *w)
     for (size_t i = 0; i < count; i++) {
         pid_t pid = children[i];
         if (pid == w->config.guard || is_worker(w, pid) || waitpid(pid, NULL, WNOHANG) == pid ||
-            belongs(w, pid)) {
+            belongs(w, pid) || !is_left_behind(w, pid)) {
             continue;
         }
         /* Its own children become ours when it is gone, and SIGCHLD brings us here again. */
@@ -349,7 +356,7 @@ static void wait_for_ends(struct workers *w, uint64_t limit_ns)
         workers_sweep(w);
         size_t count = descent_children(children, ARRAY_SIZE(children));
         bool none = list_is_empty(&w->all) &&
-                    (count == 0 || (count == 1 && children[0] == w->config.guard));
+                    (getpid() == 1 || count == 0 || (count == 1 && children[0] == w->config.guard));
         if (none || clock_now_ns() >= deadline_ns) {
             return;
         }
