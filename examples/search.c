@@ -7,6 +7,9 @@
  * has room, or, with --spread, evenly on all nodes, which must then see the same files. A file that
  * cannot be read is no reason to stop: it is told at the end.
  */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* memmem */
+#endif
 #include <drt/drt.h>
 
 #include <errno.h>

@@ -57,6 +57,14 @@ def find_free_port():
         return s.getsockname()[1]
 
 
+def commands_of(page, folder):
+    """The commands that a page shows after "$ "; the programs that it shows are put into `folder`."""
+    tool = Path(__file__).resolve().parents[2] / "scripts" / "readme-commands"
+    out = subprocess.run([str(tool), str(page), str(folder)], check=True, capture_output=True,
+                         text=True).stdout
+    return [line[2:] for line in out.splitlines()]
+
+
 def find_marked(mark):
     """Live processes of this user that were started with the mark: {pid: command}."""
     found = {}
