@@ -30,7 +30,7 @@ static bool is_letter(char c)
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
 }
 
-static bool name_ok(const char *name)
+bool resource_name_ok(const char *name)
 {
     size_t length = strnlen(name, RESOURCE_NAME_MAX + 1);
     if (length == 0 || length > RESOURCE_NAME_MAX || !is_letter(name[0])) {
@@ -47,7 +47,7 @@ static bool name_ok(const char *name)
 
 int resource_names_intern(struct resource_names *n, const char *name, uint32_t *ret)
 {
-    if (!name_ok(name)) {
+    if (!resource_name_ok(name)) {
         return -EINVAL;
     }
     for (uint32_t i = 0; i < n->count; i++) {

@@ -31,8 +31,10 @@ struct resource_names {
 
 void resource_names_init(struct resource_names *n); /* with the fixed ones */
 void resource_names_fini(struct resource_names *n);
-/* The number of a name, made if new. -EINVAL: empty, longer than RESOURCE_NAME_MAX, or not
- * [A-Za-z_][A-Za-z0-9_.:/-]*; -ENOSPC: more than 4,096 names. */
+/* Whether this can be a resource's name: [A-Za-z_][A-Za-z0-9_.:/-]*, at most RESOURCE_NAME_MAX. */
+bool resource_name_ok(const char *name);
+/* The number of a name, made if new. -EINVAL: not a resource's name; -ENOSPC: more than 4,096
+ * names. */
 int resource_names_intern(struct resource_names *n, const char *name, uint32_t *ret) MUST_CHECK;
 const char *resource_name(const struct resource_names *n, uint32_t kind);
 

@@ -78,21 +78,37 @@ void head_core_free(struct head_core *core)
     free(core);
 }
 
-int head_core_restore(struct head_core *core, const struct head_record *records, size_t count,
-                      const char **ret_why)
+static const char *restore_one(struct head_core *core, const struct head_record *record)
 {
-    int r = 0;
-    for (size_t i = 0; i < count && r == 0; i++) {
-        if (records[i].kind == HEAD_RECORD_NODE) {
-            r = head_node_restore(core, &records[i].node, ret_why);
-        } else if (records[i].kind == HEAD_RECORD_JOB) {
-            r = head_job_restore(core, &records[i].job, ret_why);
-        } else {
-            *ret_why = "a row of an unknown kind";
-            r = -EPROTO;
+    switch (record->kind) {
+    case HEAD_RECORD_NODE:
+        return head_node_restore(core, &record->node);
+    case HEAD_RECORD_JOB:
+        return head_job_restore(core, &record->job);
+    case HEAD_RECORD_NUMBERS:
+        core->node_last = MAX_OF(core->node_last, record->node_last);
+        core->job_last = MAX_OF(core->job_last, record->job_last);
+        return NULL;
+    case HEAD_RECORD_FORGET_NODE:
+    case HEAD_RECORD_FORGET_JOB:
+        break;
+    }
+    return "its kind is not known";
+}
+
+void head_core_restore(struct head_core *core, const struct head_record *records, size_t count,
+                       void (*on_bad)(void *arg, const struct head_record *record, const char *why),
+                       void *arg)
+{
+    for (size_t i = 0; i < count; i++) {
+        const char *why = NULL;
+        if (head_record_check(&records[i], &why) == 0) {
+            why = restore_one(core, &records[i]);
+        }
+        if (why != NULL && on_bad != NULL) {
+            on_bad(arg, &records[i], why);
         }
     }
-    return r;
 }
 
 /* ---- links ---- */

@@ -51,11 +51,12 @@ struct head_config {
 
 struct head_core *head_core_new(const struct head_config *config);
 void head_core_free(struct head_core *core); /* NULL is fine */
-/* Before the first step: what the journal holds, nodes before jobs, each by ascending number.
- * -EPROTO: rows that contradict each other (*ret_why, static text); then only head_core_free may
- * follow. */
-int head_core_restore(struct head_core *core, const struct head_record *records, size_t count,
-                      const char **ret_why) MUST_CHECK;
+/* Before the first step: what the journal holds, nodes before jobs, each by ascending number. A row
+ * that contradicts the others is left out: it costs itself and not the head. `on_bad` (may be NULL)
+ * is told of each, with a static text. */
+void head_core_restore(struct head_core *core, const struct head_record *records, size_t count,
+                       void (*on_bad)(void *arg, const struct head_record *record, const char *why),
+                       void *arg);
 
 enum head_event_kind {
     HEAD_EVENT_LINK_UP =

@@ -157,7 +157,6 @@ static void end_job(struct head_core *core, struct head_job *job, enum head_job_
     for (uint32_t i = 0; i < job->part_count; i++) {
         say_ended(core, numbers_get(&core->nodes, job->parts[i].node), job->row.number);
     }
-    /* The newest is never forgotten, so that its number is known after a restart. */
     if (core->jobs_ended_count > HEAD_JOBS_ENDED_MAX) {
         forget_oldest(core);
     }
@@ -267,31 +266,35 @@ size_t head_jobs_lose(struct head_core *core, struct head_node *node, size_t mos
     return ended;
 }
 
-int head_job_restore(struct head_core *core, const struct head_job_row *row, const char **ret_why)
+const char *head_job_restore(struct head_core *core, const struct head_job_row *row)
 {
     struct head_node *node = numbers_get(&core->nodes, row->node);
     bool is_live = row->state == HEAD_JOB_RUNNING;
-    if (row->number <= core->job_last || row->state <= HEAD_JOB_NEW ||
-        row->state > HEAD_JOB_CANCELLED || find_key(core, row->node, row->key) != NULL) {
-        *ret_why = "a job's row is damaged or double";
-        return -EPROTO;
+    const char *why = NULL;
+    if (row->number <= core->job_last) {
+        return "its number stands there twice";
     }
-    if (is_live && node == NULL) {
-        *ret_why = "a running job has no node";
-        return -EPROTO;
+    if (find_key(core, row->node, row->key) != NULL) {
+        return "another one has the same key";
     }
     struct head_job *job = job_new(row);
+    if (is_live && node == NULL) {
+        why = "the node that it runs on is not there, so it counts as lost";
+        job->row.state = HEAD_JOB_LOST;
+        job->row.ended_unix_ms = core->time.unix_ms;
+        is_live = false;
+    }
     core->job_last = row->number;
     enter(core, job);
     if (!is_live) {
         job->was_over = true;
         enter_ended(core, job);
-        return 0;
+        return why;
     }
     core->jobs_live++;
     list_append(&node->jobs, &job->listed);
     if (node->row.state != HEAD_NODE_ALIVE && list_is_empty(&node->dying_link)) {
         list_append(&core->dying, &node->dying_link);
     }
-    return 0;
+    return NULL;
 }

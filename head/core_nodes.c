@@ -208,6 +208,22 @@ void head_nodes_prune(struct head_core *core)
 
 /* ---- joining ---- */
 
+static struct head_node_row row_of(const struct cluster_join *join, uint32_t number,
+                                   enum head_node_state state)
+{
+    return (struct head_node_row){.number = number,
+                                  .pid = join->pid,
+                                  .state = state,
+                                  .name = join->name,
+                                  .host = join->host,
+                                  .address = join->address,
+                                  .version = join->version,
+                                  .public_key = join->public_key,
+                                  .labels = join->labels,
+                                  .amounts = join->amounts,
+                                  .amount_count = join->amount_count};
+}
+
 static int check_join(struct head_core *core, const struct head_link *link,
                       const struct cluster_join *join, struct failure *f)
 {
@@ -228,21 +244,12 @@ static int check_join(struct head_core *core, const struct head_link *link,
                            "this cannot be a node's name: take 1 to 63 of A-Z a-z 0-9 . _ - with "
                            "--name");
     }
-    bool fits = strlen(head_text(join->host)) <= HEAD_TEXT_MAX &&
-                strlen(head_text(join->address)) <= HEAD_TEXT_MAX &&
-                strlen(head_text(join->version)) <= HEAD_TEXT_MAX &&
-                strlen(head_text(join->public_key)) <= HEAD_TEXT_MAX &&
-                strlen(head_text(join->labels)) <= HEAD_LABELS_MAX &&
-                join->amount_count <= RESOURCES_MAX;
-    for (size_t i = 0; fits && i < join->amount_count; i++) {
-        size_t size = strlen(head_text(join->amounts[i].name));
-        fits = size > 0 && size <= RESOURCE_NAME_MAX && join->amounts[i].total_units >= 0;
-    }
-    if (!fits) {
-        return failure_set(f, CODE_REFUSED,
-                           "the node says too much of itself: at most %u resources, and %u bytes "
-                           "of labels",
-                           RESOURCES_MAX, HEAD_LABELS_MAX);
+    /* What the journal could not read again is refused here. */
+    const char *why;
+    const struct head_record record = {.kind = HEAD_RECORD_NODE,
+                                       .node = row_of(join, 1, HEAD_NODE_ALIVE)};
+    if (head_record_check(&record, &why) != 0) {
+        return failure_set(f, CODE_REFUSED, "this node cannot join: %s", why);
     }
     return 0;
 }
@@ -393,17 +400,7 @@ static void join_new(struct head_core *core, struct head_link *link,
         snprintf(note, sizeof note, "it was started again as number %u", number);
         lose_node(core, former, note);
     }
-    struct head_node_row row = {.number = number,
-                                .pid = join->pid,
-                                .state = HEAD_NODE_NEW,
-                                .name = join->name,
-                                .host = join->host,
-                                .address = join->address,
-                                .version = join->version,
-                                .public_key = join->public_key,
-                                .labels = join->labels,
-                                .amounts = join->amounts,
-                                .amount_count = join->amount_count};
+    struct head_node_row row = row_of(join, number, HEAD_NODE_NEW);
     struct head_node *node = node_new(&row);
     take_intent(node, join);
     enter_alive(core, node);
@@ -558,17 +555,14 @@ void head_nodes_tick(struct head_core *core)
 
 /* ---- after a restart ---- */
 
-int head_node_restore(struct head_core *core, const struct head_node_row *row, const char **ret_why)
+const char *head_node_restore(struct head_core *core, const struct head_node_row *row)
 {
     bool is_alive = row->state == HEAD_NODE_ALIVE;
-    if (row->number == 0 || row->state <= HEAD_NODE_NEW || row->state > HEAD_NODE_LEFT ||
-        numbers_get(&core->nodes, row->number) != NULL || row->amount_count > RESOURCES_MAX) {
-        *ret_why = "a node's row is damaged or double";
-        return -EPROTO;
+    if (numbers_get(&core->nodes, row->number) != NULL) {
+        return "its number stands there twice";
     }
     if (is_alive && find_name(core, head_text(row->name)) != NULL) {
-        *ret_why = "two living nodes have one name";
-        return -EPROTO;
+        return "two living nodes have its name";
     }
     struct head_node *node = node_new(row);
     node->lease_boot_ns = core->time.boot_ns;
@@ -581,5 +575,5 @@ int head_node_restore(struct head_core *core, const struct head_node_row *row, c
         numbers_set(&core->nodes, row->number, node);
         enter_ended(core, node);
     }
-    return 0;
+    return NULL;
 }

@@ -15,8 +15,6 @@
 #include <uthash.h>
 
 #define HEAD_DEAF_NS      (2 * HEAD_LEASE_NS) /* a node that hears nothing so long gets no more */
-#define HEAD_LABELS_MAX   1024u
-#define HEAD_TEXT_MAX     255u
 #define HEAD_ROWS_NODES   32u  /* in one message: below MESSAGE_META_MAX whatever the texts are */
 #define HEAD_ROWS_WEIGHT  256u /* in one VIEW of changes: rows without texts */
 #define HEAD_ROWS_JOBS    128u
@@ -211,8 +209,8 @@ void head_node_probed(struct head_core *core, uint32_t number, enum head_probe p
 void head_nodes_tick(struct head_core *core);
 void head_nodes_stalled(struct head_core *core);
 void head_nodes_prune(struct head_core *core); /* the oldest that ended, above the bound */
-int head_node_restore(struct head_core *core, const struct head_node_row *row,
-                      const char **ret_why) MUST_CHECK;
+/* NULL, or why the row is left out (static text). */
+const char *head_node_restore(struct head_core *core, const struct head_node_row *row);
 void head_node_free(struct head_node *node);
 struct head_node *head_node_named(struct head_core *core,
                                   const char *text); /* alive, by name, number or address */
@@ -230,8 +228,8 @@ void head_jobs_reconcile(struct head_core *core,
                          struct head_node *node); /* what is still unaccounted for is lost */
 size_t head_jobs_lose(struct head_core *core, struct head_node *node,
                       size_t most); /* how many were ended */
-int head_job_restore(struct head_core *core, const struct head_job_row *row,
-                     const char **ret_why) MUST_CHECK;
+/* The same, or why it was changed. */
+const char *head_job_restore(struct head_core *core, const struct head_job_row *row);
 const char *head_job_state_text(const struct head_job *job);
 
 /* ---- core_view.c ---- */

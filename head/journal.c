@@ -2,18 +2,19 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
-#include <sqlite3.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/resources.h"
-#include "common/text.h"
+#include "common/place.h"
+#include "head/rows.h"
 
 enum statement {
     PUT_NODE,
     PUT_JOB,
     FORGET_NODE,
     FORGET_JOB,
+    REACH,
     BEGIN,
     COMMIT,
     STATEMENTS,
@@ -23,47 +24,24 @@ struct journal {
     sqlite3 *db;
     sqlite3_stmt *statements[STATEMENTS];
     char *path;
+    int mark_fd; /* -1: none */
+    struct mark reach;
+    int version; /* of the rows that are read */
+    char loss[256];
 };
 
-static const char *const SQL[STATEMENTS] = {
-    [PUT_NODE] = "INSERT OR REPLACE INTO nodes VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)",
-    [PUT_JOB] = "INSERT OR REPLACE INTO jobs VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)",
-    [FORGET_NODE] = "DELETE FROM nodes WHERE number = ?1",
-    [FORGET_JOB] = "DELETE FROM jobs WHERE number = ?1",
-    [BEGIN] = "BEGIN IMMEDIATE",
-    [COMMIT] = "COMMIT",
-};
-
-static const char SCHEMA[] =
-    "BEGIN IMMEDIATE;"
-    "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
-    "CREATE TABLE nodes (number INTEGER PRIMARY KEY, state INTEGER NOT NULL, since_unix_ms INTEGER "
-    "NOT NULL, pid INTEGER NOT NULL, name TEXT NOT NULL, host TEXT NOT NULL, address TEXT NOT "
-    "NULL, version TEXT NOT NULL, public_key TEXT NOT NULL, labels TEXT NOT NULL, note TEXT NOT "
-    "NULL, amounts TEXT NOT NULL);"
-    "CREATE TABLE jobs (number INTEGER PRIMARY KEY, node INTEGER NOT NULL, key INTEGER NOT NULL, "
-    "state INTEGER NOT NULL, pid INTEGER NOT NULL, started_unix_ms INTEGER NOT NULL, ended_unix_ms "
-    "INTEGER NOT NULL, done INTEGER NOT NULL, failed INTEGER NOT NULL, name TEXT NOT NULL, program "
-    "TEXT NOT NULL, user TEXT NOT NULL);"
-    "INSERT INTO meta VALUES ('written-by', 'drt " DRT_VERSION "');"
-    "PRAGMA user_version = 1;"
-    "COMMIT;";
-
-/* From version 1, also for a file that was just made. */
-static const char TO_2[] = "BEGIN IMMEDIATE;"
-                           "ALTER TABLE jobs ADD COLUMN cancelled INTEGER NOT NULL DEFAULT 0;"
-                           "PRAGMA user_version = 2;"
-                           "COMMIT;";
+#define CREATE_REACH                                                                               \
+    "CREATE TABLE reach (one INTEGER PRIMARY KEY CHECK (one = 1), sequence INTEGER NOT NULL, "     \
+    "node_last INTEGER NOT NULL, job_last INTEGER NOT NULL);"                                      \
+    "INSERT INTO reach VALUES (1, 0, 0, 0);"
 
 static int fail(const struct journal *j, struct failure *f, const char *what)
 {
     int code = sqlite3_extended_errcode(j->db);
     if ((code & 0xff) == SQLITE_CORRUPT || (code & 0xff) == SQLITE_NOTADB) {
-        return failure_set(
-            f, CODE_FAILED,
-            "%s is damaged (%s). Move it away with its -wal file and start again: the "
-            "head then begins with no nodes and no jobs",
-            j->path, sqlite3_errmsg(j->db));
+        return failure_set(f, CODE_FAILED,
+                           "%s is damaged (%s). 'drt-head repair' keeps what can be read of it",
+                           j->path, sqlite3_errmsg(j->db));
     }
     int error = sqlite3_system_errno(j->db);
     return failure_set(f, CODE_FAILED, "cannot %s %s: %s%s%s", what, j->path, sqlite3_errmsg(j->db),
@@ -84,25 +62,40 @@ void journal_close(struct journal *j)
         sqlite3_finalize(j->statements[i]);
     }
     sqlite3_close(j->db);
+    close_fd(&j->mark_fd);
     free(j->path);
     free(j);
 }
 
-/* The one number that a statement answers. */
-static int ask_number(struct journal *j, const char *sql, int64_t *ret, struct failure *f)
+const char *journal_loss(const struct journal *j)
+{
+    return j->loss;
+}
+
+struct mark journal_reach(const struct journal *j)
+{
+    return j->reach;
+}
+
+void journal_set_reach(struct journal *j, const struct mark *reach)
+{
+    j->reach = *reach;
+}
+
+/* ---- opening ---- */
+
+/* The numbers of the one row that a statement answers. */
+static int ask_numbers(struct journal *j, const char *sql, int64_t *ret, int count,
+                       struct failure *f)
 {
     sqlite3_stmt *statement = NULL;
-    int64_t value = 0;
     bool ok = sqlite3_prepare_v2(j->db, sql, -1, &statement, NULL) == SQLITE_OK &&
               sqlite3_step(statement) == SQLITE_ROW;
-    if (ok) {
-        value = sqlite3_column_int64(statement, 0);
+    for (int i = 0; ok && i < count; i++) {
+        ret[i] = sqlite3_column_int64(statement, i);
     }
     int r = ok ? 0 : fail(j, f, "read");
     sqlite3_finalize(statement);
-    if (r == 0) {
-        *ret = value;
-    }
     return r;
 }
 
@@ -117,58 +110,212 @@ static int check_whole(struct journal *j, struct failure *f)
         r = fail(j, f, "read");
     } else if (strcmp((const char *)sqlite3_column_text(statement, 0), "ok") != 0) {
         r = failure_set(f, CODE_FAILED,
-                        "%s is damaged (%.200s). Move it away with its -wal file and start again: "
-                        "the head then begins with no nodes and no jobs",
+                        "%s is damaged (%.200s). 'drt-head repair' keeps what can be read of it",
                         j->path, (const char *)sqlite3_column_text(statement, 0));
     }
     sqlite3_finalize(statement);
     return r;
 }
 
-static int prepare(struct journal *j, struct failure *f)
+static int make_tables(struct journal *j, struct failure *f)
 {
-    int64_t version;
-    int r = run(j,
-                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -256;"
-                "PRAGMA wal_autocheckpoint = 256; PRAGMA journal_size_limit = 4194304;"
-                "PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY",
-                f);
-    r = r != 0 ? r : ask_number(j, "PRAGMA user_version", &version, f);
-    if (r != 0) {
-        return r;
+    CLEANUP(buffer_fini) struct buffer sql = {0};
+    buffer_printf(&sql,
+                  "BEGIN IMMEDIATE;"
+                  "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT "
+                  "ROWID;"
+                  "INSERT INTO meta VALUES ('written-by', 'drt " DRT_VERSION "');" CREATE_REACH);
+    rows_schema(&sql);
+    buffer_printf(&sql, "PRAGMA user_version = %d;COMMIT;", JOURNAL_VERSION);
+    return run(j, buffer_text(&sql), f);
+}
+
+static int prepare_statements(struct journal *j, struct failure *f)
+{
+    CLEANUP(buffer_fini) struct buffer node = {0}, job = {0};
+    rows_insert(HEAD_RECORD_NODE, &node);
+    rows_insert(HEAD_RECORD_JOB, &job);
+    const char *const sql[STATEMENTS] = {
+        [PUT_NODE] = buffer_text(&node),
+        [PUT_JOB] = buffer_text(&job),
+        [FORGET_NODE] = "DELETE FROM nodes WHERE number = ?1",
+        [FORGET_JOB] = "DELETE FROM jobs WHERE number = ?1",
+        [REACH] = "UPDATE reach SET sequence = ?1, node_last = ?2, job_last = ?3",
+        [BEGIN] = "BEGIN IMMEDIATE",
+        [COMMIT] = "COMMIT",
+    };
+    for (int i = 0; i < STATEMENTS; i++) {
+        if (sqlite3_prepare_v3(j->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT, &j->statements[i],
+                               NULL) != SQLITE_OK) {
+            return fail(j, f, "use");
+        }
     }
+    return 0;
+}
+
+/* Version 1 had neither digests nor a reach, and counted on the rows for the highest numbers. */
+static int migrate(struct journal *j, struct failure *f)
+{
+    struct arena arena = {0};
+    struct head_record *rows = NULL;
+    size_t count = 0;
+    const struct journal_reader reader = {0};
+    int r = journal_load(j, &reader, &arena, &rows, &count, f);
+    r = r != 0 ? r
+               : run(j,
+                     "BEGIN IMMEDIATE;"
+                     "ALTER TABLE jobs ADD COLUMN cancelled INTEGER NOT NULL DEFAULT 0;"
+                     "ALTER TABLE nodes ADD COLUMN digest INTEGER NOT NULL DEFAULT 0;"
+                     "ALTER TABLE jobs ADD COLUMN digest INTEGER NOT NULL DEFAULT 0;" CREATE_REACH
+                     "PRAGMA user_version = 2;",
+                     f);
+    r = r != 0 ? r : prepare_statements(j, f);
+    for (size_t i = 0; i < count && r == 0; i++) {
+        r = rows[i].kind == HEAD_RECORD_NUMBERS ? 0 : journal_put(j, &rows[i], f);
+    }
+    r = r != 0 ? r : journal_commit(j, f);
+    free(rows);
+    arena_fini(&arena);
+    return r;
+}
+
+static int settle_version(struct journal *j, int64_t version, struct failure *f)
+{
+    j->version = version == 1 ? 1 : JOURNAL_VERSION;
     if (version > JOURNAL_VERSION || version < 0) {
         return failure_set(f, CODE_REFUSED,
                            "%s was written by a newer drt (its version is %" PRId64
                            ", this one knows %d): install that drt, or start in another directory",
                            j->path, version, JOURNAL_VERSION);
     }
-    r = version == 0 ? run(j, SCHEMA, f) : check_whole(j, f);
-    r = r == 0 && version < 2 ? run(j, TO_2, f) : r;
-    for (int i = 0; i < STATEMENTS && r == 0; i++) {
-        if (sqlite3_prepare_v3(j->db, SQL[i], -1, SQLITE_PREPARE_PERSISTENT, &j->statements[i],
-                               NULL) != SQLITE_OK) {
-            r = fail(j, f, "use");
+    int r = version == 0 ? make_tables(j, f) : check_whole(j, f);
+    if (r == 0 && version == 1) {
+        r = migrate(j, f);
+        j->version = JOURNAL_VERSION;
+        return r;
+    }
+    int64_t reach[3] = {0};
+    r = r != 0 ? r : prepare_statements(j, f);
+    r = r != 0 ? r : ask_numbers(j, "SELECT sequence, node_last, job_last FROM reach", reach, 3, f);
+    j->reach = (struct mark){.sequence = (uint64_t)reach[0],
+                             .node_last = (uint32_t)reach[1],
+                             .job_last = (uint64_t)reach[2]};
+    return r;
+}
+
+/* ---- the mark ---- */
+
+static int mark_path(const struct journal *j, char ret[PLACE_PATH_MAX])
+{
+    const char *slash = strrchr(j->path, '/');
+    int dir = slash != NULL ? (int)(slash - j->path + 1) : 0;
+    int n = snprintf(ret, PLACE_PATH_MAX, "%.*shead.mark", dir, j->path);
+    return n > 0 && n < PLACE_PATH_MAX ? 0 : -ENAMETOOLONG;
+}
+
+#define GROUPS "changes (nodes that joined or ended, jobs that began or ended)"
+
+/* What is missing, as a sentence; "" if nothing. `was_new`: the database was made just now. */
+static void find_loss(struct journal *j, int mark_state, const struct mark *mark, bool was_new,
+                      bool must_have_mark, const char *path)
+{
+    if (mark_state == 0 && mark->sequence > j->reach.sequence) {
+        if (was_new) {
+            snprintf(j->loss, sizeof j->loss,
+                     "%.80s is missing or empty, and %" PRIu64 " groups of " GROUPS
+                     " had been acknowledged",
+                     j->path, mark->sequence);
+        } else {
+            snprintf(j->loss, sizeof j->loss,
+                     "%.80s ends too early: the last %" PRIu64 " of %" PRIu64 " groups of " GROUPS
+                     " are missing",
+                     j->path, mark->sequence - j->reach.sequence, mark->sequence);
         }
+    } else if (mark_state != 0 && must_have_mark) {
+        snprintf(j->loss, sizeof j->loss,
+                 "%.100s is %s, so it cannot be known whether head.db is whole", path,
+                 mark_state == CODE_NOT_FOUND ? "missing" : "damaged");
+    }
+}
+
+/* Compares with the mark, and goes on from the higher one of both. */
+static int take_mark(struct journal *j, unsigned flags, bool was_new, bool must_have_mark,
+                     struct failure *f)
+{
+    char path[PLACE_PATH_MAX];
+    struct mark mark = {0};
+    if (mark_path(j, path) != 0) {
+        return failure_set(f, CODE_FAILED, "the path of the directory is too long");
+    }
+    int r = mark_read(path, &mark);
+    if (r < 0 && r != -EPROTO) {
+        return failure_set(f, CODE_FAILED, "cannot read %s: %s", path, strerror(-r));
+    }
+    find_loss(j, r, &mark, was_new, must_have_mark, path);
+    if (j->loss[0] != '\0' && (flags & JOURNAL_ACCEPT_LOSS) == 0) {
+        return failure_set(f, CODE_OBJECT_LOST,
+                           "%s. Put back the whole head.db with its -wal file and head.mark if you "
+                           "have them, or go on without what is missing: 'drt-head start "
+                           "--accept-loss'",
+                           j->loss);
+    }
+    j->reach.sequence = MAX_OF(j->reach.sequence, mark.sequence);
+    j->reach.node_last = MAX_OF(j->reach.node_last, mark.node_last);
+    j->reach.job_last = MAX_OF(j->reach.job_last, mark.job_last);
+    r = mark_open(path, &j->mark_fd);
+    if (r != 0) {
+        return failure_set(f, CODE_FAILED, "cannot write %s: %s", path, strerror(-r));
+    }
+    r = journal_begin(j, f);
+    return r != 0 ? r : journal_commit(j, f);
+}
+
+static int set_up(struct journal *j, unsigned flags, struct failure *f)
+{
+    int64_t version = 0;
+    /* Until it is known to reach far enough the -wal file stays as it is, for who can read more. */
+    sqlite3_db_config(j->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    int r = run(j,
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -256;"
+                "PRAGMA wal_autocheckpoint = 256; PRAGMA journal_size_limit = 4194304;"
+                "PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY",
+                f);
+    r = r != 0 ? r : ask_numbers(j, "PRAGMA user_version", &version, 1, f);
+    r = r != 0 ? r : settle_version(j, version, f);
+    if (r == 0 && (flags & JOURNAL_ALONE) == 0) {
+        r = take_mark(j, flags, version == 0, version == JOURNAL_VERSION, f);
+    }
+    if (r == 0) {
+        sqlite3_db_config(j->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
     }
     return r;
 }
 
-int journal_open(const char *path, struct journal **ret, struct failure *f)
+static int open_with(const char *path, int sqlite_flags, struct journal **ret, struct failure *f)
 {
+    struct journal *j = xcalloc(1, sizeof *j);
+    j->path = xstrdup(path);
+    j->mark_fd = -1;
+    j->version = JOURNAL_VERSION;
+    if (sqlite3_open_v2(path, &j->db, sqlite_flags | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK) {
+        int r = fail(j, f, "open");
+        journal_close(j);
+        return r;
+    }
+    *ret = j;
+    return 0;
+}
+
+int journal_open(const char *path, unsigned flags, struct journal **ret, struct failure *f)
+{
+    struct journal *j = NULL;
     /* SQLite would make it as the umask says; nobody else may read it. */
     CLEANUP_FD int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0) {
         return failure_set(f, CODE_FAILED, "cannot open %s: %s", path, strerror(errno));
     }
-    struct journal *j = xcalloc(1, sizeof *j);
-    j->path = xstrdup(path);
-    int r = 0;
-    if (sqlite3_open_v2(path, &j->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) !=
-        SQLITE_OK) {
-        r = fail(j, f, "open");
-    }
-    r = r != 0 ? r : prepare(j, f);
+    int r = open_with(path, SQLITE_OPEN_READWRITE, &j, f);
+    r = r != 0 ? r : set_up(j, flags, f);
     if (r != 0) {
         journal_close(j);
         return r;
@@ -177,139 +324,142 @@ int journal_open(const char *path, struct journal **ret, struct failure *f)
     return 0;
 }
 
-/* ---- amounts as text: "CPU=80000 x=5000" (names have no space and no '=') ---- */
-
-static void format_amounts(const struct head_node_row *row, struct buffer *out)
+int journal_open_damaged(const char *path, struct journal **ret, struct failure *f)
 {
-    for (size_t i = 0; i < row->amount_count; i++) {
-        buffer_printf(out, "%s%s=%" PRId64, i == 0 ? "" : " ", row->amounts[i].name,
-                      row->amounts[i].total_units);
+    struct journal *j = NULL;
+    int64_t version = 0;
+    if (access(path, R_OK) < 0) {
+        return failure_set(f, CODE_NOT_FOUND, "cannot read %s: %s", path, strerror(errno));
     }
-}
-
-static bool parse_amounts(const char *text, struct arena *arena, struct head_node_row *row)
-{
-    struct cluster_amount *amounts = arena_alloc(arena, RESOURCES_MAX * sizeof *amounts);
-    size_t count = 0;
-    while (*text != '\0') {
-        size_t name_size = strcspn(text, "=");
-        const char *number = text + name_size + 1;
-        size_t number_size = text[name_size] == '=' ? strcspn(number, " ") : 0;
-        char digits[24];
-        uint64_t units;
-        if (name_size == 0 || number_size == 0 || number_size >= sizeof digits ||
-            count == RESOURCES_MAX) {
-            return false;
-        }
-        memcpy(digits, number, number_size);
-        digits[number_size] = '\0';
-        if (text_parse_u64(digits, INT64_MAX, &units) != 0) {
-            return false;
-        }
-        amounts[count++] = (struct cluster_amount){
-            .name = arena_text(arena, text, name_size),
-            .total_units = (int64_t)units,
-            .available_units = (int64_t)units,
-        };
-        text = number + number_size + (number[number_size] == ' ');
+    int r = open_with(path, SQLITE_OPEN_READWRITE, &j, f);
+    if (r != 0) {
+        return r;
     }
-    row->amounts = amounts;
-    row->amount_count = count;
-    return true;
+    sqlite3_db_config(j->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    struct failure ignored;
+    int64_t reach[3] = {0};
+    if (ask_numbers(j, "PRAGMA user_version", &version, 1, &ignored) == 0 && version == 1) {
+        j->version = 1;
+    }
+    if (ask_numbers(j, "SELECT sequence, node_last, job_last FROM reach", reach, 3, &ignored) ==
+        0) {
+        j->reach = (struct mark){.sequence = (uint64_t)reach[0],
+                                 .node_last = (uint32_t)reach[1],
+                                 .job_last = (uint64_t)reach[2]};
+    }
+    *ret = j;
+    return 0;
 }
 
 /* ---- reading ---- */
 
-static const char *column_text(sqlite3_stmt *s, int column, struct arena *arena)
-{
-    const char *text = (const char *)sqlite3_column_text(s, column);
-    return text != NULL ? arena_text(arena, text, strlen(text)) : "";
-}
-
-static bool read_node(sqlite3_stmt *s, struct arena *arena, struct head_record *ret)
-{
-    struct head_node_row row = {
-        .number = (uint32_t)sqlite3_column_int64(s, 0),
-        .state = (enum head_node_state)sqlite3_column_int(s, 1),
-        .since_unix_ms = (uint64_t)sqlite3_column_int64(s, 2),
-        .pid = (uint32_t)sqlite3_column_int64(s, 3),
-        .name = column_text(s, 4, arena),
-        .host = column_text(s, 5, arena),
-        .address = column_text(s, 6, arena),
-        .version = column_text(s, 7, arena),
-        .public_key = column_text(s, 8, arena),
-        .labels = column_text(s, 9, arena),
-        .note = column_text(s, 10, arena),
-    };
-    bool ok = parse_amounts(column_text(s, 11, arena), arena, &row);
-    *ret = (struct head_record){.kind = HEAD_RECORD_NODE, .node = row};
-    return ok;
-}
-
-static bool read_job(sqlite3_stmt *s, struct arena *arena, struct head_record *ret)
-{
-    *ret = (struct head_record){
-        .kind = HEAD_RECORD_JOB,
-        .job = {.number = (uint64_t)sqlite3_column_int64(s, 0),
-                .node = (uint32_t)sqlite3_column_int64(s, 1),
-                .key = (uint64_t)sqlite3_column_int64(s, 2),
-                .state = (enum head_job_state)sqlite3_column_int(s, 3),
-                .pid = (uint32_t)sqlite3_column_int64(s, 4),
-                .started_unix_ms = (uint64_t)sqlite3_column_int64(s, 5),
-                .ended_unix_ms = (uint64_t)sqlite3_column_int64(s, 6),
-                .done = (uint64_t)sqlite3_column_int64(s, 7),
-                .failed = (uint64_t)sqlite3_column_int64(s, 8),
-                .name = column_text(s, 9, arena),
-                .program = column_text(s, 10, arena),
-                .user = column_text(s, 11, arena),
-                .cancelled = (uint64_t)sqlite3_column_int64(s, 12)},
-    };
-    return true;
-}
-
 struct loading {
+    const struct journal_reader *reader;
     struct arena *arena;
     struct head_record *records;
     size_t count, room;
 };
 
-static int load_table(struct journal *j, const char *sql, struct loading *l,
-                      bool (*read)(sqlite3_stmt *, struct arena *, struct head_record *),
-                      struct failure *f)
+static void say_bad(const struct journal_reader *reader, const char *format, ...) PRINTF(2, 3);
+
+static void say_bad(const struct journal_reader *reader, const char *format, ...)
 {
-    sqlite3_stmt *statement = NULL;
-    int r = sqlite3_prepare_v2(j->db, sql, -1, &statement, NULL);
-    bool ok = r == SQLITE_OK;
-    while (ok && (r = sqlite3_step(statement)) == SQLITE_ROW) {
-        if (l->count == l->room) {
-            l->room = MAX_OF(l->room * 2, (size_t)64);
-            l->records = xrealloc(l->records, l->room * sizeof *l->records);
-        }
-        ok = read(statement, l->arena, &l->records[l->count]);
-        l->count += ok;
+    char sentence[256];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(sentence, sizeof sentence, format, args);
+    va_end(args);
+    if (reader->on_bad != NULL) {
+        reader->on_bad(reader->arg, sentence);
     }
-    int outcome = 0;
-    if (!ok && r == SQLITE_ROW) {
-        outcome = failure_set(f, CODE_FAILED, "%s is damaged: a row of it makes no sense", j->path);
-    } else if (r != SQLITE_DONE) {
-        outcome = fail(j, f, "read");
-    }
-    sqlite3_finalize(statement);
-    return outcome;
 }
 
-int journal_load(struct journal *j, struct arena *arena, struct head_record **ret,
-                 size_t *ret_count, struct failure *f)
+static uint64_t number_of(const struct head_record *record)
 {
-    struct loading l = {.arena = arena};
-    int r = load_table(j, "SELECT * FROM nodes ORDER BY number", &l, read_node, f);
-    r = r != 0 ? r : load_table(j, "SELECT * FROM jobs ORDER BY number", &l, read_job, f);
+    return record->kind == HEAD_RECORD_NODE ? record->node.number : record->job.number;
+}
+
+static struct head_record *new_record(struct loading *l)
+{
+    if (l->count == l->room) {
+        l->room = MAX_OF(l->room * 2, (size_t)64);
+        l->records = xrealloc(l->records, l->room * sizeof *l->records);
+    }
+    return &l->records[l->count];
+}
+
+/* Reads until the end, a row that SQLite cannot read, or (`newest_first`) the number `stop`. */
+static int load_pass(struct journal *j, struct loading *l, enum head_record_kind kind,
+                     bool newest_first, uint64_t stop)
+{
+    CLEANUP(buffer_fini) struct buffer sql = {0};
+    sqlite3_stmt *statement = NULL;
+    rows_select(kind, j->version, newest_first, &sql);
+    int r = sqlite3_prepare_v2(j->db, buffer_text(&sql), -1, &statement, NULL);
+    r = r == SQLITE_OK ? sqlite3_step(statement) : r;
+    while (r == SQLITE_ROW) {
+        const char *why = "";
+        struct head_record *record = new_record(l);
+        int bad = rows_read(statement, kind, j->version, l->arena, record, &why);
+        if (newest_first && number_of(record) <= stop) {
+            break;
+        }
+        if (bad == 0) {
+            l->count++;
+        } else {
+            say_bad(l->reader, "%s %" PRIu64 " is left out: %s",
+                    kind == HEAD_RECORD_NODE ? "node" : "job", number_of(record), why);
+        }
+        r = sqlite3_step(statement);
+    }
+    sqlite3_finalize(statement);
+    return r == SQLITE_ROW ? SQLITE_DONE : r;
+}
+
+static void turn_round(struct head_record *records, size_t count)
+{
+    for (size_t i = 0; i < count / 2; i++) {
+        struct head_record other = records[i];
+        records[i] = records[count - 1 - i];
+        records[count - 1 - i] = other;
+    }
+}
+
+static int load_table(struct journal *j, struct loading *l, enum head_record_kind kind,
+                      struct failure *f)
+{
+    size_t first = l->count;
+    if (load_pass(j, l, kind, false, 0) == SQLITE_DONE) {
+        return 0;
+    }
+    if (!l->reader->salvage) {
+        return fail(j, f, "read");
+    }
+    say_bad(l->reader, "some %s cannot be read and are left out: %s",
+            kind == HEAD_RECORD_NODE ? "nodes" : "jobs", sqlite3_errmsg(j->db));
+    /* From the other end, up to what is there already. */
+    size_t before = l->count;
+    uint64_t stop = before > first ? number_of(&l->records[before - 1]) : 0;
+    (void)load_pass(j, l, kind, true, stop);
+    turn_round(l->records + before, l->count - before);
+    return 0;
+}
+
+int journal_load(struct journal *j, const struct journal_reader *reader, struct arena *arena,
+                 struct head_record **ret, size_t *ret_count, struct failure *f)
+{
+    struct loading l = {.reader = reader, .arena = arena};
+    int r = load_table(j, &l, HEAD_RECORD_NODE, f);
+    r = r != 0 ? r : load_table(j, &l, HEAD_RECORD_JOB, f);
     if (r != 0) {
         free(l.records);
         return r;
     }
+    *new_record(&l) = (struct head_record){.kind = HEAD_RECORD_NUMBERS,
+                                           .node_last = j->reach.node_last,
+                                           .job_last = j->reach.job_last};
     *ret = l.records;
-    *ret_count = l.count;
+    *ret_count = l.count + 1;
     return 0;
 }
 
@@ -329,58 +479,45 @@ int journal_begin(struct journal *j, struct failure *f)
 
 int journal_commit(struct journal *j, struct failure *f)
 {
-    return step(j, COMMIT, f);
+    sqlite3_stmt *s = j->statements[REACH];
+    j->reach.sequence++;
+    if (sqlite3_bind_int64(s, 1, (int64_t)j->reach.sequence) != SQLITE_OK ||
+        sqlite3_bind_int64(s, 2, j->reach.node_last) != SQLITE_OK ||
+        sqlite3_bind_int64(s, 3, (int64_t)j->reach.job_last) != SQLITE_OK) {
+        return fail(j, f, "write");
+    }
+    int r = step(j, REACH, f);
+    r = r != 0 ? r : step(j, COMMIT, f);
+    if (r == 0 && j->mark_fd >= 0) {
+        int error = mark_write(j->mark_fd, &j->reach);
+        r = error == 0 ? 0
+                       : failure_set(f, CODE_FAILED, "cannot write head.mark beside %s: %s",
+                                     j->path, strerror(-error));
+    }
+    return r;
 }
 
-static bool bind_number(sqlite3_stmt *s, int at, uint64_t number)
+static int put_row(struct journal *j, const struct head_record *record, struct failure *f)
 {
-    return sqlite3_bind_int64(s, at, (int64_t)number) == SQLITE_OK;
-}
-
-static bool bind_text(sqlite3_stmt *s, int at, const char *text)
-{
-    return sqlite3_bind_text(s, at, text != NULL ? text : "", -1, SQLITE_STATIC) == SQLITE_OK;
-}
-
-static int put_node(struct journal *j, const struct head_node_row *row, struct failure *f)
-{
-    sqlite3_stmt *s = j->statements[PUT_NODE];
-    CLEANUP(buffer_fini) struct buffer amounts = {0};
-    format_amounts(row, &amounts);
-    bool ok = bind_number(s, 1, row->number) && bind_number(s, 2, row->state) &&
-              bind_number(s, 3, row->since_unix_ms) && bind_number(s, 4, row->pid) &&
-              bind_text(s, 5, row->name) && bind_text(s, 6, row->host) &&
-              bind_text(s, 7, row->address) && bind_text(s, 8, row->version) &&
-              bind_text(s, 9, row->public_key) && bind_text(s, 10, row->labels) &&
-              bind_text(s, 11, row->note) && bind_text(s, 12, buffer_text(&amounts));
-    return ok ? step(j, PUT_NODE, f) : fail(j, f, "write");
-}
-
-static int put_job(struct journal *j, const struct head_job_row *row, struct failure *f)
-{
-    sqlite3_stmt *s = j->statements[PUT_JOB];
-    bool ok = bind_number(s, 1, row->number) && bind_number(s, 2, row->node) &&
-              bind_number(s, 3, row->key) && bind_number(s, 4, row->state) &&
-              bind_number(s, 5, row->pid) && bind_number(s, 6, row->started_unix_ms) &&
-              bind_number(s, 7, row->ended_unix_ms) && bind_number(s, 8, row->done) &&
-              bind_number(s, 9, row->failed) && bind_text(s, 10, row->name) &&
-              bind_text(s, 11, row->program) && bind_text(s, 12, row->user) &&
-              bind_number(s, 13, row->cancelled);
-    return ok ? step(j, PUT_JOB, f) : fail(j, f, "write");
+    bool is_node = record->kind == HEAD_RECORD_NODE;
+    enum statement which = is_node ? PUT_NODE : PUT_JOB;
+    CLEANUP(buffer_fini) struct buffer text = {0};
+    if (is_node) {
+        j->reach.node_last = MAX_OF(j->reach.node_last, record->node.number);
+    } else {
+        j->reach.job_last = MAX_OF(j->reach.job_last, record->job.number);
+    }
+    return rows_bind(j->statements[which], record, &text) == SQLITE_OK ? step(j, which, f)
+                                                                       : fail(j, f, "write");
 }
 
 int journal_put(struct journal *j, const struct head_record *record, struct failure *f)
 {
-    switch (record->kind) {
-    case HEAD_RECORD_NODE:
-        return put_node(j, &record->node, f);
-    case HEAD_RECORD_JOB:
-        return put_job(j, &record->job, f);
-    case HEAD_RECORD_FORGET_NODE:
-    case HEAD_RECORD_FORGET_JOB:
-        break;
+    if (record->kind == HEAD_RECORD_NODE || record->kind == HEAD_RECORD_JOB) {
+        return put_row(j, record, f);
     }
     enum statement which = record->kind == HEAD_RECORD_FORGET_NODE ? FORGET_NODE : FORGET_JOB;
-    return bind_number(j->statements[which], 1, record->number) ? step(j, which, f)
-                                                                : fail(j, f, "write");
+    return sqlite3_bind_int64(j->statements[which], 1, (int64_t)record->number) == SQLITE_OK
+               ? step(j, which, f)
+               : fail(j, f, "write");
 }

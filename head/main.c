@@ -5,7 +5,7 @@
 #include "common/inherited.h"
 #include "head/start.h"
 
-enum verb { VERB_START = 1, VERB_STOP, VERB_REKEY };
+enum verb { VERB_START = 1, VERB_STOP, VERB_REKEY, VERB_CHECK, VERB_REPAIR };
 
 static const struct args_option START_OPTIONS[] = {
     {"port", 'p', ARGS_U64, "N", "listen at this port (default: 7420, or the next free one)",
@@ -15,6 +15,8 @@ static const struct args_option START_OPTIONS[] = {
     {"cluster", 'C', ARGS_TEXT, "NAME", "the cluster's name (default: default)", 0},
     {"dir", 'd', ARGS_TEXT, "DIR", "its directory (default: ~/.drt/NAME)", 0},
     {"foreground", 0, ARGS_FLAG, NULL, "stay, for systemd and containers", 0},
+    {"accept-loss", 0, ARGS_FLAG, NULL,
+     "start although the journal misses something that had been acknowledged", 0},
     {"parent-pipe", 0, ARGS_U64, "FD", NULL, 1 << 20},
     {0},
 };
@@ -44,6 +46,18 @@ static const struct args_verb VERBS[] = {
      .example = {"drt-head rekey", "drt-head rekey --dir /srv/drt"},
      .options = PLACE_OPTIONS,
      .tag = VERB_REKEY},
+    {.name = "check",
+     .things = "",
+     .help = "look whether the journal of a stopped head is sound; changes nothing",
+     .example = {"drt-head check", "drt-head check --dir /srv/drt"},
+     .options = PLACE_OPTIONS,
+     .tag = VERB_CHECK},
+    {.name = "repair",
+     .things = "",
+     .help = "make a sound journal of all that can be read; the old file is kept",
+     .example = {"drt-head repair", "drt-head repair --dir /srv/drt"},
+     .options = PLACE_OPTIONS,
+     .tag = VERB_REPAIR},
     {0},
 };
 
@@ -63,6 +77,7 @@ static int start(const struct args *a)
         .bind = args_get(a, "bind")->text,
         .port_given = port->given,
         .foreground = args_get(a, "foreground")->given,
+        .accept_loss = args_get(a, "accept-loss")->given,
         .port = (uint16_t)port->number,
         .parent_pipe = pipe->given ? (int)pipe->number : -1,
     };
@@ -91,6 +106,10 @@ int main(int argc, char **argv)
         return stop_head(args_get(&a, "dir")->text, args_get(&a, "cluster")->text);
     case VERB_REKEY:
         return rekey_head(args_get(&a, "dir")->text, args_get(&a, "cluster")->text);
+    case VERB_CHECK:
+        return check_head(args_get(&a, "dir")->text, args_get(&a, "cluster")->text);
+    case VERB_REPAIR:
+        return repair_head(args_get(&a, "dir")->text, args_get(&a, "cluster")->text);
     }
     return 2;
 }

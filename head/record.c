@@ -1,5 +1,96 @@
 #include "head/record.h"
 
+#include "common/place.h"
+#include "common/resources.h"
+
+static int bad(const char **ret_why, const char *why)
+{
+    *ret_why = why;
+    return -EPROTO;
+}
+
+static bool fits(const char *text, size_t most)
+{
+    return text == NULL || strnlen(text, most + 1) <= most;
+}
+
+static int check_amounts(const struct head_node_row *row, const char **ret_why)
+{
+    if (row->amount_count > RESOURCES_MAX) {
+        return bad(ret_why, "its resources are too many");
+    }
+    for (size_t i = 0; i < row->amount_count; i++) {
+        const struct cluster_amount *a = &row->amounts[i];
+        if (a->name == NULL || !resource_name_ok(a->name)) {
+            return bad(ret_why, "the name of one of its resources is not valid");
+        }
+        if (a->total_units < 0) {
+            return bad(ret_why, "it has less than nothing of a resource");
+        }
+        for (size_t k = 0; k < i; k++) {
+            if (strcmp(a->name, row->amounts[k].name) == 0) {
+                return bad(ret_why, "it names a resource twice");
+            }
+        }
+    }
+    return 0;
+}
+
+static int check_node(const struct head_node_row *row, const char **ret_why)
+{
+    if (row->number == 0) {
+        return bad(ret_why, "it has no number");
+    }
+    if (row->state < HEAD_NODE_ALIVE || row->state > HEAD_NODE_LEFT) {
+        return bad(ret_why, "its state is not known");
+    }
+    if (row->name == NULL || !place_name_ok(row->name)) {
+        return bad(ret_why, "its name is not a node's name");
+    }
+    if (!fits(row->host, HEAD_TEXT_MAX) || !fits(row->address, HEAD_TEXT_MAX) ||
+        !fits(row->version, HEAD_TEXT_MAX) || !fits(row->public_key, HEAD_TEXT_MAX) ||
+        !fits(row->note, HEAD_TEXT_MAX)) {
+        return bad(ret_why, "its host name, address, version or key is too long");
+    }
+    if (!fits(row->labels, HEAD_LABELS_MAX)) {
+        return bad(ret_why, "its labels have more than 1,024 bytes");
+    }
+    return check_amounts(row, ret_why);
+}
+
+static int check_job(const struct head_job_row *row, const char **ret_why)
+{
+    if (row->number == 0) {
+        return bad(ret_why, "it has no number");
+    }
+    if (row->node == 0) {
+        return bad(ret_why, "it has no node");
+    }
+    if (row->state < HEAD_JOB_RUNNING || row->state > HEAD_JOB_CANCELLED) {
+        return bad(ret_why, "its state is not known");
+    }
+    if (!fits(row->name, HEAD_TEXT_MAX) || !fits(row->program, HEAD_TEXT_MAX) ||
+        !fits(row->user, HEAD_TEXT_MAX)) {
+        return bad(ret_why, "its name, program or user is too long");
+    }
+    return 0;
+}
+
+int head_record_check(const struct head_record *record, const char **ret_why)
+{
+    switch (record->kind) {
+    case HEAD_RECORD_NODE:
+        return check_node(&record->node, ret_why);
+    case HEAD_RECORD_JOB:
+        return check_job(&record->job, ret_why);
+    case HEAD_RECORD_FORGET_NODE:
+    case HEAD_RECORD_FORGET_JOB:
+    case HEAD_RECORD_NUMBERS:
+        return 0;
+    }
+    return bad(ret_why, "its kind is not known");
+}
+
 static const char *copy_text(struct arena *arena, const char *text)
 {
     return text == NULL || *text == '\0' ? "" : arena_text(arena, text, strlen(text));

@@ -1,12 +1,16 @@
 /*
- * What the head writes down: one row for each node and each job, as it is now. The journal keeps
- * them on disk, the core makes them and takes them back at its start. Plain data; no I/O.
+ * What the head writes down: one row for each node and each job, as it is now, and the highest
+ * numbers that were ever given. The journal keeps them on disk, the core makes them and takes them
+ * back at its start. Plain data; no I/O.
  */
 #ifndef HEAD_RECORD_H
 #define HEAD_RECORD_H
 
 #include "common/bytes.h"
 #include "proto/cluster.h"
+
+#define HEAD_TEXT_MAX   255u  /* bytes of a name, an address, a version ... */
+#define HEAD_LABELS_MAX 1024u /* bytes of a node's labels */
 
 /* The numbers stand in head.db: never change one. */
 enum head_node_state {
@@ -52,14 +56,22 @@ enum head_record_kind {
     HEAD_RECORD_JOB,         /* likewise */
     HEAD_RECORD_FORGET_NODE, /* `number`: one of the oldest that ended */
     HEAD_RECORD_FORGET_JOB,
+    HEAD_RECORD_NUMBERS, /* `node_last`, `job_last`; made by the journal, comes after all rows */
 };
 
 struct head_record {
     enum head_record_kind kind;
-    uint64_t number; /* FORGET */
+    uint64_t number;    /* FORGET */
+    uint32_t node_last; /* NUMBERS: the highest that was ever given; none is used again */
+    uint64_t job_last;
     struct head_node_row node;
     struct head_job_row job;
 };
+
+/* Whether a row makes sense by itself. Whoever makes one from what came from outside asks this
+ * before it is written, and the journal asks it of what it has read: so nothing can be written that
+ * cannot be read. 0, or -EPROTO with a reason in *ret_why (static text, as in "its ..."). */
+int head_record_check(const struct head_record *record, const char **ret_why) MUST_CHECK;
 
 /* A copy whose texts and amounts live in `arena`. */
 struct head_record head_record_copy(struct arena *arena, const struct head_record *record);

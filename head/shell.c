@@ -398,31 +398,39 @@ static bool any_alive(const struct head_record *records, size_t count)
     return false;
 }
 
-static int make_core(struct shell *s, const struct head_record *records, size_t count,
-                     struct failure *f)
+static void row_left_out(void *arg, const char *sentence)
 {
-    const char *why = "";
+    log_warn("head.db: %s ('drt-head repair' takes such rows away)", sentence);
+}
+
+static void row_contradicts(void *arg, const struct head_record *record, const char *why)
+{
+    bool is_node = record->kind == HEAD_RECORD_NODE;
+    log_warn("head.db: %s %" PRIu64 ": %s ('drt-head repair' takes such rows away)",
+             is_node ? "node" : "job", is_node ? record->node.number : record->job.number, why);
+}
+
+static void make_core(struct shell *s, const struct head_record *records, size_t count)
+{
     struct head_config config = {.cluster = s->config->keys->cluster,
                                  .address = s->address,
                                  .pid = (uint32_t)getpid(),
                                  .time = time_now()};
     s->core = head_core_new(&config);
-    if (head_core_restore(s->core, records, count, &why) != 0) {
-        return failure_set(f, CODE_FAILED,
-                           "%s/head.db is damaged: %s. Move it away and start again: the head "
-                           "then begins with no nodes and no jobs",
-                           s->config->place->dir, why);
-    }
-    return 0;
+    head_core_restore(s->core, records, count, row_contradicts, NULL);
 }
 
 /* Takes the journal. */
 static int begin_with(struct shell *s, struct journal *journal, struct failure *f)
 {
+    const struct journal_reader reader = {.on_bad = row_left_out};
     struct arena arena = {0};
     struct head_record *records = NULL;
     size_t count = 0;
-    int r = journal_load(journal, &arena, &records, &count, f);
+    if (journal_loss(journal)[0] != '\0') {
+        log_warn("%s; going on without them, as --accept-loss says", journal_loss(journal));
+    }
+    int r = journal_load(journal, &reader, &arena, &records, &count, f);
     if (r == 0) {
         r = committer_new(s->loop, journal, on_durable, s, &s->committer);
         r = r == 0 ? 0 : failure_set(f, CODE_FAILED, "cannot start a thread: %s", strerror(-r));
@@ -431,7 +439,9 @@ static int begin_with(struct shell *s, struct journal *journal, struct failure *
         journal_close(journal);
     }
     r = r != 0 ? r : listen_nodes(s, any_alive(records, count), f);
-    r = r != 0 ? r : make_core(s, records, count, f);
+    if (r == 0) {
+        make_core(s, records, count);
+    }
     free(records);
     arena_fini(&arena);
     return r;
@@ -450,7 +460,7 @@ static int begin(struct shell *s, struct failure *f)
     if (place_path(s->config->place, "head.db", path) != 0) {
         return failure_set(f, CODE_FAILED, "the path of the directory is too long");
     }
-    r = journal_open(path, &journal, f);
+    r = journal_open(path, s->config->accept_loss ? JOURNAL_ACCEPT_LOSS : 0, &journal, f);
     r = r != 0 ? r : begin_with(s, journal, f);
     return r != 0 ? r : listen_tools(s, f);
 }

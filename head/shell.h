@@ -19,6 +19,7 @@ struct head_shell_config {
     uint16_t port;                /* with port_given; 0: any */
     void (*on_chores)(void *arg); /* now and then: the log */
     int parent_pipe;              /* its end-of-file ends the head; -1: none */
+    bool accept_loss;             /* begin also where the journal lost something */
     /* Nodes and tools can come now. */
     void (*on_ready)(void *arg, const char *address);
     void *arg;

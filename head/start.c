@@ -16,6 +16,7 @@
 #include "common/place.h"
 #include "common/text.h"
 #include "head/address.h"
+#include "head/repair.h"
 #include "head/running.h"
 #include "head/shell.h"
 
@@ -256,6 +257,7 @@ static int run(struct start *s, struct failure *f)
         .port_given = s->options->port_given,
         .port = s->options->port,
         .parent_pipe = s->options->parent_pipe,
+        .accept_loss = s->options->accept_loss,
         .on_ready = on_ready,
         .on_chores = on_chores,
         .arg = s,
@@ -352,17 +354,47 @@ int stop_head(const char *dir, const char *cluster)
     return 0;
 }
 
+/* The cluster's directory, which is there, and its lock: no head runs. */
+static int take_stopped(struct start *s, struct failure *f)
+{
+    int r = place_for_start(s->options->dir, s->options->cluster, &s->place, f);
+    if (r == 0 && access(s->place.dir, F_OK) < 0) {
+        return failure_set(f, CODE_NOT_FOUND,
+                           "there is no cluster in %s. 'drt-head start' makes one", s->place.dir);
+    }
+    return r != 0 ? r : take_lock(s, f);
+}
+
+static int with_stopped(const char *dir, const char *cluster,
+                        int (*verb)(const struct place *place, FILE *out, struct failure *f))
+{
+    struct start_options options = {.dir = dir, .cluster = cluster};
+    struct start s = {.options = &options, .lock = -1};
+    struct failure f;
+    umask(077);
+    int r = take_stopped(&s, &f);
+    r = r != 0 ? r : verb(&s.place, stdout, &f);
+    close_fd(&s.lock);
+    fflush(stdout);
+    return r != 0 ? fail(&f) : 0;
+}
+
+int check_head(const char *dir, const char *cluster)
+{
+    return with_stopped(dir, cluster, repair_check);
+}
+
+int repair_head(const char *dir, const char *cluster)
+{
+    return with_stopped(dir, cluster, repair_run);
+}
+
 int rekey_head(const char *dir, const char *cluster)
 {
     struct start_options options = {.dir = dir, .cluster = cluster};
     struct start s = {.options = &options, .lock = -1};
     struct failure f;
-    int r = place_for_start(dir, cluster, &s.place, &f);
-    if (r == 0 && access(s.place.dir, F_OK) < 0) {
-        r = failure_set(&f, CODE_NOT_FOUND, "there is no cluster in %s. 'drt-head start' makes one",
-                        s.place.dir);
-    }
-    r = r != 0 ? r : take_lock(&s, &f);
+    int r = take_stopped(&s, &f);
     r = r != 0 ? r : keys_rekey(&s.place, &s.keys, &f);
     close_fd(&s.lock);
     if (r != 0) {

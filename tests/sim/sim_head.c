@@ -207,13 +207,17 @@ static int by_number(const void *a, const void *b)
     return x->kind != y->kind ? (int)x->kind - (int)y->kind : (p > q) - (p < q);
 }
 
-/* What a database would hold: the last row of each, by number. */
+/* What a database would hold: the last row of each, by number, and the highest numbers ever. */
 static void read_disk(struct sim_head *h)
 {
-    struct head_record *rows = xcalloc(h->disk_count + 1, sizeof *rows);
+    struct head_record *rows = xcalloc(h->disk_count + 2, sizeof *rows);
+    struct head_record last = {.kind = HEAD_RECORD_NUMBERS};
     size_t n = 0;
 
     for (size_t i = 0; i < h->disk_count; i++) {
+        const struct head_record *r = &h->records[i];
+        last.node_last = MAX_OF(last.node_last, MAX_OF(r->node_last, r->node.number));
+        last.job_last = MAX_OF(last.job_last, MAX_OF(r->job_last, r->job.number));
         bool newest =
             h->records[i].kind == HEAD_RECORD_NODE || h->records[i].kind == HEAD_RECORD_JOB;
         for (size_t k = i + 1; newest && k < h->disk_count; k++) {
@@ -224,16 +228,21 @@ static void read_disk(struct sim_head *h)
         }
     }
     qsort(rows, n, sizeof *rows, by_number);
+    rows[n++] = last;
     free(h->records);
     h->records = rows;
     h->record_count = h->disk_count = n;
-    h->record_room = h->disk_count + 1;
+    h->record_room = n;
+}
+
+static void bad_row(void *arg, const struct head_record *record, const char *why)
+{
+    ASSERT(false);
 }
 
 void sim_head_start(struct sim_head *h, uint64_t now_ns)
 {
     struct transport_events events = {on_up, on_message, on_room, on_down, h};
-    const char *why = "";
     struct head_config config = {.cluster = "sim", .address = "10.0.0.1:7420", .pid = 1};
 
     ASSERT(h->core == NULL);
@@ -242,9 +251,7 @@ void sim_head_start(struct sim_head *h, uint64_t now_ns)
     h->counts.starts++;
     h->core = head_core_new(&config);
     read_disk(h);
-    if (head_core_restore(h->core, h->records, h->record_count, &why) != 0) {
-        ASSERT(false);
-    }
+    head_core_restore(h->core, h->records, h->record_count, bad_row, NULL);
     h->life_base = h->record_count;
     h->asked = h->committed = h->commit_to = h->commit_at_ns = 0;
     h->event_count = 0;

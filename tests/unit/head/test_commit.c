@@ -24,7 +24,7 @@ static struct journal *open_at(const char *dir)
     struct failure f;
     char path[512];
     snprintf(path, sizeof path, "%s/head.db", dir);
-    assert_int_equal(journal_open(path, &j, &f), 0);
+    assert_int_equal(journal_open(path, 0, &j, &f), 0);
     return j;
 }
 
@@ -44,11 +44,11 @@ static size_t count_rows(const char *dir)
     struct failure f;
     size_t count = 0;
     struct journal *j = open_at(dir);
-    assert_int_equal(journal_load(j, &arena, &rows, &count, &f), 0);
+    assert_int_equal(journal_load(j, &(struct journal_reader){0}, &arena, &rows, &count, &f), 0);
     journal_close(j);
     arena_fini(&arena);
     free(rows);
-    return count;
+    return count - 1; /* the last one says the highest numbers */
 }
 
 static void test_batches_are_durable_in_order(void **state)

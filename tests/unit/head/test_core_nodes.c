@@ -518,6 +518,86 @@ static void test_feasible_of_the_only_node(void **state)
     rig_fini(&r);
 }
 
+/* What the journal could not read again never enters it: the head would not start any more. */
+static void test_a_join_that_the_journal_could_not_read_is_refused(void **state)
+{
+    static const char *const names[] = {"a=b", "a b", "9lives", "CPU"};
+    struct rig r;
+    rig_init(&r);
+    for (uint64_t i = 0; i < ARRAY_SIZE(names); i++) {
+        struct cluster_amount amounts[] = {{"CPU", 10000, 10000}, {names[i], 5, 5}};
+        struct cluster_join join = {
+            .name = "box-1", .number = 0, .amounts = amounts, .amount_count = 2};
+        rig_join_as(&r, i + 1, &join);
+        const struct cluster_refused *refused = &rig_take(&r, i + 1, CLUSTER_REFUSED)->refused;
+        assert_int_equal(refused->failure.code, CODE_REFUSED);
+        assert_non_null(strstr(refused->failure.message, "this node cannot join: "));
+        assert_int_equal(r.record_count, 0);
+    }
+    rig_restart(&r, NS_PER_S);
+    assert_int_equal(rig_node(&r, 9, "box-1"), 1);
+    rig_fini(&r);
+}
+
+/* The newest number is the first that is forgotten, and the head starts again. */
+static void test_a_forgotten_number_is_never_used_again(void **state)
+{
+    struct rig r;
+    rig_init(&r);
+    uint32_t last = HEAD_NODES_ENDED_MAX + 2;
+    for (uint32_t i = 1; i <= last; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "box-%u", i);
+        assert_int_equal(rig_node(&r, i, name), i);
+        rig_forget(&r);
+    }
+    for (uint32_t i = last; i >= 1; i--) {
+        rig_cluster(&r, i, &(struct cluster_msg){.type = CLUSTER_LEAVE});
+        rig_forget(&r);
+    }
+    rig_pass(&r, 2 * NS_PER_S, 1, 0);
+    assert_null(head_core_node(r.core, last));
+    rig_restart(&r, NS_PER_S);
+    assert_null(head_core_node(r.core, last));
+    assert_int_equal(rig_node(&r, 1, "box-new"), last + 1);
+    rig_fini(&r);
+}
+
+static size_t left_out;
+
+static void count_bad(void *arg, const struct head_record *record, const char *why)
+{
+    left_out++;
+}
+
+static void test_rows_that_contradict_each_other_cost_only_themselves(void **state)
+{
+    const struct head_config config = {.cluster = "default", .address = "10.0.0.5:7420"};
+    struct head_core *core = head_core_new(&config);
+    const struct head_record records[] = {
+        {.kind = HEAD_RECORD_NODE,
+         .node = {.number = 1, .state = HEAD_NODE_ALIVE, .name = "box-1"}},
+        {.kind = HEAD_RECORD_NODE,
+         .node = {.number = 2, .state = HEAD_NODE_ALIVE, .name = "box-1"}},
+        {.kind = HEAD_RECORD_JOB, .job = {.number = 1, .node = 1, .key = 1, .state = 1}},
+        {.kind = HEAD_RECORD_JOB, .job = {.number = 2, .node = 1, .key = 1, .state = 2}},
+        {.kind = HEAD_RECORD_JOB, .job = {.number = 3, .node = 7, .key = 1, .state = 1}},
+        {.kind = HEAD_RECORD_JOB, .job = {.number = 4, .node = 1, .key = 9, .state = 99}},
+        {.kind = HEAD_RECORD_NUMBERS, .node_last = 8, .job_last = 20},
+    };
+    left_out = 0;
+    head_core_restore(core, records, ARRAY_SIZE(records), count_bad, NULL);
+    head_core_check(core);
+    assert_int_equal(left_out, 4);
+    assert_non_null(head_core_node(core, 1));
+    assert_null(head_core_node(core, 2));
+    assert_int_equal(head_core_job(core, 1)->state, HEAD_JOB_RUNNING);
+    assert_null(head_core_job(core, 2));
+    assert_int_equal(head_core_job(core, 3)->state, HEAD_JOB_LOST); /* its node is not there */
+    assert_null(head_core_job(core, 4));
+    head_core_free(core);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -543,6 +623,9 @@ int main(void)
         cmocka_unit_test(test_a_lost_node_stays_lost),
         cmocka_unit_test(test_feasible_looks_at_all_nodes),
         cmocka_unit_test(test_feasible_of_the_only_node),
+        cmocka_unit_test(test_a_join_that_the_journal_could_not_read_is_refused),
+        cmocka_unit_test(test_a_forgotten_number_is_never_used_again),
+        cmocka_unit_test(test_rows_that_contradict_each_other_cost_only_themselves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

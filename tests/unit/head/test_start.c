@@ -237,17 +237,48 @@ static void test_stop_waits_until_it_is_free(void **state)
     assert_int_equal(RUN("stop").status, 3);
 }
 
-static void test_damaged_journal_is_told_at_the_start(void **state)
+static void test_damaged_journal_is_told_and_repaired(void **state)
+{
+    struct place place = place_of(NULL);
+    char path[PLACE_PATH_MAX], old[PLACE_PATH_MAX];
+    assert_int_equal(START().status, 0);
+    assert_int_equal(RUN("check").status, 1); /* it runs */
+    assert_int_equal(RUN("stop").status, 0);
+    assert_int_equal(place_path(&place, "head.db", path), 0);
+    assert_int_equal(place_path(&place, "head.db.damaged", old), 0);
+    struct run run = RUN("check");
+    assert_int_equal(run.status, 0);
+    assert_non_null(strstr(run.text, "It is sound."));
+    assert_int_equal(files_write_atomic(path, "nonsense", 8, 0600), 0);
+    run = START();
+    assert_int_equal(run.status, 1);
+    assert_non_null(strstr(run.text, "head.db is damaged"));
+    assert_non_null(strstr(run.text, "drt-head repair"));
+    run = RUN("check");
+    assert_int_equal(run.status, 1);
+    assert_non_null(strstr(run.text, "is not sound"));
+    run = RUN("repair");
+    assert_int_equal(run.status, 0);
+    assert_non_null(strstr(run.text, "Repaired."));
+    assert_int_equal(access(old, F_OK), 0);
+    assert_int_equal(RUN("check").status, 0);
+    assert_int_equal(START().status, 0);
+}
+
+static void test_a_journal_that_is_gone_needs_a_word(void **state)
 {
     struct place place = place_of(NULL);
     char path[PLACE_PATH_MAX];
     assert_int_equal(START().status, 0);
     assert_int_equal(RUN("stop").status, 0);
     assert_int_equal(place_path(&place, "head.db", path), 0);
-    assert_int_equal(files_write_atomic(path, "nonsense", 8, 0600), 0);
+    assert_int_equal(unlink(path), 0);
     struct run run = START();
     assert_int_equal(run.status, 1);
-    assert_non_null(strstr(run.text, "head.db is damaged"));
+    assert_non_null(strstr(run.text, "missing or empty"));
+    assert_int_equal(START("--accept-loss").status, 0);
+    assert_int_equal(RUN("stop").status, 0);
+    assert_int_equal(START().status, 0);
 }
 
 static void test_parent_pipe_ends_it(void **state)
@@ -313,7 +344,8 @@ int main(void)
         TEST(test_keys_that_others_can_read_are_refused),
         TEST(test_rekey_only_when_stopped),
         TEST(test_stop_waits_until_it_is_free),
-        TEST(test_damaged_journal_is_told_at_the_start),
+        TEST(test_damaged_journal_is_told_and_repaired),
+        TEST(test_a_journal_that_is_gone_needs_a_word),
         TEST(test_parent_pipe_ends_it),
         TEST(test_killed_head_starts_again),
         TEST(test_usage),
