@@ -16,6 +16,7 @@ void answer_fini(struct answer *a)
     free(a->classes);
     free(a->workers);
     free((void *)a->lines);
+    free(a->outputs);
     buffer_fini(&a->log);
     answer_init(a);
 }
@@ -39,7 +40,7 @@ static void *append(void *array, size_t *n, const void *more, size_t count, size
 static size_t row_count(const struct answer *a)
 {
     return a->node_count + a->job_count + a->task_count + a->class_count + a->worker_count +
-           a->line_count;
+           a->line_count + a->output_count;
 }
 
 int answer_add(struct answer *a, const struct state_reply *reply)
@@ -48,7 +49,7 @@ int answer_add(struct answer *a, const struct state_reply *reply)
         return -EPROTO;
     }
     size_t more = reply->node_count + reply->job_count + reply->task_count + reply->class_count +
-                  reply->worker_count + reply->line_count;
+                  reply->worker_count + reply->line_count + reply->output_count;
     if (more > STATE_ROWS_MAX || row_count(a) + more > STATE_ROWS_MAX) {
         return -EOVERFLOW;
     }
@@ -58,6 +59,8 @@ int answer_add(struct answer *a, const struct state_reply *reply)
     APPEND(a, classes, class_count, reply);
     APPEND(a, workers, worker_count, reply);
     APPEND(a, lines, line_count, reply);
+    APPEND(a, outputs, output_count, reply);
+    a->outputs_lost = a->outputs_lost || reply->outputs_lost;
     if (reply->log.size != 0) {
         if (a->log.size == 0) {
             a->log_offset = reply->log_offset;

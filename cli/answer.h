@@ -31,6 +31,9 @@ struct answer {
     struct buffer log;
     uint64_t log_offset, log_end;
     bool log_closed;
+    struct state_output *outputs;
+    size_t output_count;
+    bool outputs_lost;
 };
 
 void answer_init(struct answer *a);

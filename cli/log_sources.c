@@ -63,63 +63,162 @@ static bool has_ended(const char *state)
     return true;
 }
 
-/* A task's home hears the number of a worker elsewhere with the result: until then all workers of
- * the job on that node are meant. */
-static int guess_workers(struct log_sources *s, struct ask *ask, const struct log_choice *choice,
-                         const struct state_task *task, struct failure *f)
+/* ---- a task ---- */
+
+static struct log_source *find_part(struct log_sources *s, const struct state_output *part)
 {
-    const struct wish wish = {
-        .job = task->job, .node = task->node, .state = "running", .limit = ROWS_ASKED};
-    struct state_query query = query_of(&wish, STATE_WORKERS);
-    struct answer answer;
-    answer_init(&answer);
-    int status = ask_rows(ask, &query, 1, &answer, f);
-    for (size_t i = 0; i < answer.worker_count && status == EXIT_DONE; i++) {
-        const struct state_worker *w = &answer.workers[i];
-        if (w->job == task->job) {
-            status = add_worker(s, choice, w->number, text_or(w->node, ""), f);
+    for (size_t i = 0; i < s->count; i++) {
+        struct log_source *one = &s->items[i];
+        if (one->worker == part->worker && one->attempt == part->attempt &&
+            one->stream == part->stream && one->begin == part->begin &&
+            strcmp(one->node, text_or(part->node, "")) == 0) {
+            return one;
         }
     }
-    answer_fini(&answer);
+    return NULL;
+}
+
+static bool has_attempt(const struct log_sources *s, const struct state_output *part)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        if (s->items[i].worker == part->worker && s->items[i].attempt == part->attempt &&
+            strcmp(s->items[i].node, text_or(part->node, "")) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int add_part(struct log_sources *s, const struct state_output *part, struct failure *f)
+{
+    struct log_source *one = find_part(s, part);
+    if (one != NULL) {
+        one->running = part->running;
+        return EXIT_DONE;
+    }
+    if (s->count == LOG_SOURCES_MAX) {
+        failure_set(f, CODE_TOO_LARGE, "Task %s wrote more than %u parts of logs.", s->task,
+                    LOG_SOURCES_MAX);
+        return EXIT_FAILED;
+    }
+    s->workers += !has_attempt(s, part);
+    one = &s->items[s->count++];
+    *one = (struct log_source){.worker = part->worker,
+                               .stream = part->stream,
+                               .attempt = part->attempt,
+                               .begin = part->begin,
+                               .offset = part->begin,
+                               .running = part->running};
+    snprintf(one->node, sizeof one->node, "%s", text_or(part->node, ""));
+    return EXIT_DONE;
+}
+
+/* What was said to run and is named no more has ended, and wrote nothing in the end. */
+static void end_silent(struct log_sources *s, const struct answer *answer)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        struct log_source *one = &s->items[i];
+        bool named = false;
+        for (size_t k = 0; k < answer->output_count && one->running; k++) {
+            named = named || find_part(s, &answer->outputs[k]) == one;
+        }
+        if (one->running && !named) {
+            one->running = false;
+            one->closed = true;
+        }
+    }
+}
+
+static int by_attempt(const void *left, const void *right)
+{
+    const struct log_source *a = left, *b = right;
+    if (a->attempt != b->attempt) {
+        return a->attempt < b->attempt ? -1 : 1;
+    }
+    if (a->stream != b->stream) {
+        return a->stream < b->stream ? -1 : 1;
+    }
+    return a->begin < b->begin ? -1 : a->begin > b->begin;
+}
+
+/* Where its attempts wrote. A first one is where its home says; later ones may have been anywhere.
+ */
+static int ask_parts(struct log_sources *s, struct ask *ask, const struct log_choice *choice,
+                     const struct state_task *task, struct answer *answer, struct failure *f)
+{
+    size_t before = s->count;
+    const struct wish wish = {.thing = s->task,
+                              .node = task->attempt > 1 ? "" : text_or(task->node, "")};
+    struct state_query query = query_of(&wish, STATE_OUTPUT);
+    int status = ask_rows(ask, &query, 1, answer, f);
+    for (size_t i = 0; i < answer->output_count && status == EXIT_DONE; i++) {
+        if (choice->stream == 0 || choice->stream == answer->outputs[i].stream) {
+            status = add_part(s, &answer->outputs[i], f);
+        }
+    }
+    qsort(s->items + before, s->count - before, sizeof *s->items, by_attempt);
+    if (status == EXIT_DONE && answer->failure.code == 0) {
+        end_silent(s, answer);
+    }
     return status;
 }
 
-/* The worker that runs, or ran, a task. */
+/* Nothing of it is there. EXIT_DONE: it wrote nothing, which is no failure. */
+static int explain_nothing(const struct log_sources *s, const struct state_task *task,
+                           const struct answer *answer, struct failure *f)
+{
+    if (answer->failure.code != 0) {
+        failure_set(f, answer->failure.code, "What task %s wrote is on node %s. %.300s", s->task,
+                    text_or(task->node, "(unknown)"), answer->failure.message);
+        return exit_of_failure(f);
+    }
+    if (task->worker == 0 && strcmp(text_or(task->state, ""), "running") != 0) {
+        failure_set(
+            f, CODE_NOT_FOUND,
+            "Task %s is %s. It has not run in any worker, so it has no output. 'drt explain "
+            "%s' says why.",
+            s->task, task->state, s->task);
+        return EXIT_FAILED;
+    }
+    if (answer->outputs_lost) {
+        failure_set(f, CODE_NOT_FOUND,
+                    "It is no longer known what task %s wrote, if it wrote anything. 'drt logs "
+                    "--worker %" PRIu64 " --node %s' shows all of its worker's output.",
+                    s->task, task->worker, text_or(task->node, ""));
+        return EXIT_FAILED;
+    }
+    fprintf(stderr, "drt: task %s %s.\n", s->task,
+            s->over ? "printed nothing" : "has printed nothing yet");
+    return EXIT_DONE;
+}
+
 static int take_task(struct log_sources *s, struct ask *ask, const struct log_choice *choice,
                      const struct answer *answer, struct failure *f)
 {
+    struct answer parts;
     if (answer->task_count == 0) {
-        failure_set(f, CODE_NOT_FOUND, "no task \"%.60s\" is known. 'drt tasks' lists them.",
+        failure_set(f, CODE_NOT_FOUND, "No task \"%.60s\" is known. 'drt tasks' lists them.",
                     choice->task);
         return EXIT_FAILED;
     }
     const struct state_task *task = &answer->tasks[0];
-    s->over = has_ended(text_or(task->state, ""));
-    if (task->worker != 0) {
-        return add_worker(s, choice, task->worker, text_or(task->node, ""), f);
+    object_id_format(task->id, s->task);
+    answer_init(&parts);
+    bool is_over = has_ended(text_or(task->state, ""));
+    int status = ask_parts(s, ask, choice, task, &parts, f);
+    s->over = is_over;
+    if (status == EXIT_DONE && s->count == 0 && (!choice->follow || s->over)) {
+        status = explain_nothing(s, task, &parts, f);
     }
-    if (strcmp(text_or(task->state, ""), "running") == 0) {
-        int status = guess_workers(s, ask, choice, task, f);
-        if (status != EXIT_DONE) {
-            return status;
-        }
-    }
-    if (s->count != 0 || (choice->follow && !s->over)) {
-        return EXIT_DONE; /* it waits for its first or next attempt */
-    }
-    char id[ID_TEXT_SIZE];
-    object_id_format(task->id, id);
-    failure_set(f, CODE_NOT_FOUND,
-                "task %s is %s and ran in no worker yet, so it wrote nothing. 'drt explain %s' "
-                "says why.",
-                id, task->state, id);
-    return EXIT_FAILED;
+    answer_fini(&parts);
+    return status;
 }
 
 static int find_task(struct log_sources *s, struct ask *ask, const struct log_choice *choice,
                      struct failure *f)
 {
-    const struct wish wish = {.thing = choice->task, .limit = 1};
+    /* "last" is the same one as long as it is followed. */
+    const struct wish wish = {.thing = *s->task != '\0' ? s->task : choice->task, .limit = 1};
     struct state_query query = query_of(&wish, STATE_TASKS);
     struct answer answer;
     answer_init(&answer);

@@ -18,12 +18,16 @@ struct log_choice {       /* one of task, worker, job */
     bool follow;          /* nothing yet is no error */
 };
 
-/* One file that a worker writes. */
+/* One file that a worker writes, or the part of it that one attempt of a task wrote. */
 struct log_source {
     uint64_t worker;
     char node[64];
     uint32_t stream;    /* 1 out, 2 err */
+    uint32_t attempt;   /* of the task; 0: all of the file */
+    uint64_t begin;     /* of the part */
+    bool running;       /* its end is not known yet */
     uint64_t offset;    /* of what comes next */
+    bool again;         /* there is more, which could not be read just now */
     bool closed;        /* nothing will follow */
     bool guessed;       /* it may never have been on this node */
     struct buffer text; /* what the reader keeps of it */
@@ -31,8 +35,9 @@ struct log_source {
 
 struct log_sources {
     struct log_source *items;
-    size_t count, workers;
-    bool over; /* the job or task has ended: no worker will be added */
+    size_t count, workers;   /* workers: of a task, attempts */
+    char task[ID_TEXT_SIZE]; /* its id; "" where none is meant */
+    bool over;               /* the job or task has ended: no worker will be added */
 };
 
 void log_sources_init(struct log_sources *s);

@@ -11,6 +11,8 @@
 enum { PIECE_BYTES = 64 << 10, ASKED_AT_ONCE = 32, LINE_MAX_BYTES = 1 << 20 };
 #define FOLLOW_PAUSE_NS (200 * NS_PER_MS)
 #define FIND_PAUSE_NS   (500 * NS_PER_MS)
+#define AGAIN_PAUSE_NS  (10 * NS_PER_MS)
+#define AGAIN_MOST      200u
 #define LAST_WORDS_NS   (2 * NS_PER_S)  /* for workers to end whose job has */
 #define AWAY_NS         (30 * NS_PER_S) /* who follows waits so long for a head that ended */
 
@@ -33,9 +35,13 @@ static int write_raw(struct reader *r, struct log_source *s, struct bytes text)
     struct buffer out = {0};
     bool many = r->sources.workers > 1;
     if (r->written != s && !r->choice.follow && (many || r->written != NULL || s->stream == 2)) {
-        buffer_printf(&out, "%s==> worker %" PRIu64 "%s%s, standard %s <==\n",
-                      r->written != NULL ? "\n" : "", s->worker, *s->node != '\0' ? " on " : "",
-                      s->node, s->stream == 1 ? "output" : "error");
+        char attempt[32] = "";
+        if (s->attempt != 0) {
+            snprintf(attempt, sizeof attempt, "attempt %" PRIu32 ", ", s->attempt);
+        }
+        buffer_printf(&out, "%s==> %sworker %" PRIu64 "%s%s, standard %s <==\n",
+                      r->written != NULL ? "\n" : "", attempt, s->worker,
+                      *s->node != '\0' ? " on " : "", s->node, s->stream == 1 ? "output" : "error");
     }
     r->written = s;
     r->in_line = ((const uint8_t *)text.data)[text.size - 1] != '\n';
@@ -61,7 +67,11 @@ static int write_lines(struct reader *r, struct log_source *s, bool all)
             break;
         }
         size_t size = end != NULL ? (size_t)(end - line) : s->text.size - at;
-        buffer_printf(&out, "(%s worker %" PRIu64 ") ", s->node, s->worker);
+        buffer_printf(&out, "(%s worker %" PRIu64, s->node, s->worker);
+        if (s->attempt != 0) {
+            buffer_printf(&out, ", attempt %" PRIu32, s->attempt);
+        }
+        buffer_append_text(&out, ") ");
         buffer_append(&out, line, size);
         buffer_append(&out, "\n", 1);
         at += MIN_OF(size + 1, s->text.size - at);
@@ -113,6 +123,15 @@ static void give_up(struct reader *r, struct log_source *s, const struct failure
     }
 }
 
+/* The oldest that was written has made room for what came later. */
+static void tell_gap(const struct log_source *s, uint64_t bytes)
+{
+    fprintf(stderr,
+            "drt: the first %" PRIu64 " bytes that %s%" PRIu64 "%s%s wrote are not kept any more\n",
+            bytes, s->attempt != 0 ? "the task in worker " : "worker ", s->worker,
+            *s->node != '\0' ? " on " : "", s->node);
+}
+
 static int take_piece(struct reader *r, struct log_source *s, const struct answer *piece,
                       bool *ret_more)
 {
@@ -122,12 +141,16 @@ static int take_piece(struct reader *r, struct log_source *s, const struct answe
         }
         return EXIT_DONE;
     }
+    if (piece->log_offset > s->offset) {
+        tell_gap(s, piece->log_offset - s->offset);
+    }
     int status = write_piece(r, s, piece);
     r->read_any = true;
     s->guessed = false;
     s->offset = MAX_OF(s->offset, piece->log_offset + piece->log.size);
     bool at_end = piece->log.size == 0 || s->offset >= piece->log_end;
     s->closed = at_end && piece->log_closed;
+    s->again = piece->log.size == 0 && piece->log_end > s->offset && !piece->log_closed;
     *ret_more = *ret_more || !at_end;
     return status;
 }
@@ -141,7 +164,7 @@ static int read_some(struct reader *r, struct log_source *const *some, size_t co
     for (size_t i = 0; i < count; i++) {
         answer_init(&pieces[i]);
         queries[i] = (struct state_query){.kind = STATE_LOG,
-                                          .id = "",
+                                          .id = some[i]->attempt != 0 ? r->sources.task : "",
                                           .node = some[i]->node,
                                           .state = "",
                                           .name = "",
@@ -160,6 +183,12 @@ static int read_some(struct reader *r, struct log_source *const *some, size_t co
     return status;
 }
 
+static void pause_for(uint64_t ns)
+{
+    const struct timespec pause = {.tv_nsec = (long)ns};
+    clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
+}
+
 /* A worker's file whole before the next one's. */
 static int read_in_turn(struct reader *r, struct failure *f)
 {
@@ -167,9 +196,14 @@ static int read_in_turn(struct reader *r, struct failure *f)
     for (size_t i = 0; i < r->sources.count && status == EXIT_DONE; i++) {
         struct log_source *s = &r->sources.items[i];
         bool more;
+        unsigned tries = 0;
         do {
             more = false;
             status = read_some(r, &s, 1, &more, f);
+            if (s->again && !more && ++tries < AGAIN_MOST) {
+                pause_for(AGAIN_PAUSE_NS);
+                more = true;
+            }
         } while (status == EXIT_DONE && more);
     }
     return status;
@@ -201,12 +235,6 @@ static bool all_closed(const struct reader *r)
         }
     }
     return true;
-}
-
-static void pause_for(uint64_t ns)
-{
-    const struct timespec pause = {.tv_nsec = (long)ns};
-    clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
 }
 
 /* Connects again where the head was killed and is started again. A node's own socket is no way out:
@@ -331,6 +359,9 @@ static int put_json(struct reader *r)
             "{s:I, s:o, s:s, s:I}", "worker", (json_int_t)s->worker, "node", json_of_text(s->node),
             "stream", s->stream == 1 ? "stdout" : "stderr", "end_bytes", (json_int_t)s->offset);
         int failed = json_object_set_new(one, "text", json_of_log(&s->text));
+        if (s->attempt != 0) {
+            failed |= json_object_set_new(one, "attempt", json_integer(s->attempt));
+        }
         failed |= json_array_append_new(array, one);
         ASSERT(failed == 0);
     }

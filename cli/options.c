@@ -77,7 +77,8 @@ static const struct args_option jobs_options[] = {
 };
 
 static const struct args_option logs_options[] = {
-    {"task", 't', ARGS_TEXT, "TASK", "of the worker that ran this task; \"last\": the newest", 0},
+    {"task", 't', ARGS_TEXT, "TASK",
+     "what this task printed, in each attempt; \"last\": the newest", 0},
     {"job", 'j', ARGS_TEXT, "JOB", "of all workers of this job; \"last\": the newest", 0},
     {"worker", 0, ARGS_U64, "N", "of this worker", 0},
     {"node", 0, ARGS_TEXT, "NODE", "of workers on this node", 0},

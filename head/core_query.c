@@ -114,7 +114,8 @@ static int choose_targets(struct head_core *core, struct head_query *q, struct f
 {
     struct object_id id;
     uint32_t kind = q->query.kind;
-    bool is_task = kind == STATE_TASKS || kind == STATE_EXPLAIN || kind == STATE_LOG;
+    /* What a task wrote is where it ran, which need not be its home. */
+    bool is_task = kind == STATE_TASKS || kind == STATE_EXPLAIN;
     if (is_task && object_id_parse(q->query.id, &id) == 0) {
         return target_home(core, q, id, f);
     }
@@ -167,8 +168,7 @@ static void ask_targets(struct head_core *core, struct head_query *q)
 static bool asks_for_last(const struct head_query *q)
 {
     uint32_t kind = q->query.kind;
-    return strcmp(q->query.id, "last") == 0 &&
-           (kind == STATE_TASKS || kind == STATE_EXPLAIN || kind == STATE_LOG);
+    return strcmp(q->query.id, "last") == 0 && (kind == STATE_TASKS || kind == STATE_EXPLAIN);
 }
 
 static void fan_out(struct head_core *core, struct head_asker asker, uint64_t request,
@@ -250,6 +250,7 @@ void head_query(struct head_core *core, struct head_asker asker, uint64_t reques
     case STATE_LOG:
     case STATE_SELF:
     case STATE_SUMMARY:
+    case STATE_OUTPUT:
         fan_out(core, asker, request, query);
         return;
     case STATE_STOP:
@@ -281,6 +282,7 @@ static void bound_rows(struct head_query *q, struct state_reply *reply)
     reply->class_count = cut(&left, reply->class_count);
     reply->worker_count = cut(&left, reply->worker_count);
     reply->line_count = cut(&left, reply->line_count);
+    reply->output_count = cut(&left, reply->output_count);
     q->rows = STATE_ROWS_MAX - left;
 }
 

@@ -141,6 +141,8 @@ static const struct codec_field result_fields[] = {
                 sizeof(struct local_return), LOCAL_RETURNS_MAX, NULL),
     IDS(struct local_result, refs, ref_count, LOCAL_ARGS_MAX),
     CODEC_FIELD(CODEC_U64, struct local_result, ran_ns),
+    CODEC_FIELD(CODEC_U64, struct local_result, out_end),
+    CODEC_FIELD(CODEC_U64, struct local_result, err_end),
 };
 static const struct codec result_codec = CODEC_OF("Result", result_fields, struct local_result);
 

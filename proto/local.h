@@ -248,6 +248,9 @@ struct local_result {
     const struct object_id *refs;
     size_t ref_count;
     uint64_t ran_ns; /* the body alone; 0: it did not begin */
+    /* Up to which byte of the worker's standard output and error the body has written; 0: nothing
+     * since the body before. */
+    uint64_t out_end, err_end;
 };
 
 struct local_query {

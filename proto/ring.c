@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -46,6 +47,7 @@ struct ring_segment {
     _Alignas(LINE) _Atomic uint64_t credit;
     _Atomic uint32_t credit_watched;
     _Alignas(LINE) _Atomic uint32_t words[RING_WORDS];
+    _Alignas(LINE) struct ring_meter meters[RING_METERS];
     _Alignas(4096) uint8_t data[2][RING_BYTES];
 };
 
@@ -578,6 +580,44 @@ _Atomic uint32_t *ring_word(struct ring_channel *c, uint32_t index)
 {
     ASSERT(index < RING_WORDS);
     return &c->segment->words[index];
+}
+
+struct ring_meter *ring_meter(const struct ring_channel *c, uint32_t index)
+{
+    ASSERT(index < RING_METERS);
+    return &c->segment->meters[index];
+}
+
+/* The kernel's lock on the pipe orders what stands here: who sees a pipe from which the server has
+ * taken something also sees the odd turn. */
+void ring_meter_begin(struct ring_meter *m)
+{
+    atomic_fetch_add(&m->turn, 1);
+}
+
+void ring_meter_end(struct ring_meter *m, uint64_t bytes)
+{
+    atomic_store_explicit(&m->bytes, bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&m->turn, 1, memory_order_release);
+}
+
+int ring_meter_look(const struct ring_meter *m, int pipe, uint64_t *ret_total)
+{
+    uint32_t turn = atomic_load_explicit(&m->turn, memory_order_acquire);
+    int waiting = 0;
+    if ((turn & 1) != 0) {
+        return -EAGAIN;
+    }
+    if (ioctl(pipe, FIONREAD, &waiting) != 0) {
+        return -errno;
+    }
+    uint64_t bytes = atomic_load_explicit(&m->bytes, memory_order_relaxed);
+    atomic_thread_fence(memory_order_acquire);
+    if (atomic_load_explicit(&m->turn, memory_order_relaxed) != turn) {
+        return -EAGAIN;
+    }
+    *ret_total = bytes + (uint64_t)waiting;
+    return 0;
 }
 
 void ring_credit_add(struct ring_channel *server, uint64_t bytes)

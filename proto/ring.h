@@ -41,6 +41,18 @@
 
 struct ring_segment; /* the shared layout; ring.c */
 
+/*
+ * How many bytes the server has read from a pipe that the client writes to, shared so that the
+ * client can tell how much was written to the pipe in all: what was read, and what still lies in it
+ * (FIONREAD). The server reads between _begin and _end; `turn` is odd meanwhile, and who looks then
+ * looks again.
+ */
+struct ring_meter {
+    _Atomic uint32_t turn;
+    _Atomic uint64_t bytes;
+};
+#define RING_METERS 2u /* of a worker: its standard output, its standard error */
+
 struct ring_channel {
     struct ring_segment *segment;
     bool server;
@@ -113,6 +125,12 @@ void ring_disarm(struct ring_channel *c); /* after waking; also drains the event
 /* Shared words, used by the layer above: a worker's claims. And a running count that only the
  * server adds to: the bytes of credit that the client got back. */
 _Atomic uint32_t *ring_word(struct ring_channel *c, uint32_t index); /* index < RING_WORDS */
+struct ring_meter *ring_meter(const struct ring_channel *c, uint32_t index); /* < RING_METERS */
+void ring_meter_begin(struct ring_meter *m);
+void ring_meter_end(struct ring_meter *m, uint64_t bytes);
+/* One look: *ret_total is what was ever written to `pipe`. 0; -EAGAIN: the server is reading right
+ * now, so look again; -errno */
+int ring_meter_look(const struct ring_meter *m, int pipe, uint64_t *ret_total) MUST_CHECK;
 void ring_credit_add(struct ring_channel *server, uint64_t bytes);
 uint64_t ring_credit_read(const struct ring_channel *c);
 /* Client: to sleep until credit moves: sets a flag that the next ring_credit_add clears and rings

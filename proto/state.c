@@ -149,6 +149,18 @@ static const struct codec_field function_fields[] = {
 static const struct codec function_codec =
     CODEC_OF("StateFunction", function_fields, struct state_function);
 
+static const struct codec_field output_fields[] = {
+    CODEC_BOUND(CODEC_TEXT, struct state_output, node, TEXT_NAME_MAX),
+    CODEC_FIELD(CODEC_U64, struct state_output, worker),
+    CODEC_FIELD(CODEC_U32, struct state_output, attempt),
+    CODEC_FIELD(CODEC_U32, struct state_output, stream),
+    CODEC_FIELD(CODEC_U64, struct state_output, begin),
+    CODEC_FIELD(CODEC_U64, struct state_output, end),
+    CODEC_FIELD(CODEC_BOOL, struct state_output, running),
+};
+static const struct codec output_codec =
+    CODEC_OF("StateOutput", output_fields, struct state_output);
+
 static const struct codec_field reply_fields[] = {
     CODEC_FIELD(CODEC_BOOL, struct state_reply, last),
     CODEC_INSIDE(struct state_reply, failure, &failure_codec),
@@ -171,5 +183,8 @@ static const struct codec_field reply_fields[] = {
     CODEC_FIELD(CODEC_BOOL, struct state_reply, log_closed),
     CODEC_ARRAY(CODEC_SUBS, struct state_reply, functions, function_count, 0, STATE_ROWS_MAX,
                 &function_codec),
+    CODEC_ARRAY(CODEC_SUBS, struct state_reply, outputs, output_count, 0, STATE_ROWS_MAX,
+                &output_codec),
+    CODEC_FIELD(CODEC_BOOL, struct state_reply, outputs_lost),
 };
 const struct codec state_reply_codec = CODEC_OF("StateReply", reply_fields, struct state_reply);

@@ -19,13 +19,14 @@ enum state_kind {
     STATE_CLASSES = 5, /* tasks by function, state and reason: the summary of drt status */
     STATE_EXPLAIN = 6, /* of one task */
     STATE_WORKERS = 7, /* with where their logs are; of one job also those that ended */
-    STATE_LOG = 8,     /* a piece of one worker's log */
+    STATE_LOG = 8,     /* a piece of one worker's log; with an id only of what that task wrote */
     STATE_STOP =
         9, /* stop the daemon that is asked (tool on the same machine and of the same user only) */
     STATE_LEAVE = 10,   /* raylet: leave the cluster, running work ends first; again: sooner */
     STATE_SELF = 11,    /* each node's own row, as it is now */
     STATE_SUMMARY = 12, /* finished tasks by function: counts and run times */
     STATE_CANCEL = 13,  /* cancel the task `id`, or all tasks of `job` */
+    STATE_OUTPUT = 14,  /* of one task: which parts of workers' logs it wrote */
 };
 
 struct state_query {
@@ -110,6 +111,14 @@ struct state_function {
     size_t bucket_count;
 };
 
+struct state_output { /* a part of a worker's log that one attempt of a task wrote */
+    const char *node;
+    uint64_t worker;
+    uint32_t attempt, stream; /* 1 out, 2 err */
+    uint64_t begin, end;      /* bytes of the stream */
+    bool running;             /* it may grow; `end` is none yet */
+};
+
 /* In a message below MESSAGE_META_MAX (1 MiB): a long answer is several, each with so many rows.
  * `log` is at most 512 KiB, `lines` at most 4,096. */
 struct state_reply {
@@ -134,7 +143,10 @@ struct state_reply {
     size_t line_count;
     struct bytes log;             /* STATE_LOG */
     uint64_t log_offset, log_end; /* of `log` in the stream, and of the stream's end now */
-    bool log_closed;              /* the worker is gone: nothing will follow */
+    bool log_closed;              /* the worker is gone, or the task has ended: no more follows */
+    const struct state_output *outputs; /* STATE_OUTPUT */
+    size_t output_count;
+    bool outputs_lost; /* which task wrote what is not known any more of the oldest output there */
 };
 
 #endif

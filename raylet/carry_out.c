@@ -35,8 +35,21 @@ static void answer_log_query(struct parts *p, const struct raylet_effect *e)
     const struct state_query *query =
         e->client != 0 ? &e->local->query.query : &e->head->query.query;
     struct state_reply reply;
+    struct log_body body = {0};
+    if (e->body != NULL) {
+        uint64_t claimed[2];
+        body.task = e->body->task;
+        body.worker = e->body->worker;
+        body.attempt = e->body->attempt;
+        logs_take(p->logs, body.worker);
+        clients_claimed(p->clients, e->body->client, claimed); /* after that: see log_query.h */
+        body.may_have_ended =
+            ((claimed[0] & e->body->others[0]) | (claimed[1] & e->body->others[1])) != 0;
+    }
+    logs_take(p->logs, (uint32_t)query->worker);
     buffer_clear(&p->scratch);
-    log_query_answer(p->logs, query, &p->scratch, &reply);
+    log_query_answer(p->logs, p->node_name, query, e->body != NULL ? &body : NULL, &p->scratch,
+                     &reply);
     if (e->client != 0) {
         struct local_msg m = {.type = LOCAL_REPLY};
         m.reply.request = e->local->query.request;
@@ -105,6 +118,10 @@ static NOINLINE void carry_out_rare(struct parts *p, const struct raylet_effect 
         break;
     case EFFECT_READ_LOG:
         answer_log_query(p, e);
+        break;
+    case EFFECT_WROTE:
+        logs_wrote(p->logs, e->worker, e->wrote->task, e->wrote->attempt, e->wrote->out_end,
+                   e->wrote->err_end);
         break;
     case EFFECT_FENCE:
         log_warn("the lease is lost: the head counts this node as gone");

@@ -645,6 +645,24 @@ int clients_directory(struct clients *c, uint32_t handle)
     return k != NULL ? k->gifts.directory : -1;
 }
 
+void clients_claimed(struct clients *c, uint32_t handle, uint64_t ret_claimed[2])
+{
+    struct client *k = find(c, handle);
+    ret_claimed[0] = ret_claimed[1] = 0;
+    for (uint32_t i = 0; i < LOCAL_CLAIMS && k != NULL && k->came_up; i++) {
+        uint32_t word = atomic_load(ring_word(&k->ring, i));
+        if ((word & CLAIM_STATE_BITS) == CLAIM_CLAIMED) {
+            ret_claimed[i / 64] |= UINT64_C(1) << (i % 64);
+        }
+    }
+}
+
+struct ring_meter *clients_meter(struct clients *c, uint32_t handle, uint32_t index)
+{
+    struct client *k = find(c, handle);
+    return k != NULL && k->came_up ? ring_meter(&k->ring, index) : NULL;
+}
+
 void clients_worker_drain(struct clients *c, uint32_t handle, uint64_t ret_claimed[2])
 {
     struct client *k = find(c, handle);
@@ -660,12 +678,7 @@ void clients_worker_drain(struct clients *c, uint32_t handle, uint64_t ret_claim
                         k->worker, why);
         }
     }
-    for (uint32_t i = 0; i < LOCAL_CLAIMS; i++) {
-        uint32_t word = atomic_load(ring_word(&k->ring, i));
-        if ((word & CLAIM_STATE_BITS) == CLAIM_CLAIMED) {
-            ret_claimed[i / 64] |= UINT64_C(1) << (i % 64);
-        }
-    }
+    clients_claimed(c, handle, ret_claimed);
 }
 
 void clients_worker_finish(struct clients *c, uint32_t handle)

@@ -73,6 +73,10 @@ int clients_directory(struct clients *c, uint32_t handle);
 /* A worker's process has ended. _drain takes all it had sent and reads which slots stand in
  * CLAIMED; _finish adds EVENT_CLIENT_DOWN (if it had come up) and forgets it. */
 void clients_worker_drain(struct clients *c, uint32_t handle, uint64_t ret_claimed[2]);
+/* Which of its slots stand in CLAIMED now. */
+void clients_claimed(struct clients *c, uint32_t handle, uint64_t ret_claimed[2]);
+/* The meter of one of its streams (proto/ring.h), there until _finish; NULL: it has not greeted. */
+struct ring_meter *clients_meter(struct clients *c, uint32_t handle, uint32_t index);
 void clients_worker_finish(struct clients *c, uint32_t handle);
 bool clients_is_open(struct clients *c, uint32_t handle); /* its OPEN came */
 

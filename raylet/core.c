@@ -437,6 +437,9 @@ void raylet_core_step(struct raylet_core *c, uint64_t now_ns, uint64_t boot_ns,
     head_renew_work(c);
     foreign_flush(c);
     client_flush(c);
+    if (UNLIKELY(c->looks != NULL)) {
+        rows_flush(c);
+    }
     ret->items = c->effects;
     ret->count = c->effect_count;
 }

@@ -167,6 +167,21 @@ enum raylet_effect_kind {
                              unless it is stored here already */
     EFFECT_FETCH_STOP,    /* `job`: nobody wants it any more; no answer follows */
     EFFECT_LOG_LINES,     /* `worker`: from now on its lines come as EVENT_LOG */
+    EFFECT_WROTE,         /* `worker`, `wrote` */
+};
+
+struct raylet_wrote { /* EFFECT_WROTE: what the body of a task wrote, as in its RESULT */
+    struct object_id task;
+    uint32_t attempt;
+    uint64_t out_end, err_end; /* UINT64_MAX: all that there is; its worker has ended */
+};
+
+struct raylet_body { /* EFFECT_READ_LOG, which asks for a task */
+    struct object_id task;
+    uint32_t worker; /* 0: its body does not run here now */
+    uint32_t attempt;
+    uint32_t client;    /* of the worker */
+    uint64_t others[2]; /* slots of further tasks that the worker may have begun since */
 };
 
 /* As struct raylet_event. */
@@ -185,6 +200,8 @@ struct raylet_effect {
     union {
         const char *address; /* "10.0.0.6:7421" */
         const uint8_t *hash; /* PEER_HASH_SIZE bytes */
+        const struct raylet_wrote *wrote;
+        const struct raylet_body *body; /* EFFECT_READ_LOG; NULL: it asks for a worker's */
     };
     union {
         const char *key; /* Z85 */

@@ -1,6 +1,7 @@
 #include "raylet/core_rows.h"
 
 #include "common/text.h"
+#include "raylet/core_guests.h"
 #include "raylet/core_head.h"
 #include "raylet/core_jobs.h"
 #include "raylet/core_lanes.h"
@@ -412,6 +413,88 @@ static void stop(struct raylet_core *c, struct client *client, const struct stat
     }
 }
 
+/* ---- output ---- */
+
+struct log_look { /* a question for the shell */
+    struct log_look *next;
+    struct object_id task; /* number 0: of none */
+    uint32_t client;
+    uint64_t request;
+    const struct local_msg *local;
+    const struct cluster_msg *head;
+};
+
+/* False: the question is wrong, and `r` says so. */
+static bool read_log(struct raylet_core *c, const struct client *client, uint64_t request,
+                     const struct state_query *q, const struct local_msg *local,
+                     const struct cluster_msg *head, struct state_reply *r)
+{
+    struct log_look *look = arena_alloc(&c->arena, sizeof *look);
+
+    *look = (struct log_look){.next = c->looks,
+                              .client = client == NULL ? 0 : client->number,
+                              .request = request,
+                              .local = local,
+                              .head = head};
+    if (q->id[0] != '\0' || q->kind == STATE_OUTPUT) {
+        if (object_id_parse(q->id, &look->task) != 0) {
+            failure_set(&r->failure, CODE_NOT_FOUND, "\"%.60s\" is no task.", q->id);
+            return false;
+        }
+    }
+    if (q->node[0] != '\0' && strcmp(q->node, c->node_name) != 0) {
+        failure_set(&r->failure, CODE_UNREACHABLE,
+                    "node %s has only its own output, not that of node %.63s, and the head does "
+                    "not answer now; try again",
+                    c->node_name, q->node);
+        return false;
+    }
+    c->looks = look;
+    return true;
+}
+
+/* Where a task's body runs here now. */
+static const struct raylet_body *body_of(struct raylet_core *c, struct object_id id)
+{
+    struct raylet_body *body = arena_alloc(&c->arena, sizeof *body);
+
+    *body = (struct raylet_body){.task = id};
+    LIST_FOREACH(at, &c->workers)
+    {
+        struct worker *w = list_entry(at, struct worker, link);
+        const struct task *t = worker_first(w);
+        if (t == NULL || w->client == NULL || !object_id_equal(task_id(c, t), id)) {
+            continue;
+        }
+        uint32_t slot = claim_index(t->slot);
+        body->worker = w->number;
+        body->client = w->client->number;
+        body->attempt = t->attempt;
+        body->others[0] = ~w->free_slots[0];
+        body->others[1] = ~w->free_slots[1];
+        body->others[slot / 64] &= ~(UINT64_C(1) << (slot % 64));
+    }
+    return body;
+}
+
+void rows_flush(struct raylet_core *c)
+{
+    for (const struct log_look *look = c->looks; look != NULL; look = look->next) {
+        const struct raylet_body *body =
+            object_id_is_none(look->task) ? NULL : body_of(c, look->task);
+        struct raylet_effect *e = core_effect(c, EFFECT_READ_LOG);
+        e->body = body;
+        e->client = look->client;
+        if (look->client != 0) {
+            e->local = look->local;
+        } else {
+            e->head_request = look->request;
+            e->head = look->head;
+        }
+    }
+    c->looks = NULL;
+}
+
 void rows_query(struct raylet_core *c, struct client *client, uint64_t request,
                 const struct state_query *q, const struct local_msg *local,
                 const struct cluster_msg *head)
@@ -444,17 +527,12 @@ void rows_query(struct raylet_core *c, struct client *client, uint64_t request,
     case STATE_WORKERS:
         workers(c, q, &reply);
         break;
-    case STATE_LOG: {
-        struct raylet_effect *e = core_effect(c, EFFECT_READ_LOG);
-        if (client != NULL) {
-            e->client = client->number;
-            e->local = local;
-        } else {
-            e->head_request = request;
-            e->head = head;
+    case STATE_LOG:
+    case STATE_OUTPUT:
+        if (read_log(c, client, request, q, local, head, &reply)) {
+            return;
         }
-        return;
-    }
+        break;
     case STATE_STOP:
     case STATE_LEAVE:
         stop(c, client, q, &reply);

@@ -11,5 +11,7 @@
 void rows_query(struct raylet_core *c, struct client *client, uint64_t request,
                 const struct state_query *q, const struct local_msg *local,
                 const struct cluster_msg *head);
+/* At the end of a step: what a task wrote is asked of the shell when all that has come is known. */
+void rows_flush(struct raylet_core *c);
 
 #endif

@@ -687,6 +687,7 @@ struct raylet_core {
     uint64_t view_version; /* rises with each change of who is there */
     struct core_timer peers_timer;
 
+    struct log_look *looks; /* in the arena; core_rows's, only within a step */
     struct raylet_effect *effects;
     size_t effect_count, effect_room;
     struct arena arena; /* messages of effects; reset at the start of a step */

@@ -2,6 +2,7 @@
 
 #include "common/text.h"
 #include "raylet/core_classes.h"
+#include "raylet/core_guests.h"
 #include "raylet/core_history.h"
 #include "raylet/core_objects.h"
 #include "raylet/core_schedule.h"
@@ -126,6 +127,19 @@ static void describe_end(const struct raylet_core *c, const struct worker *w, in
     text_copy(f->node, sizeof f->node, c->node_name);
 }
 
+static void say_wrote(struct raylet_core *c, const struct worker *w, const struct task *t,
+                      uint64_t out_end, uint64_t err_end)
+{
+    struct raylet_wrote *wrote = arena_alloc(&c->arena, sizeof *wrote);
+    struct raylet_effect *e;
+
+    *wrote = (struct raylet_wrote){
+        .task = task_id(c, t), .attempt = t->attempt, .out_end = out_end, .err_end = err_end};
+    e = core_effect(c, EFFECT_WROTE);
+    e->worker = w->number;
+    e->wrote = wrote;
+}
+
 /* Its tasks: what it had begun is charged, the rest goes back free; the last first, so that their
  * order stays. */
 static void return_tasks(struct raylet_core *c, struct worker *w, const uint64_t claimed[2],
@@ -133,9 +147,13 @@ static void return_tasks(struct raylet_core *c, struct worker *w, const uint64_t
 {
     while (w->placed > 0) {
         uint32_t index = w->order[(w->order_first + w->placed - 1) % LOCAL_CLAIMS];
+        bool ran_last = w->placed == 1;
         uint64_t ran_ns = history_ran_ns(c, w->slots[index]);
         struct task *t = worker_take(c, w, index);
         if (claimed[index / 64] >> (index % 64) & 1) {
+            if (ran_last) { /* the first of them: its output has no other end */
+                say_wrote(c, w, t, UINT64_MAX, UINT64_MAX);
+            }
             task_attempt_died(c, t, f, ran_ns);
         } else {
             task_taken_back(c, t);
@@ -202,6 +220,9 @@ void worker_result(struct raylet_core *c, struct worker *w, const struct local_r
     }
     if (w->state == WORKER_BLOCKED) {
         worker_enter(c, w, WORKER_LEASED);
+    }
+    if (UNLIKELY((m->out_end | m->err_end) != 0)) {
+        say_wrote(c, w, t, m->out_end, m->err_end);
     }
     (void)worker_take(c, w, claim_index(m->slot));
     w->done++;

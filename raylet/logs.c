@@ -19,15 +19,17 @@ struct stream {
     struct worker_log *worker;
     const char *suffix;
     struct loop_source source;
-    int pipe_fd, file_fd; /* -1: none; the file is made with the first byte */
-    uint64_t end;         /* bytes written to files so far */
-    uint64_t start;       /* where the current file begins */
-    uint64_t old_start;   /* where the one before begins; equals start: there is none */
+    int pipe_fd, file_fd;     /* -1: none; the file is made with the first byte */
+    uint64_t end;             /* bytes written to files so far */
+    uint64_t start;           /* where the current file begins */
+    uint64_t old_start;       /* where the one before begins; equals start: there is none */
+    uint64_t mark;            /* up to where it is known which task wrote it */
+    struct ring_meter *meter; /* NULL: none */
 };
 
 struct worker_log {
     uint32_t number;
-    bool ended;
+    bool serves, ended;
     struct stream out, err;
     struct log_lines *lines; /* NULL: nobody follows it */
     struct list follow_link; /* of those that somebody follows */
@@ -45,6 +47,7 @@ struct logs {
     uint32_t ended_count;
     uint64_t ended_bytes;
     struct log_limit limit;
+    struct log_parts *parts;
     uint8_t *scratch; /* READ_BYTES */
 };
 
@@ -110,13 +113,28 @@ static void stream_close(struct stream *s)
     close_fd(&s->pipe_fd);
 }
 
+static ssize_t read_metered(struct stream *s)
+{
+    if (s->meter == NULL) {
+        ssize_t n = read(s->pipe_fd, s->logs->scratch, READ_BYTES);
+        keep(s, s->logs->scratch, n > 0 ? (size_t)n : 0);
+        return n;
+    }
+    ring_meter_begin(s->meter);
+    ssize_t n = read(s->pipe_fd, s->logs->scratch, READ_BYTES);
+    int error = errno;
+    keep(s, s->logs->scratch, n > 0 ? (size_t)n : 0);
+    ring_meter_end(s->meter, s->end);
+    errno = error;
+    return n;
+}
+
 /* Reads once. False: nothing is there now, or never will be. */
 static bool take_some(struct stream *s)
 {
-    ssize_t n = read(s->pipe_fd, s->logs->scratch, READ_BYTES);
+    ssize_t n = read_metered(s);
     if (n > 0) {
-        keep(s, s->logs->scratch, (size_t)n);
-        if (s->worker->lines != NULL) {
+        if (s->worker->lines != NULL && s->worker->serves) {
             log_lines_add(s->worker->lines, clock_now_ns(),
                           s == &s->worker->out ? LOGS_OUT : LOGS_ERR,
                           bytes_of(s->logs->scratch, (size_t)n));
@@ -223,12 +241,89 @@ static void drop_oldest(struct logs *logs)
     }
 }
 
-static void drain(struct stream *s)
+/* What is there now; a worker that writes on is not waited for. */
+static void take_all(struct stream *s)
 {
     for (size_t n = 0; s->pipe_fd >= 0 && n < DRAIN_BYTES / READ_BYTES && take_some(s); n++) {
     }
+}
+
+static void drain(struct stream *s)
+{
+    take_all(s);
+    s->meter = NULL;
     stream_close(s);
     close_fd(&s->file_fd);
+}
+
+void logs_take(struct logs *logs, uint32_t worker)
+{
+    struct worker_log *w = numbers_get(&logs->table, worker);
+    if (w != NULL && !w->ended) {
+        take_all(&w->out);
+        take_all(&w->err);
+    }
+}
+
+static void serve(struct stream *s, struct ring_meter *meter)
+{
+    take_all(s);
+    s->mark = s->end;
+    s->meter = meter;
+    if (meter != NULL) {
+        ring_meter_begin(meter);
+        ring_meter_end(meter, s->end);
+    }
+}
+
+void logs_serves(struct logs *logs, uint32_t worker, struct ring_meter *out, struct ring_meter *err)
+{
+    struct worker_log *w = numbers_get(&logs->table, worker);
+    if (w != NULL && !w->ended && !w->serves) {
+        serve(&w->out, out);
+        serve(&w->err, err);
+        w->serves = true;
+    }
+}
+
+static void add_part(struct stream *s, struct object_id task, uint32_t attempt, uint64_t end)
+{
+    end = end == UINT64_MAX ? s->end : end;
+    if (end > s->mark) {
+        log_parts_add(s->logs->parts,
+                      &(struct log_part){.task = task,
+                                         .attempt = attempt,
+                                         .worker = s->worker->number,
+                                         .stream = s == &s->worker->out ? LOGS_OUT : LOGS_ERR,
+                                         .begin = s->mark,
+                                         .end = end});
+        s->mark = end;
+    }
+}
+
+void logs_wrote(struct logs *logs, uint32_t worker, struct object_id task, uint32_t attempt,
+                uint64_t out_end, uint64_t err_end)
+{
+    struct worker_log *w = numbers_get(&logs->table, worker);
+    if (w != NULL) {
+        add_part(&w->out, task, attempt, out_end);
+        add_part(&w->err, task, attempt, err_end);
+    }
+}
+
+const struct log_parts *logs_parts(const struct logs *logs)
+{
+    return logs->parts;
+}
+
+bool logs_mark(struct logs *logs, uint32_t worker, uint32_t stream, uint64_t *ret)
+{
+    const struct worker_log *w = numbers_get(&logs->table, worker);
+    if (w == NULL) {
+        return false;
+    }
+    *ret = stream == LOGS_OUT ? w->out.mark : w->err.mark;
+    return true;
 }
 
 void logs_ended(struct logs *logs, uint32_t worker)
@@ -351,6 +446,7 @@ struct logs *logs_new(struct loop *loop, const char *dir, const struct log_lines
     logs->loop = loop;
     logs->file_bytes = LOGS_FILE_BYTES;
     logs->scratch = xmalloc(READ_BYTES);
+    logs->parts = log_parts_new();
     bool fits = text_copy(logs->dir, sizeof logs->dir, dir);
     ASSERT(fits);
     if (owner != NULL) {
@@ -380,6 +476,7 @@ void logs_free(struct logs *logs)
     }
     numbers_each(&logs->table, free_one, logs);
     numbers_fini(&logs->table);
+    log_parts_free(logs->parts);
     free(logs->scratch);
     free(logs);
 }

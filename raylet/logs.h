@@ -11,7 +11,9 @@
 #include "common/bytes.h"
 #include "common/loop.h"
 #include "common/place.h"
+#include "proto/ring.h"
 #include "raylet/log_lines.h"
+#include "raylet/log_parts.h"
 
 #define LOGS_FILE_BYTES  (16u << 20)
 #define LOGS_ENDED_MAX   256u
@@ -30,11 +32,25 @@ void logs_set_file_bytes(struct logs *logs, uint64_t bytes); /* for tests */
 /* Pipes for a new worker: ret_ends[0] for its standard output, [1] for its error; the caller closes
  * them. -errno */
 int logs_open(struct logs *logs, uint32_t worker, int ret_ends[2]) MUST_CHECK;
+/* It is about to serve: what it wrote until now belongs to no task, and is told to nobody who
+ * follows. `meters`: one for each stream, kept up to date until logs_ended; NULL: none. */
+void logs_serves(struct logs *logs, uint32_t worker, struct ring_meter *out,
+                 struct ring_meter *err);
 /* Its processes are gone: takes what is still in the pipes, closes. */
 void logs_ended(struct logs *logs, uint32_t worker);
 
-/* From now on what it writes goes to the owner as well (raylet/log_lines.h), the last of it within
- * logs_ended. Fine if it is not there, or followed already. */
+/* The body of a task has ended: what came since the one before is its own, up to these positions.
+ * 0: nothing; UINT64_MAX: up to what was read. */
+void logs_wrote(struct logs *logs, uint32_t worker, struct object_id task, uint32_t attempt,
+                uint64_t out_end, uint64_t err_end);
+const struct log_parts *logs_parts(const struct logs *logs);
+/* Where the output of the body that runs now begins. False: no such worker. */
+bool logs_mark(struct logs *logs, uint32_t worker, uint32_t stream, uint64_t *ret);
+/* Reads what is in its pipes now. */
+void logs_take(struct logs *logs, uint32_t worker);
+
+/* What it writes as soon as it serves goes to the owner as well (raylet/log_lines.h), the last of
+ * it within logs_ended. Fine if it is not there, or followed already. */
 void logs_follow(struct logs *logs, uint32_t worker);
 uint64_t logs_next_ns(const struct logs *logs);
 void logs_tick(struct logs *logs, uint64_t now_ns);

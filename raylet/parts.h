@@ -15,7 +15,8 @@
 #include "raylet/workers.h"
 
 struct parts {
-    struct events events; /* for the core's next step */
+    const char *node_name; /* outlives it */
+    struct events events;  /* for the core's next step */
     struct clients *clients;
     struct workers *workers;
     struct logs *logs;

@@ -459,6 +459,7 @@ static int open_local(struct shell *s)
     if (r != 0) {
         return r;
     }
+    s->parts.node_name = dir->name;
     s->parts.logs =
         logs_new(s->loop, logs, &(struct log_lines_owner){.on_lines = worker_wrote, .arg = s});
     exchange_open(&s->parts, s->offload, programs, dir->name);

@@ -258,6 +258,9 @@ void workers_on_greeted(void *arg, uint32_t worker)
     struct worker *k = find(arg, worker);
     if (k != NULL) {
         read_outcome(k);
+        logs_serves(k->workers->config.logs, worker,
+                    clients_meter(k->workers->clients, k->client, 0),
+                    clients_meter(k->workers->clients, k->client, 1));
     }
 }
 

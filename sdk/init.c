@@ -16,6 +16,7 @@
 #include "sdk/classes.h"
 #include "sdk/local_cluster.h"
 #include "sdk/log_print.h"
+#include "sdk/output.h"
 #include "sdk/requests.h"
 #include "sdk/serve.h"
 
@@ -141,6 +142,7 @@ static NORETURN void be_worker(int fd)
     unsetenv("DRT_WORKER_FD");
     (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
     runtime.link.socket = fd;
+    output_prepare();
     int r = ring_join(fd, NULL, TIMEOUT_DEFAULT, &runtime.link.ring);
     if (r == 0) {
         r = greet(ROLE_WORKER, number, NULL, ns_add(clock_now_ns(), TIMEOUT_DEFAULT));
@@ -153,6 +155,7 @@ static NORETURN void be_worker(int fd)
         _exit(1);
     }
     text_copy(runtime.node_name, sizeof runtime.node_name, runtime.link.node_name);
+    output_begin(&runtime.link.ring);
     atomic_store(&runtime.mode, DRT_MODE_CLUSTER);
     atomic_store(&serves, true);
     fork_mark_set();

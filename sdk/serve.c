@@ -6,6 +6,7 @@
 
 #include "common/clock.h"
 #include "proto/layout.h"
+#include "sdk/output.h"
 
 #define RETURNS_SMALL 8u
 
@@ -150,7 +151,7 @@ static struct bytes gather(struct drt_call *call, struct local_return *returns, 
 }
 
 /* With the lock held. The body's references are still held: its record comes before their end. */
-static void answer(struct drt_call *call, uint64_t ran_ns)
+static void answer(struct drt_call *call, uint64_t ran_ns, const uint64_t ends[RING_METERS])
 {
     struct local_return few[RETURNS_SMALL];
     struct local_return *returns = few;
@@ -162,7 +163,9 @@ static void answer(struct drt_call *call, uint64_t ran_ns)
                    .code = call->code,
                    .app_code = call->app_code,
                    .message = call->code == 0 ? "" : call->message,
-                   .ran_ns = ran_ns},
+                   .ran_ns = ran_ns,
+                   .out_end = ends[0],
+                   .err_end = ends[1]},
     };
     if (call->return_count > RETURNS_SMALL) {
         returns = xcalloc(call->return_count, sizeof *returns);
@@ -214,14 +217,14 @@ static void run_body(const struct drt_entry_ *entry, const struct local_msg *m,
     call.claim = ring_word(&runtime.link.ring, body.slot);
     call.deadline_ns = NS_FOREVER;
     call.slot = m->run.slot;
-    uint64_t began_ns = clock_now_ns();
+    uint64_t ends[RING_METERS] = {0}, began_ns = clock_now_ns();
     call_run(&call, &body);
     uint64_t ran_ns = clock_now_ns() - began_ns;
-    if (__fpending(stdout) != 0) {
-        fflush(stdout);
+    if (ran_ns >= OUTPUT_LEAST_NS || __fpending(stdout) != 0) {
+        output_end(&runtime.link.ring, ends);
     }
     runtime_lock();
-    answer(&call, MAX_OF(ran_ns, UINT64_C(1)));
+    answer(&call, MAX_OF(ran_ns, UINT64_C(1)), ends);
     runtime_unlock();
     call_end(&call, &body);
 }

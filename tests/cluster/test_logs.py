@@ -5,6 +5,8 @@ import re
 import select
 import signal
 
+import pytest
+
 from conftest import until
 
 
@@ -104,7 +106,7 @@ def test_a_task_that_has_not_begun(cluster, held):
     until("both are known", lambda: len(cluster.ask("tasks")) == 2)
     waiting = cluster.ask("tasks", "--state", "waiting")[0]["task"]
     r = cluster.drt("logs", "--task", waiting, check=1)
-    assert "ran in no worker yet" in r.stderr
+    assert "has not run in any worker" in r.stderr
     follower = Follower(cluster, "--task", waiting)
     h.let_go(0)
     follower.until("task 1 waits\n")
@@ -186,3 +188,102 @@ def test_much_is_followed_whole(cluster):
     chatter.communicate(timeout=30)
     lines = [int(line) for line in follower.stdout.splitlines()]
     assert lines == list(range(8 * 16384))
+
+
+def prints(cluster, *argv, check=0, **env):
+    return cluster.run(cluster.program("prints"), *argv, check=check, **env)
+
+
+def rows(cluster):
+    """All tasks, in the order in which they were submitted."""
+    return sorted(cluster.ask("tasks", "--limit", "5000"),
+                  key=lambda row: int(row["task"].split(".")[1]))
+
+
+def texts(cluster, task):
+    """What a task wrote: {(attempt, stream): text}."""
+    found = {}
+    for row in cluster.ask("logs", "--task", task):
+        key = row["attempt"], row["stream"]
+        found[key] = found.get(key, "") + row["text"]
+    return {key: text for key, text in found.items() if text}
+
+
+@pytest.mark.parametrize("how", ["abort", "_exit", "kill", "null", "exit"])
+def test_what_a_crash_leaves(cluster, how):
+    """Also of a line that has no end."""
+    cluster.up()
+    prints(cluster, "dies", how)
+    task = rows(cluster)[0]["task"]
+    written = f"last words before {how}\nand half a line"
+    assert cluster.drt("logs", "--task", task).stdout == written
+    assert cluster.drt("logs", "--job", "last").stdout.endswith(written)
+
+
+def test_progress_is_seen_while_it_runs(cluster):
+    cluster.up()
+    done = cluster.work / "done"
+    driver = cluster.start(cluster.program("prints"), "waits", done, "10%\r20%\r")
+    task = until("it runs", lambda: cluster.ask("tasks", "--state", "running"))[0]["task"]
+    follower = Follower(cluster, "--task", task)
+    follower.until("10%\r20%\r")
+    assert driver.poll() is None
+    done.touch()
+    driver.communicate(timeout=30)
+    follower.end()
+    assert follower.text == "10%\r20%\r"
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_each_line_is_its_tasks(cluster, nodes):
+    """Short bodies that share workers, on this node and on another."""
+    cluster.up()
+    if nodes == 2:
+        cluster.join("n2")
+    count = 60
+    prints(cluster, "numbers", count, *(["spread"] if nodes == 2 else []))
+    tasks = rows(cluster)
+    assert len(tasks) == count
+    assert len({row["node"] for row in tasks}) == nodes
+    for n, row in enumerate(tasks):
+        expected = {}
+        if n % 3 != 2:
+            expected[1, "stdout"] = f"number {n}\n"
+        if n % 2 == 0:
+            expected[1, "stderr"] = f"error {n}\n"
+        assert texts(cluster, row["task"]) == expected, n
+    silent = tasks[5]["task"]
+    r = cluster.drt("logs", "--task", silent)
+    assert r.stdout == "" and "printed nothing" in r.stderr
+    assert cluster.drt("logs", "--task", tasks[1]["task"]).stdout == "number 1\n"
+
+
+def test_each_attempt_is_shown_as_one(cluster):
+    cluster.up(cpus=1)
+    prints(cluster, "twice")
+    task = rows(cluster)[0]["task"]
+    assert texts(cluster, task) == {(1, "stdout"): "attempt 1\n", (2, "stdout"): "attempt 2\n"}
+    out = cluster.drt("logs", "--task", task).stdout
+    assert re.fullmatch(r"==> attempt 1, worker \d+ on n1, standard output <==\nattempt 1\n\n"
+                        r"==> attempt 2, worker \d+ on n1, standard output <==\nattempt 2\n", out)
+
+
+def test_a_body_that_waits_for_another(cluster):
+    """Each has its own lines, though the parent's stand around the child's in time."""
+    cluster.up(cpus=1)
+    prints(cluster, "family")
+    found = {row["function"]: texts(cluster, row["task"]) for row in rows(cluster)}
+    assert found == {"parent": {(1, "stdout"): "the parent begins\nthe parent ends\n"},
+                     "child": {(1, "stdout"): "the child\n"}}
+
+
+def test_output_that_has_made_room(cluster):
+    """Of much output the last 16 MiB at least are kept; that some is missing is said."""
+    cluster.up()
+    lines = 700_000
+    prints(cluster, "much", lines)
+    task = rows(cluster)[0]["task"]
+    r = cluster.drt("logs", "--task", task)
+    kept = r.stdout.splitlines()
+    assert kept[-1] == f"{lines - 1:063d}" and len(kept) >= (16 << 20) // 64
+    assert f"the first {lines * 64 - len(r.stdout)} bytes" in r.stderr, r.stderr

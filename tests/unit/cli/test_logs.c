@@ -22,6 +22,10 @@ static const struct state_task ended[] = {
     {.id = {1, 5, 1}, .function = "f", .node = "box-1", .state = "cancelled", .job = 3},
 };
 
+static const struct state_output outputs[] = {
+    {.node = "box-1", .worker = 12, .attempt = 1, .stream = 1, .begin = 9, .end = 18},
+};
+
 /* Worker 12 wrote three lines of output, 13 one of each. */
 static void answer_log(const struct state_query *q, struct state_reply *ret)
 {
@@ -30,7 +34,7 @@ static void answer_log(const struct state_query *q, struct state_reply *ret)
     const char *text = q->worker == 12  ? (q->stream == 1 ? out12 : "")
                        : q->stream == 1 ? out13
                                         : err13;
-    size_t size = strlen(text);
+    size_t size = *q->id != '\0' ? 18 : strlen(text); /* the task wrote the second line */
     size_t at = MIN_OF((size_t)q->offset, size);
     /* In pieces, so that the reader has to come again. */
     ret->log = bytes_of(text + at, MIN_OF(size - at, (size_t)9));
@@ -54,6 +58,10 @@ static void answer(struct ring_channel *c, const struct local_query *query)
         }
         r->tasks = strcmp(query->query.id, "1-5.9") == 0 ? &fixture_tasks[0] : &fixture_tasks[1];
         r->task_count = 1;
+        break;
+    case STATE_OUTPUT:
+        r->outputs = outputs;
+        r->output_count = strcmp(query->query.id, "1-5.9") == 0 ? 0 : ARRAY_SIZE(outputs);
         break;
     case STATE_JOBS:
         over = fixture_jobs[0];
@@ -116,7 +124,7 @@ static void of_one_task_or_worker_plainly(void **state)
     char out[4096];
     struct logs task = {.task = "1-5.10"};
     assert_int_equal(captured(*state, task, out), EXIT_DONE);
-    assert_string_equal(out, "twelve 0\ntwelve 1\ntwelve 2\n");
+    assert_string_equal(out, "twelve 1\n");
     struct logs worker = {.task = "", .worker = 13, .stream = 1};
     assert_int_equal(captured(*state, worker, out), EXIT_DONE);
     assert_string_equal(out, "thirteen\n");

@@ -134,6 +134,10 @@ static const struct state_function functions[] = {
      .bucket_count = 2},
     {.function = "", .node = ""},
 };
+static const struct state_output outputs[] = {
+    {.node = "n", .worker = 1, .attempt = 2, .stream = 1, .begin = 3, .end = UINT64_MAX},
+    {.node = "", .running = true},
+};
 static const char *const lines[] = {"waits for CPU", "", "gr\xc3\xbc\xc3\x9f"};
 
 #define REPLY                                                                                      \
@@ -143,7 +147,7 @@ static const char *const lines[] = {"waits for CPU", "", "gr\xc3\xbc\xc3\x9f"};
         .job_count = 1, .tasks = tasks, .task_count = 2, .classes = classes, .class_count = 1,     \
         .workers = workers, .worker_count = 1, .lines = lines, .line_count = 3, .log = {kinds, 3}, \
         .log_offset = 3, .log_end = 4, .log_closed = true, .functions = functions,                 \
-        .function_count = 2                                                                        \
+        .function_count = 2, .outputs = outputs, .output_count = 2, .outputs_lost = true           \
     }
 #define EMPTY_REPLY                                                                                \
     {                                                                                              \
@@ -257,6 +261,14 @@ static const struct local_msg local_samples[] = {
      .payload = {payload_words, 16}},
     {.type = LOCAL_RESULT,
      .result = {.slot = 0, .code = CODE_FAILED, .app_code = -1, .message = "no such file"}},
+    {.type = LOCAL_RESULT,
+     .result = {.slot = 1,
+                .message = "",
+                .returns = returns,
+                .return_count = 1,
+                .out_end = UINT64_MAX,
+                .err_end = 1},
+     .payload = {payload_words, 9}},
     {.type = LOCAL_BLOCKED},
     {.type = LOCAL_BLOCKED, .ids = {ids, 3, {0}}},
     {.type = LOCAL_UNBLOCKED},

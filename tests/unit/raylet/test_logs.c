@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "raylet/log_query.h"
 #include "tests/unit/unit.h"
 
 #define LIMIT_NS (10 * NS_PER_S)
@@ -186,9 +187,12 @@ static void test_followed(void **state)
     logs_follow(r.logs, 3);
     logs_follow(r.logs, 3);
     assert_int_equal(logs_next_ns(r.logs), NS_FOREVER);
+    say(ends[0], "main\n"); /* before it serves: nobody asked for that */
+    logs_serves(r.logs, 3, NULL, NULL);
+    logs_serves(r.logs, 4, NULL, NULL);
     say(ends[0], "one\ntwo\n");
     say(other[0], "not followed\n");
-    until_end(&r, 3, LOGS_OUT, 8);
+    until_end(&r, 3, LOGS_OUT, 13);
     until_end(&r, 4, LOGS_OUT, 13);
     assert_string_equal(buffer_text(&r.seen), "3.1 one\ntwo\n");
     buffer_clear(&r.seen);
@@ -213,12 +217,177 @@ static void test_followed(void **state)
     rig_fini(&r); /* with one that is followed */
 }
 
+/* ---- whose it is ---- */
+
+#define WORKER 5
+static const struct object_id first = {1, 2, 3}, second = {1, 2, 4};
+
+static struct state_reply query(struct rig *r, struct state_query q, struct log_body body,
+                                struct buffer *data)
+{
+    struct state_reply reply;
+    buffer_clear(data);
+    q.worker = WORKER;
+    q.id = "1-2.3";
+    log_query_answer(r->logs, "n1", &q, &body, data, &reply);
+    assert_true(reply.last);
+    return reply;
+}
+
+static void assert_log(const struct state_reply *reply, const char *text, bool closed)
+{
+    assert_int_equal(reply->failure.code, 0);
+    assert_int_equal(reply->log.size, strlen(text));
+    assert_memory_equal(reply->log.data, text, strlen(text));
+    assert_true(reply->log_closed == closed);
+}
+
+static void test_each_task_has_its_part(void **state)
+{
+    struct rig r;
+    int ends[2];
+    struct buffer data = {0};
+    rig_init(&r);
+    assert_int_equal(logs_open(r.logs, WORKER, ends), 0);
+    say(ends[0], "main\n");
+    logs_serves(r.logs, WORKER, NULL, NULL);
+    say(ends[0], "first\n");
+    say(ends[1], "wrong\n");
+    logs_wrote(r.logs, WORKER, first, 1, 11, 6); /* what it says may not be read yet */
+    say(ends[0], "second\n");
+    logs_wrote(r.logs, WORKER, second, 1, 18, 0);
+    logs_take(r.logs, WORKER);
+
+    const struct log_body body = {.task = first};
+    struct state_reply reply = query(&r, (struct state_query){.kind = STATE_OUTPUT}, body, &data);
+    assert_int_equal(reply.output_count, 2);
+    assert_false(reply.outputs_lost);
+    assert_string_equal(reply.outputs[0].node, "n1");
+    assert_int_equal(reply.outputs[0].stream, LOGS_OUT);
+    assert_int_equal(reply.outputs[0].begin, 5);
+    assert_int_equal(reply.outputs[0].end, 11);
+    assert_int_equal(reply.outputs[1].stream, LOGS_ERR);
+    assert_int_equal(reply.outputs[1].begin, 0);
+    assert_false(reply.outputs[1].running);
+    reply =
+        query(&r, (struct state_query){.kind = STATE_LOG, .stream = 1, .offset = 5}, body, &data);
+    assert_log(&reply, "first\n", true);
+    reply =
+        query(&r, (struct state_query){.kind = STATE_LOG, .stream = 1, .offset = 4}, body, &data);
+    assert_int_equal(reply.failure.code, CODE_NOT_FOUND); /* of no task */
+
+    const struct log_body other = {.task = second};
+    reply =
+        query(&r, (struct state_query){.kind = STATE_LOG, .stream = 1, .offset = 11}, other, &data);
+    assert_log(&reply, "second\n", true);
+    close_fd(&ends[0]);
+    close_fd(&ends[1]);
+    buffer_fini(&data);
+    rig_fini(&r);
+}
+
+/* What came since the task before is its own as long as the next has not begun. */
+static void test_a_task_that_runs(void **state)
+{
+    struct rig r;
+    int ends[2];
+    struct buffer data = {0};
+    const struct state_query at_mark = {.kind = STATE_LOG, .stream = 1, .offset = 7};
+    rig_init(&r);
+    assert_int_equal(logs_open(r.logs, WORKER, ends), 0);
+    logs_serves(r.logs, WORKER, NULL, NULL);
+    say(ends[0], "before\nnow");
+    logs_take(r.logs, WORKER);
+    logs_wrote(r.logs, WORKER, second, 1, 7, 0);
+
+    struct log_body body = {.task = first, .worker = WORKER, .attempt = 2};
+    struct state_reply reply = query(&r, (struct state_query){.kind = STATE_OUTPUT}, body, &data);
+    assert_int_equal(reply.output_count, 2);
+    assert_true(reply.outputs[0].running);
+    assert_int_equal(reply.outputs[0].attempt, 2);
+    assert_int_equal(reply.outputs[0].begin, 7);
+    reply = query(&r, at_mark, body, &data);
+    assert_log(&reply, "now", false);
+    body.may_have_ended = true;
+    reply = query(&r, at_mark, body, &data);
+    assert_log(&reply, "", false);
+    assert_true(reply.log_end > 7); /* there is more */
+
+    logs_ended(r.logs, WORKER); /* it crashes */
+    logs_wrote(r.logs, WORKER, first, 2, UINT64_MAX, UINT64_MAX);
+    reply = query(&r, at_mark, (struct log_body){.task = first}, &data);
+    assert_log(&reply, "now", true);
+    close_fd(&ends[0]);
+    close_fd(&ends[1]);
+    buffer_fini(&data);
+    rig_fini(&r);
+}
+
+static void test_parts_are_bounded(void **state)
+{
+    struct log_parts *p = log_parts_new();
+    struct log_part part = {.worker = WORKER, .stream = LOGS_OUT};
+    for (uint32_t i = 0; i < LOG_PARTS_MAX; i++) {
+        part.task = (struct object_id){1, 1, i % 3 + 1};
+        part.begin = i;
+        log_parts_add(p, &part);
+    }
+    assert_false(log_parts_lost_any(p));
+    part.task = (struct object_id){1, 1, 9};
+    log_parts_add(p, &part);
+    assert_true(log_parts_lost_any(p));
+    uint32_t n = 0;
+    uint64_t last = 0;
+    const struct log_part *at = NULL;
+    while ((at = log_parts_next(p, (struct object_id){1, 1, 1}, at)) != NULL) {
+        assert_true(at->begin > last); /* the one of 0 made room */
+        last = at->begin;
+        n++;
+    }
+    assert_int_equal(n, LOG_PARTS_MAX / 3);
+    at = log_parts_next(p, part.task, NULL);
+    assert_non_null(at);
+    assert_null(log_parts_next(p, part.task, at));
+    log_parts_free(p);
+}
+
+/* A writer sees each byte that it wrote, wherever it is. */
+static void test_meters(void **state)
+{
+    struct rig r;
+    int ends[2];
+    uint64_t total = 0;
+    struct ring_meter meter = {0};
+    rig_init(&r);
+    assert_int_equal(logs_open(r.logs, WORKER, ends), 0);
+    say(ends[0], "main\n");
+    logs_serves(r.logs, WORKER, &meter, NULL);
+    assert_int_equal(ring_meter_look(&meter, ends[0], &total), 0);
+    assert_int_equal(total, 5);
+    say(ends[0], "one\n");
+    assert_int_equal(ring_meter_look(&meter, ends[0], &total), 0);
+    assert_int_equal(total, 9);
+    logs_take(r.logs, WORKER);
+    assert_int_equal(ring_meter_look(&meter, ends[0], &total), 0);
+    assert_int_equal(total, 9);
+    ring_meter_begin(&meter);
+    assert_int_equal(ring_meter_look(&meter, ends[0], &total), -EAGAIN);
+    ring_meter_end(&meter, 9);
+    assert_int_equal(ring_meter_look(&meter, -1, &total), -EBADF);
+    close_fd(&ends[0]);
+    close_fd(&ends[1]);
+    logs_ended(r.logs, WORKER);
+    rig_fini(&r);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_two_streams),   cmocka_unit_test(test_two_files_in_turn),
-        cmocka_unit_test(test_the_last_line), cmocka_unit_test(test_files_of_the_oldest_go),
-        cmocka_unit_test(test_followed),
+        cmocka_unit_test(test_two_streams),      cmocka_unit_test(test_two_files_in_turn),
+        cmocka_unit_test(test_the_last_line),    cmocka_unit_test(test_files_of_the_oldest_go),
+        cmocka_unit_test(test_followed),         cmocka_unit_test(test_each_task_has_its_part),
+        cmocka_unit_test(test_a_task_that_runs), cmocka_unit_test(test_parts_are_bounded),
+        cmocka_unit_test(test_meters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
