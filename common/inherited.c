@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -10,14 +11,24 @@
 
 #include "common/text.h"
 
-#define FILE_SIZE_LEAST (UINT64_C(64) << 20) /* a segment of rings, a log, the journal */
+#define MIB UINT64_C(1048576)
 
-static const int resources[INHERITED_LIMITS] = {RLIMIT_FSIZE, RLIMIT_CPU};
-
-static struct rlimit found[INHERITED_LIMITS] = {
-    {RLIM_INFINITY, RLIM_INFINITY},
-    {RLIM_INFINITY, RLIM_INFINITY},
+/* A soft limit is raised up to `raise`, as far as the hard one allows; a daemon cannot live with
+ * less than `least`. */
+static const struct {
+    int resource;
+    uint64_t raise, least;
+    const char *what, *option; /* of ulimit */
+} limits[INHERITED_LIMITS] = {
+    [INHERITED_FILE_SIZE] = {RLIMIT_FSIZE, RLIM_INFINITY, 64 * MIB, "write files of", "-f"},
+    [INHERITED_CPU] = {RLIMIT_CPU, RLIM_INFINITY, 0, "", "-t"},
+    [INHERITED_STACK] = {RLIMIT_STACK, 8 * MIB, MIB, "have a stack of", "-s"},
+    [INHERITED_DATA] = {RLIMIT_DATA, RLIM_INFINITY, 128 * MIB, "have data of", "-d"},
+    [INHERITED_ADDRESSES] = {RLIMIT_AS, RLIM_INFINITY, 256 * MIB, "have virtual memory of", "-v"},
 };
+
+static struct rlimit found[INHERITED_LIMITS];
+static bool was_found; /* else there is nothing to give back */
 
 /* ---- putting it right ---- */
 
@@ -58,11 +69,28 @@ void inherited_for_tool(void)
 static void raise_soft_limits(void)
 {
     for (size_t i = 0; i < INHERITED_LIMITS; i++) {
-        if (getrlimit(resources[i], &found[i]) == 0) {
-            struct rlimit raised = {found[i].rlim_max, found[i].rlim_max};
-            (void)setrlimit(resources[i], &raised);
+        if (getrlimit(limits[i].resource, &found[i]) != 0) {
+            found[i] = (struct rlimit){RLIM_INFINITY, RLIM_INFINITY};
         }
+        struct rlimit raised = found[i];
+        raised.rlim_cur = MAX_OF(found[i].rlim_cur, MIN_OF(limits[i].raise, found[i].rlim_max));
+        (void)setrlimit(limits[i].resource, &raised);
     }
+    was_found = true;
+}
+
+/* Threads get stacks of what the limit was when the process began. */
+static void give_threads_room(void)
+{
+    pthread_attr_t attributes;
+    if (found[INHERITED_STACK].rlim_cur >= limits[INHERITED_STACK].least ||
+        pthread_attr_init(&attributes) != 0) {
+        return;
+    }
+    if (pthread_attr_setstacksize(&attributes, 2 * MIB) == 0) {
+        (void)pthread_setattr_default_np(&attributes);
+    }
+    (void)pthread_attr_destroy(&attributes);
 }
 
 void inherited_for_daemon(void)
@@ -79,6 +107,7 @@ void inherited_for_daemon(void)
     unblock_all();
     umask(077);
     raise_soft_limits();
+    give_threads_room();
 }
 
 void inherited_close_others(int kept)
@@ -91,18 +120,20 @@ void inherited_close_others(int kept)
 
 /* ---- for those that it starts ---- */
 
-uint64_t inherited_soft_limit(enum inherited_limit limit)
+void inherited_soft_limits(uint64_t ret[INHERITED_LIMITS])
 {
-    return found[limit].rlim_cur;
+    for (size_t i = 0; i < INHERITED_LIMITS; i++) {
+        ret[i] = was_found ? found[i].rlim_cur : RLIM_INFINITY;
+    }
 }
 
 void inherited_give_back(const uint64_t soft[INHERITED_LIMITS])
 {
     for (size_t i = 0; i < INHERITED_LIMITS; i++) {
         struct rlimit limit;
-        if (getrlimit(resources[i], &limit) == 0) {
-            limit.rlim_cur = MIN_OF((rlim_t)soft[i], limit.rlim_max);
-            (void)setrlimit(resources[i], &limit);
+        if (getrlimit(limits[i].resource, &limit) == 0 && soft[i] < limit.rlim_cur) {
+            limit.rlim_cur = soft[i];
+            (void)setrlimit(limits[i].resource, &limit);
         }
     }
 }
@@ -120,12 +151,15 @@ int inherited_check_proc(struct failure *f)
 
 int inherited_check(const char *daemon, struct failure *f)
 {
-    if (found[INHERITED_FILE_SIZE].rlim_max < FILE_SIZE_LEAST) {
-        char size[32];
-        return failure_set(f, CODE_FULL,
-                           "%s may write files of %s at most here, and needs 64 MiB. Raise the "
-                           "limit where it is started: ulimit -f unlimited",
-                           daemon, text_format_size(found[INHERITED_FILE_SIZE].rlim_max, size));
+    for (size_t i = 0; i < INHERITED_LIMITS; i++) {
+        if (found[i].rlim_max < limits[i].least) {
+            char has[32], least[32];
+            return failure_set(f, CODE_FULL,
+                               "%s may %s %s at most here, and needs %s. Raise the limit where it "
+                               "is started: ulimit %s unlimited",
+                               daemon, limits[i].what, text_format_size(found[i].rlim_max, has),
+                               text_format_size(limits[i].least, least), limits[i].option);
+        }
     }
     return inherited_check_proc(f);
 }

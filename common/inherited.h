@@ -10,7 +10,14 @@
 #include "common/codes.h"
 
 /* The soft limits that a daemon raises for itself, and that its workers get back. */
-enum inherited_limit { INHERITED_FILE_SIZE = 0, INHERITED_CPU = 1, INHERITED_LIMITS = 2 };
+enum inherited_limit {
+    INHERITED_FILE_SIZE = 0,
+    INHERITED_CPU,
+    INHERITED_STACK,
+    INHERITED_DATA,
+    INHERITED_ADDRESSES,
+    INHERITED_LIMITS
+};
 
 /* For a tool that ends soon. Descriptors 0 to 2 are there: one that was closed is a placeholder at
  * which input is empty and output fails as before, so that no file of ours gets its number. No
@@ -26,8 +33,8 @@ void inherited_for_daemon(void);
  * pipe of a program would stay open for as long as its daemons live. */
 void inherited_close_others(int kept);
 
-/* The soft limit as inherited_for_daemon found it. */
-uint64_t inherited_soft_limit(enum inherited_limit limit);
+/* The soft limits as inherited_for_daemon found them. */
+void inherited_soft_limits(uint64_t ret[INHERITED_LIMITS]);
 /* Sets the soft limits of a process that a daemon starts to what the daemon had itself. */
 void inherited_give_back(const uint64_t soft[INHERITED_LIMITS]);
 

@@ -45,9 +45,7 @@ static int write_spec(const struct launch *launch, int status_fd, int *ret_fd)
         .status_fd = status_fd,
         .directory_fd = launch->directory_fd,
     };
-    for (unsigned i = 0; i < INHERITED_LIMITS; i++) {
-        spec.soft_limits[i] = inherited_soft_limit(i);
-    }
+    inherited_soft_limits(spec.soft_limits);
     struct buffer text = {0};
     buffer_append(&text, &spec, sizeof spec);
     buffer_append(&text, launch->env.data, launch->env.size);

@@ -119,22 +119,28 @@ static void test_descriptors(void **state)
 
 static int raised_limits(void)
 {
-    const struct rlimit cpu = {100, 1000}, size = {1 << 20, RLIM_INFINITY};
+    const struct rlimit cpu = {100, 1000}, size = {1 << 20, RLIM_INFINITY},
+                        stack = {64 << 10, 16 << 20};
     struct rlimit now;
     struct failure f;
+    uint64_t soft[INHERITED_LIMITS];
     char warning[256];
-    if (setrlimit(RLIMIT_CPU, &cpu) != 0 || setrlimit(RLIMIT_FSIZE, &size) != 0) {
+    if (setrlimit(RLIMIT_CPU, &cpu) != 0 || setrlimit(RLIMIT_FSIZE, &size) != 0 ||
+        setrlimit(RLIMIT_STACK, &stack) != 0) {
         return 1;
     }
     umask(0);
     inherited_for_daemon();
-    bool good = umask(0) == 077 && inherited_soft_limit(INHERITED_CPU) == 100 &&
-                inherited_soft_limit(INHERITED_FILE_SIZE) == 1 << 20;
+    inherited_soft_limits(soft);
+    bool good = umask(0) == 077 && soft[INHERITED_CPU] == 100 &&
+                soft[INHERITED_FILE_SIZE] == 1 << 20 && soft[INHERITED_STACK] == 64 << 10;
     good = good && getrlimit(RLIMIT_CPU, &now) == 0 && now.rlim_cur == 1000;
     good = good && getrlimit(RLIMIT_FSIZE, &now) == 0 && now.rlim_cur == RLIM_INFINITY;
+    good = good && getrlimit(RLIMIT_STACK, &now) == 0 && now.rlim_cur == 8 << 20;
     good = good && inherited_check("the node", &f) == 0 && inherited_warning("the node", warning) &&
            strstr(warning, "1000 s of CPU time") != NULL;
-    inherited_give_back((const uint64_t[]){1 << 20, 100});
+    inherited_give_back(soft);
+    good = good && getrlimit(RLIMIT_STACK, &now) == 0 && now.rlim_cur == 64 << 10;
     return !good || getrlimit(RLIMIT_CPU, &now) != 0 || now.rlim_cur != 100 || now.rlim_max != 1000;
 }
 
@@ -145,7 +151,8 @@ static int too_small_a_limit(void)
     (void)setrlimit(RLIMIT_FSIZE, &size);
     inherited_for_daemon();
     return inherited_check("the node", &f) != CODE_FULL ||
-           strstr(f.message, "files of 1.0 MiB at most") == NULL;
+           strstr(f.message, "write files of 1.0 MiB at most here, and needs 64.0 MiB") == NULL ||
+           strstr(f.message, "ulimit -f unlimited") == NULL;
 }
 
 static void test_limits(void **state)
