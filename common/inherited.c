@@ -140,13 +140,20 @@ void inherited_give_back(const uint64_t soft[INHERITED_LIMITS])
 
 /* ---- what cannot be put right ---- */
 
-int inherited_check_proc(struct failure *f)
+int inherited_check_system(struct failure *f)
 {
-    return access("/proc/self/exe", F_OK) == 0
-               ? 0
-               : failure_set(f, CODE_FAILED,
-                             "/proc is not mounted, and drt needs it. Mount it: mount -t proc proc "
-                             "/proc");
+    if (access("/proc/self/exe", F_OK) != 0) {
+        return failure_set(f, CODE_FAILED,
+                           "/proc is not mounted, and drt needs it. Mount it: mount -t proc proc "
+                           "/proc");
+    }
+    if (access("/dev/null", R_OK | W_OK) != 0) {
+        return failure_set(f, CODE_FAILED,
+                           "/dev/null cannot be used (%s), and drt needs it. Make it: mknod -m 666 "
+                           "/dev/null c 1 3",
+                           strerror(errno));
+    }
+    return 0;
 }
 
 int inherited_check(const char *daemon, struct failure *f)
@@ -161,7 +168,7 @@ int inherited_check(const char *daemon, struct failure *f)
                                text_format_size(limits[i].least, least), limits[i].option);
         }
     }
-    return inherited_check_proc(f);
+    return inherited_check_system(f);
 }
 
 bool inherited_warning(const char *daemon, char ret[256])

@@ -42,9 +42,9 @@ void inherited_give_back(const uint64_t soft[INHERITED_LIMITS]);
 int inherited_check(const char *daemon, struct failure *f) MUST_CHECK;
 /* What its user should know though it can: true with a sentence in `ret`. */
 bool inherited_warning(const char *daemon, char ret[256]) MUST_CHECK;
-/* 0; CODE_FAILED with a sentence where /proc is not mounted, without which nothing can be started.
- */
-int inherited_check_proc(struct failure *f) MUST_CHECK;
+/* 0; CODE_FAILED with a sentence where /proc is not mounted or /dev/null is missing, without which
+ * no process can be started. */
+int inherited_check_system(struct failure *f) MUST_CHECK;
 
 /* Whether "NAME=value" is a variable that drt itself reads or sets. Workers get the environment of
  * their driver without these: they say where this process finds its cluster, and would send what a

@@ -65,8 +65,7 @@ static int too_long(struct failure *f, const char *what)
                        PLACE_PATH_MAX - 1);
 }
 
-/* ~/.drt */
-static int base_dir(char ret[PLACE_PATH_MAX], struct failure *f)
+int place_home(char ret[PLACE_PATH_MAX], struct failure *f)
 {
     const char *home = variable("HOME");
     if (home != NULL && *home != '/') {
@@ -173,7 +172,7 @@ static int check_cluster(const char *cluster, struct failure *f)
 static int place_at_home(const char *cluster, struct place *ret, struct failure *f)
 {
     char base[PLACE_PATH_MAX], dir[PLACE_PATH_MAX];
-    int r = base_dir(base, f);
+    int r = place_home(base, f);
     if (r != 0) {
         return r;
     }
@@ -365,7 +364,7 @@ static void consider_cluster(const char *name, void *arg)
 static int find_live(struct place *ret, struct failure *f)
 {
     char base[PLACE_PATH_MAX];
-    int r = base_dir(base, f);
+    int r = place_home(base, f);
     if (r != 0) {
         return r;
     }

@@ -21,6 +21,10 @@ struct place {
 /* A cluster name, node name: 1 to 63 of [A-Za-z0-9._-], not beginning with '.' or '-'. */
 bool place_name_ok(const char *name);
 
+/* ~/.drt, where clusters are that have no directory of their own: HOME, or where that is not set
+ * the user's entry in the password file. Nothing is made. 0, or a code with the sentence in `f`. */
+int place_home(char ret[PLACE_PATH_MAX], struct failure *f) MUST_CHECK;
+
 /* The directory for a new cluster: `dir`, else DRT_DIR, else ~/.drt/<cluster, else DRT_CLUSTER,
  * else "default">. Nothing is made. 0, or a code with the sentence in `f`. Arguments may be NULL;
  * an empty one is CODE_SIGNATURE, and an empty variable counts as not set. */

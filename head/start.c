@@ -135,8 +135,10 @@ static int make_dir(const struct place *place, struct failure *f)
         r = -errno;
     }
     return r == 0 ? 0
-                  : failure_set(f, CODE_FAILED, "cannot make the directory %s: %s", place->dir,
-                                strerror(-r));
+                  : failure_set(
+                        f, CODE_FAILED,
+                        "cannot make the directory %s: %s. Name another one with --dir or DRT_DIR",
+                        place->dir, strerror(-r));
 }
 
 /* One that was just killed holds its lock until the kernel has cleared it away. */

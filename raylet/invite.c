@@ -100,10 +100,10 @@ static bool try_directory(const char *dir, uint16_t port, struct invite *ret, bo
  * names that. */
 static bool search_home(const char *address, uint16_t port, struct invite *ret)
 {
-    const char *home = getenv("HOME");
     char path[PLACE_PATH_MAX];
+    struct failure ignored;
     bool found = false;
-    if (home == NULL || snprintf(path, sizeof path, "%s/.drt", home) >= PLACE_PATH_MAX) {
+    if (place_home(path, &ignored) != 0) {
         return false;
     }
     DIR *dir = opendir(path);
@@ -137,6 +137,11 @@ static bool is_set(const char *variable)
 
 static int without_key(const struct invite_wish *wish, struct failure *f)
 {
+    char home[PLACE_PATH_MAX];
+    int r = place_home(home, f);
+    if (r != 0) {
+        return r;
+    }
     return failure_set(
         f, CODE_REFUSED,
         "No key for %s: no cluster of this machine has its head there. Copy join.key "

@@ -228,6 +228,14 @@ static void explain(int fd, const char *name, int error, struct failure *f)
                     name, machine_name(header.e_machine), machine_name(ours.e_machine));
         return;
     }
+    if (error == E2BIG) {
+        failure_set(f, CODE_PROGRAM,
+                    "The program %s does not start: its environment is larger than this node's "
+                    "limit of the stack allows (a quarter of 'ulimit -s'). Raise that where the "
+                    "node is started, or unset variables.",
+                    name);
+        return;
+    }
     read_interpreter(fd, &header, loader);
     if (error == ENOENT && loader[0] != '\0' && access(loader, F_OK) != 0) {
         failure_set(f, CODE_PROGRAM,
@@ -238,7 +246,8 @@ static void explain(int fd, const char *name, int error, struct failure *f)
     if (error == EACCES) {
         failure_set(f, CODE_PROGRAM,
                     "The program %s does not start: it may not be executed (its mode, or a file "
-                    "system mounted noexec).",
+                    "system mounted noexec). Where that holds the node's directory, join with "
+                    "another --dir.",
                     name);
         return;
     }

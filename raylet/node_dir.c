@@ -44,7 +44,9 @@ static int write_u64(const struct node_dir *d, const char *file, uint64_t number
 
 static int failed(struct failure *f, const char *path, int error)
 {
-    return failure_set(f, CODE_FAILED, "Cannot use the directory %s: %s.", path, strerror(-error));
+    return failure_set(f, CODE_FAILED,
+                       "Cannot use the directory %s: %s. Name another one with --dir or DRT_DIR.",
+                       path, strerror(-error));
 }
 
 /* The logs of the raylet before are kept once. */

@@ -175,6 +175,24 @@ struct target {
     const char *dir, *cluster, *node;
 };
 
+/* Workers are started from this program's own file. */
+static int open_program(int *ret_fd)
+{
+    struct failure f;
+    if (inherited_check_system(&f) != 0) {
+        return error_set_failure(&f);
+    }
+    int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return error_set(DRT_E_PROGRAM,
+                         "this program's own file cannot be read (%s), and workers are started "
+                         "from it: make it readable with chmod a+r",
+                         strerror(errno));
+    }
+    *ret_fd = fd;
+    return 0;
+}
+
 static int connect_node(const struct target *target, const struct drt_config *config,
                         uint64_t deadline_ns)
 {
@@ -194,7 +212,11 @@ static int connect_node(const struct target *target, const struct drt_config *co
     if (r < 0) {
         return error_set(r, "cannot look for a cluster: %s", strerror(-r));
     }
-    int program CLEANUP_FD = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    int program CLEANUP_FD = -1;
+    r = open_program(&program);
+    if (r != 0) {
+        return r;
+    }
     int directory CLEANUP_FD = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
     const struct ring_gifts gifts = {.program = program, .directory = directory};
     uint64_t now = clock_now_ns();
@@ -251,7 +273,9 @@ static int read_mode(const struct drt_config *config, int *ret)
 static int start_local(const struct drt_config *config, uint64_t deadline_ns)
 {
     struct target target = {0};
-    int r = local_cluster_start(config->num_cpus, deadline_ns, &target.dir, &target.node);
+    int program CLEANUP_FD = -1;
+    int r = open_program(&program); /* before daemons are started in vain */
+    r = r != 0 ? r : local_cluster_start(config->num_cpus, deadline_ns, &target.dir, &target.node);
     if (r == 0) {
         r = connect_node(&target, config, deadline_ns);
         if (r != 0) {

@@ -2,7 +2,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -224,33 +223,14 @@ static int make_below(const char *base, const char *kind, struct private_dir *re
 
 /* ---- where ---- */
 
-static const char *variable(const char *name)
-{
-    const char *value = getenv(name);
-    return value != NULL && value[0] == '/' ? value : NULL;
-}
-
-/* ~/.drt. False: this user has no home directory. */
-static bool at_home(char ret[PLACE_PATH_MAX])
-{
-    struct passwd entry, *found = NULL;
-    char room[4096];
-    const char *home = variable("HOME");
-    if (home == NULL && getpwuid_r(geteuid(), &entry, room, sizeof room, &found) == 0 &&
-        found != NULL && found->pw_dir[0] == '/') {
-        home = found->pw_dir;
-    }
-    return home != NULL && join(ret, home, ".drt");
-}
-
 /* A directory in one that all may write to: ours, and closed to others, whoever made it. */
 static int make_among_others(const char *kind, char base[PLACE_PATH_MAX], struct private_dir *ret)
 {
-    const char *tmp = variable("TMPDIR");
+    const char *tmp = getenv("TMPDIR");
     char name[32];
     struct stat st;
     snprintf(name, sizeof name, "drt-%u", (unsigned)geteuid());
-    if (!join(base, tmp != NULL ? tmp : "/tmp", name)) {
+    if (!join(base, tmp != NULL && tmp[0] == '/' ? tmp : "/tmp", name)) {
         return -ENAMETOOLONG;
     }
     if (mkdir(base, 0700) == 0) {
@@ -268,18 +248,19 @@ static int make_among_others(const char *kind, char base[PLACE_PATH_MAX], struct
 int private_dir_make(const char *kind, struct private_dir *ret)
 {
     char home[PLACE_PATH_MAX] = "", tmp[PLACE_PATH_MAX] = "";
-    int at_home_r = at_home(home) ? make_below(home, kind, ret) : -ENOENT;
-    if (at_home_r == 0) {
+    struct failure ignored;
+    int at_home = place_home(home, &ignored) == 0 ? make_below(home, kind, ret) : -ENOENT;
+    if (at_home == 0) {
         return 0;
     }
     int r = make_among_others(kind, tmp, ret);
-    return r == 0 ? 0
-                  : error_set(r,
-                              "there is no place for the files of a private cluster (%.200s: %s; "
-                              "%.200s: %s): set HOME or TMPDIR to a directory that this program "
-                              "can write to, or use DRT_MODE=sync",
-                              home[0] != '\0' ? home : "HOME", strerror(-at_home_r), tmp,
-                              strerror(-r));
+    return r == 0
+               ? 0
+               : error_set(r,
+                           "there is no place for the files of a private cluster (%.200s: %s; "
+                           "%.200s: %s): set HOME or TMPDIR to a directory that this program "
+                           "can write to, or use DRT_MODE=sync",
+                           home[0] != '\0' ? home : "HOME", strerror(-at_home), tmp, strerror(-r));
 }
 
 void private_dir_remove(struct private_dir *d)

@@ -2,7 +2,7 @@
 sentence what is wrong. `odd` makes the conditions, `started` is the program whose tasks are looked at."""
 
 import os
-import signal
+import shutil
 import subprocess
 import sys
 
@@ -109,3 +109,91 @@ def test_a_name_that_is_none(cluster):
             cluster.run(*named, host, cluster.program("started"), DRT_TEST_RESULT=str(result), DRT_MODE=mode, check=0)
         assert result.read_text() == "done\ndone\n"
     assert sorted(n["name"] for n in cluster.ask("nodes")) == sorted(["bo-x", "x" * 63, "node"])
+
+
+WITHOUT_PROC = ["unshare", "-m", "sh", "-c", 'umount -l /proc; exec "$@"', "sh"]
+WITHOUT_DEV = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /dev; exec "$@"', "sh"]
+
+# How a process is started, and what it says then.
+SENTENCES = [
+    (WITHOUT_PROC, "/proc is not mounted, and drt needs it. Mount it: mount -t proc proc /proc"),
+    (WITHOUT_DEV, "/dev/null cannot be used (No such file or directory), and drt needs it. Make it: mknod"),
+    (["ODD", "fsize=1000:1000"], "may write files of 1000 B at most here, and needs 64.0 MiB. Raise the limit"),
+    (["ODD", "stack=500000:500000"], "may have a stack of 488.3 KiB at most here, and needs 1.0 MiB. Raise the limit"),
+    (["ODD", "data=50000000:50000000"], "may have data of 47.7 MiB at most here, and needs 128.0 MiB. Raise the limit"),
+]
+
+
+@pytest.mark.parametrize("how, sentence", SENTENCES)
+def test_what_cannot_be_put_right_is_said(cluster, how, sentence):
+    if how[0] == "unshare" and subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode != 0:
+        pytest.skip("no mounts of our own here")
+    how = [cluster.program("odd") if word == "ODD" else word for word in how]
+    if "ASAN_OPTIONS" in os.environ and "data" in how[-1]:
+        pytest.skip("the address sanitizer needs more")
+    for daemon in (["drt-head", "start", "--port", "0"], ["drt-node", "join", "127.0.0.1:1"]):
+        r = cluster.run(*how, cluster.path(daemon[0]), *daemon[1:], check=1)
+        assert sentence in r.stderr and len(r.stderr.splitlines()) == 1, r.stderr
+    result = cluster.work / "result"
+    if "fsize" not in how[-1]:  # where the driver's own lines would end it
+        cluster.run(*how, cluster.program("started"), DRT_TEST_RESULT=str(result), DRT_MODE="local", check=9)
+        assert sentence in result.read_text()
+        result.unlink()
+        cluster.run(*how, cluster.program("started"), DRT_TEST_RESULT=str(result), DRT_MODE="sync", check=0)
+        assert result.read_text() == "done\n"
+
+
+def test_a_program_that_nobody_may_read(cluster):
+    program = cluster.work / "unreadable"
+    shutil.copy(cluster.program("started"), program)
+    program.chmod(0o111)
+    result = cluster.work / "result"
+    odd(cluster, "modes", program, DRT_TEST_RESULT=str(result), DRT_MODE="local", check=9)
+    assert "file cannot be read (Permission denied), and workers are started from it" in result.read_text()
+
+
+@pytest.mark.parametrize("home", ["a-file", "missing", "read-only", "relative"])
+def test_home(cluster, home):
+    """A private cluster finds another place; other programs say that HOME is the reason."""
+    tmp = cluster.work / "tmp"
+    tmp.mkdir()
+    where = cluster.work / home
+    if home == "a-file":
+        where.touch()
+    elif home != "missing":
+        where.mkdir(mode=0o500)
+    env = {"HOME": "relative" if home == "relative" else str(where), "TMPDIR": str(tmp)}
+    if home == "missing":
+        where = cluster.work / "a-parent"
+        where.mkdir(mode=0o500)
+        env["HOME"] = str(where / "home")
+    result = cluster.work / "result"
+    odd(cluster, "modes", cluster.program("started"), DRT_TEST_RESULT=str(result), DRT_MODE="local", check=0, **env)
+    assert result.read_text() == "done\n"
+    assert list(tmp.glob("drt-*")) and not list(tmp.glob("drt-*/local-*"))
+    head = odd(cluster, "modes", cluster.path("drt-head"), "start", "--port", "0", "--bind", "127.0.0.1", **env)
+    assert head.returncode in (1, 3) and "--dir or DRT_DIR" in head.stderr
+    # A directory that is named is enough.
+    odd(cluster, "modes", cluster.path("drt-head"), "start", "--port", cluster.port, "--bind", "127.0.0.1", "--dir",
+        cluster.dir, check=0, **env)
+    odd(cluster, "modes", cluster.path("drt-node"), "join", f"127.0.0.1:{cluster.port}", "--bind", "127.0.0.1", "--name",
+        "n1", "--num-cpus", "2", "--dir", cluster.dir, check=0, **env)
+    result.unlink()
+    odd(cluster, "modes", cluster.program("started"), DRT_TEST_RESULT=str(result), DRT_MODE="cluster",
+        DRT_DIR=str(cluster.dir), check=0, **env)
+    assert result.read_text() == "done\n"
+
+
+def test_an_environment_that_no_message_carries(cluster):
+    result = cluster.work / "result"
+    cluster.run("sh", "-c", 'ulimit -s unlimited && exec "$@"', "sh", cluster.program("odd"), "environment=5000000",
+                cluster.program("started"), DRT_TEST_RESULT=str(result), DRT_MODE="local", check=9)
+    assert "workers can be given 4194432 at most" in result.read_text()
+
+
+def test_environments_travel(cluster):
+    """The whole environment, also to workers of another node."""
+    cluster.start_head()
+    cluster.join("n1", cpus=0)
+    cluster.join("n2")
+    drive(cluster, "environment=1800000", "cluster", DRT_NODE="n1")
