@@ -2,6 +2,7 @@
 
 #include "common/text.h"
 #include "proto/layout.h"
+#include "proto/sentences.h"
 #include "raylet/core_cache.h"
 #include "raylet/core_classes.h"
 #include "raylet/core_contents.h"
@@ -16,7 +17,6 @@
 #include <stdio.h>
 
 #define BACKOFF_MAX_NS (60 * NS_PER_S)
-#define ARGUMENTS_MAX  MESSAGE_PAYLOAD_MAX
 
 /* ---- state ---- */
 
@@ -399,18 +399,15 @@ static struct object_error *never(struct raylet_core *c, struct task *t)
         text_copy(e->failure.task, sizeof e->failure.task, task_function(t));
         return e;
     }
-    if (bytes > ARGUMENTS_MAX) {
-        return error_make(c, CODE_TOO_LARGE, task_function(t),
-                          "its arguments have %zu bytes together; at most %u pass: let several "
-                          "tasks take some of them each",
-                          bytes, ARGUMENTS_MAX);
+    char why[SENTENCE_SIZE];
+    if (bytes > MESSAGE_PAYLOAD_MAX) {
+        sentence_arguments_large(task_function(t), bytes, why);
+        return error_make(c, CODE_TOO_LARGE, task_function(t), "%s", why);
     }
     size_t references = count_references(c, t);
     if (references > PEER_REFS_MAX) {
-        return error_make(c, CODE_TOO_LARGE, task_function(t),
-                          "its arguments hold %zu references together; at most %u pass: let "
-                          "several tasks take some of them each",
-                          references, PEER_REFS_MAX);
+        sentence_arguments_hold(task_function(t), references, why);
+        return error_make(c, CODE_TOO_LARGE, task_function(t), "%s", why);
     }
     return NULL;
 }
@@ -540,11 +537,13 @@ static struct object *find_alias(struct raylet_core *c, const struct task *t, st
     return o != NULL && o->owner->job == t->class_->job ? o : NULL;
 }
 
-static void settle_return(struct raylet_core *c, struct task *t, struct object *o,
+/* `index`: which of the task's results it is; its first may be gone already. */
+static void settle_return(struct raylet_core *c, struct task *t, struct object *o, uint32_t index,
                           const struct local_return *r, struct bytes value,
                           const struct object_id *refs)
 {
     struct object_error *e = NULL;
+    char why[SENTENCE_SIZE];
     struct object *target;
 
     o->task = NULL;
@@ -568,15 +567,13 @@ static void settle_return(struct raylet_core *c, struct task *t, struct object *
                        "it returned drt_of(a reference): " NOT_HELD);
         break;
     case RETURN_TOO_LARGE:
-        e = error_make(
-            c, CODE_TOO_LARGE, task_function(t),
-            "a value is at most %u bytes, and holds at most %u references; return less, or "
-            "several values",
-            VALUE_MAX, LOCAL_ARGS_MAX);
+        sentence_result_large(task_function(t), index,
+                              r->state == RETURN_VALUE ? (uint32_t)value.size : r->size, why);
+        e = error_make(c, CODE_TOO_LARGE, task_function(t), "%s", why);
         break;
     default:
-        e = error_make(c, CODE_SIGNATURE, task_function(t),
-                       "it ended without setting this result: set each one with drt_return_at");
+        sentence_result_unset(task_function(t), index, why);
+        e = error_make(c, CODE_SIGNATURE, task_function(t), "%s", why);
     }
     say_where(t, &e->failure);
     object_settle_error(c, o, e);
@@ -594,12 +591,12 @@ static void settle_values(struct raylet_core *c, struct task *t, const struct lo
     remember(c, t, worker_of(t), NULL, m->ran_ns);
     for (uint32_t i = 0; i < t->returns; i++) {
         const struct local_return *r = i < m->return_count ? &m->returns[i] : &unset;
-        struct object *o = numbers_get(&owner->objects, number + i);
         struct bytes value = bytes_of(NULL, 0);
         if (r->state == RETURN_VALUE) {
             value = layout_entry(payload, &end, r->size);
         }
-        settle_return(c, t, o, r, value, m->refs + ref);
+        struct object *o = numbers_get(&owner->objects, number + i);
+        settle_return(c, t, o, i, r, value, m->refs + ref);
         ref += r->ref_count;
     }
     core_credit_back(c, owner, t->charge);

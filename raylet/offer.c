@@ -34,11 +34,15 @@ static int add_resource(struct offer *o, struct resource_names *names, const cha
     uint32_t kind;
     int64_t units;
     if (is_fixed(name)) {
-        return failure_set(
-            f, CODE_SIGNATURE,
-            "--resources cannot set \"%.80s\". CPUs and memory are set with --num-cpus "
-            "and --memory.",
-            name);
+        bool managed = strcasecmp(name, "CPU") == 0 || strcasecmp(name, "memory") == 0;
+        return failure_set(f, CODE_SIGNATURE,
+                           managed
+                               ? "--resources cannot set \"%.80s\". CPUs and memory are set with "
+                                 "--num-cpus and --memory."
+                               : "--resources cannot set \"%.80s\", which this version of drt does "
+                                 "not manage. To have it counted, use a name of your own, as in "
+                                 "--resources '{\"my_gpu\": 2}'.",
+                           name);
     }
     if (resource_names_intern(names, name, &kind) != 0) {
         return failure_set(f, CODE_SIGNATURE,

@@ -4,6 +4,8 @@
 #include <stdio.h>
 
 #include "common/clock.h"
+#include "proto/layout.h"
+#include "proto/sentences.h"
 #include "sdk/inner.h"
 
 /* The first failure of a call is the one that is told. */
@@ -237,6 +239,35 @@ struct bytes result_value(const struct result *r)
     return bytes_of(r->size > RESULT_SMALL ? r->data : r->small, r->size);
 }
 
+static void set_too_large(struct result *r, uint64_t size)
+{
+    r->state = RESULT_TOO_LARGE;
+    r->size = (uint32_t)MIN_OF(size, UINT32_MAX);
+}
+
+/* What does not fit into one message beside the results before it is too large, in each mode. */
+static void fit_together(struct drt_call *call)
+{
+    size_t end = 0, holds = 0;
+    for (uint32_t i = 0; i < call->return_count; i++) {
+        struct result *r = &call->results[i];
+        size_t before = end;
+        if (r->state != RESULT_VALUE) {
+            continue;
+        }
+        (void)layout_place_entry(&end, r->size);
+        bool large = end > MESSAGE_PAYLOAD_MAX;
+        if (large || r->inner_count > LOCAL_ARGS_MAX - holds) {
+            uint32_t size = r->size;
+            end = before;
+            result_clear(r);
+            set_too_large(r, large ? MIN_OF(size, VALUE_MAX) : RESULT_HOLDS_TOO_MANY);
+        } else {
+            holds += r->inner_count;
+        }
+    }
+}
+
 static int return_alias(struct drt_call *call, struct result *r, const struct drt_value *v)
 {
     struct drt_ref ref = {{v->u_.h[0], v->u_.h[1]}};
@@ -323,7 +354,8 @@ static int return_holding(struct drt_call *call, size_t index, const struct drt_
     }
     result_clear(r);
     if (rc == DRT_E_TOO_LARGE) {
-        r->state = RESULT_TOO_LARGE;
+        size_t size = value_data_size(v) + count * sizeof(struct object_id);
+        set_too_large(r, count > LOCAL_ARGS_MAX ? RESULT_HOLDS_TOO_MANY : size);
         return rc;
     }
     if (rc != 0) {
@@ -361,7 +393,7 @@ int drt_return_at(struct drt_call *call, size_t index, struct drt_value value)
     rc = check_result(call, index, &value);
     if (rc == DRT_E_TOO_LARGE) {
         result_clear(r);
-        r->state = RESULT_TOO_LARGE;
+        set_too_large(r, value_data_size(&value));
         return rc;
     }
     if (rc != 0) {
@@ -393,7 +425,7 @@ static void *create(struct drt_call *call, size_t index, const char *type, size_
     int rc = check_result(call, index, &v);
     if (rc != 0) {
         result_clear(r);
-        r->state = RESULT_TOO_LARGE;
+        set_too_large(r, size);
         if (rc < 0) {
             misuse(call, "%s", drt_last_error());
         }
@@ -494,6 +526,9 @@ void call_run(struct drt_call *call, struct body *body)
     if (rc != 0 && call->code == 0 && !(rc == DRT_E_TOO_LARGE && some_too_large(call))) {
         drt_fail(call, rc, "%s returned %d, and not what drt_return or drt_fail returned",
                  call->entry->name, rc);
+    }
+    if (call->code == 0 && call->return_count > 1) {
+        fit_together(call);
     }
     if (call->return_count == 1 && call->one.state == RESULT_UNSET) {
         struct drt_value nothing = drt_nothing();

@@ -15,7 +15,7 @@ enum result_state { RESULT_UNSET = 0, RESULT_VALUE = 1, RESULT_ALIAS = 2, RESULT
 
 struct result {
     uint32_t state;
-    uint32_t size;
+    uint32_t size;                            /* TOO_LARGE: as proto/sentences.h says */
     _Alignas(16) uint8_t small[RESULT_SMALL]; /* size <= RESULT_SMALL */
     void *data;                               /* else; owned, 64-aligned */
     struct drt_ref alias;                     /* a hold of the call's own */

@@ -1,5 +1,7 @@
 #include "sdk/classes.h"
 
+#include <strings.h>
+
 #include "common/resources.h"
 
 struct class_key {
@@ -66,14 +68,38 @@ static int by_name(const void *a, const void *b)
     return strcmp(x->name, y->name);
 }
 
+/* Names that a node cannot give to a resource of its own, in whichever case. */
+static int check_reserved(const char *task, const char *name)
+{
+    static const struct {
+        const char *name, *option;
+    } own[] = {{"CPU", "num_cpus"},
+               {"memory", "memory_bytes"},
+               {"GPU", NULL},
+               {"gpu_memory", NULL},
+               {"object_store", NULL}};
+    for (size_t i = 0; i < ARRAY_SIZE(own); i++) {
+        if (strcasecmp(name, own[i].name) != 0) {
+            continue;
+        }
+        if (own[i].option != NULL) {
+            return error_set(-EINVAL, "%s names %s among its resources. Use the option %s.", task,
+                             name, own[i].option);
+        }
+        return error_set(-EINVAL,
+                         "%s asks for %s, which this version of drt does not manage. To have it "
+                         "counted, use a name of your own: DRT_RESOURCES({\"my_gpu\", 1}), and "
+                         "drt-node join --resources '{\"my_gpu\": 2}'.",
+                         task, name);
+    }
+    return 0;
+}
+
 static int check_custom(const char *task, const struct drt_resource *r)
 {
-    static const char *const own[] = {"CPU", "memory"};
-    for (size_t i = 0; i < ARRAY_SIZE(own); i++) {
-        if (strcmp(r->name, own[i]) == 0) {
-            return error_set(-EINVAL, "%s names %s among its resources: use the option %s", task,
-                             own[i], i == 0 ? "num_cpus" : "memory_bytes");
-        }
+    int rc = check_reserved(task, r->name);
+    if (rc != 0) {
+        return rc;
     }
     size_t n = strlen(r->name);
     if (n == 0 || n > RESOURCE_NAME_MAX ||

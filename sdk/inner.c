@@ -16,13 +16,18 @@ int inner_check(const struct drt_value *v, const struct drt_ref *refs, size_t co
                          "are held, beside drt_nothing()",
                          what);
     }
-    size_t room = VALUE_DATA_MAX / sizeof(struct object_id);
-    if (count > LOCAL_ARGS_MAX ||
-        (count != 0 && count + value_size(v) / sizeof(struct object_id) > room)) {
+    if (count > LOCAL_ARGS_MAX) {
         return error_set(DRT_E_TOO_LARGE,
-                         "%s holds %zu references; at most %u pass, each takes %zu of the %u bytes "
-                         "that a value may have: nest them",
-                         what, count, LOCAL_ARGS_MAX, sizeof(struct object_id), VALUE_DATA_MAX);
+                         "%s holds %zu references, and a value holds at most %u. Put some of them "
+                         "into an object with drt_put_holding, and hold a reference to that.",
+                         what, count, LOCAL_ARGS_MAX);
+    }
+    size_t size = value_data_size(v) + count * sizeof(struct object_id);
+    if (count != 0 && size > VALUE_DATA_MAX) {
+        return error_set(DRT_E_TOO_LARGE,
+                         "%s has %zu bytes with its %zu references, of which each takes %zu, and a "
+                         "value has at most %u. Split it into several values.",
+                         what, size, count, sizeof(struct object_id), VALUE_DATA_MAX);
     }
     return 0;
 }

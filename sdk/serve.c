@@ -94,20 +94,14 @@ static void read_alias(const struct result *r, struct local_return *ret, struct 
     ret->alias = s->id;
 }
 
-/* The references inside a value that is returned, behind those of the others. False: more than one
- * message can name. */
-static bool add_refs(struct buffer *refs, struct bytes value, struct local_return *ret)
+/* The references inside a value that is returned, behind those of the others. */
+static void add_refs(struct buffer *refs, struct bytes value, struct local_return *ret)
 {
     struct value_view v;
-    if (value_decode(value, &v) != 0 || v.ref_count == 0) {
-        return true;
+    if (value_decode(value, &v) == 0 && v.ref_count != 0) {
+        buffer_append(refs, v.refs, v.ref_count * sizeof(struct object_id));
+        ret->ref_count = v.ref_count;
     }
-    if (v.ref_count > LOCAL_ARGS_MAX - refs->size / sizeof(struct object_id)) {
-        return false;
-    }
-    buffer_append(refs, v.refs, v.ref_count * sizeof(struct object_id));
-    ret->ref_count = v.ref_count;
-    return true;
 }
 
 /* The returns, their values one after another, and what these hold. `room` is for several. */
@@ -121,12 +115,8 @@ static struct bytes gather(struct drt_call *call, struct local_return *returns, 
         switch (r->state) {
         case RESULT_VALUE: {
             struct bytes value = result_value(r);
-            size_t end = room->size;
-            (void)layout_place_entry(&end, value.size);
-            if (end > MESSAGE_PAYLOAD_MAX ||
-                (r->inner_count != 0 && !add_refs(refs, value, &returns[i]))) {
-                returns[i].state = RETURN_TOO_LARGE;
-                break;
+            if (r->inner_count != 0) {
+                add_refs(refs, value, &returns[i]);
             }
             returns[i].state = RETURN_VALUE;
             returns[i].size = (uint32_t)value.size;
@@ -142,6 +132,7 @@ static struct bytes gather(struct drt_call *call, struct local_return *returns, 
             break;
         case RESULT_TOO_LARGE:
             returns[i].state = RETURN_TOO_LARGE;
+            returns[i].size = r->size;
             break;
         default:
             break;

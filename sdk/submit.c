@@ -4,6 +4,7 @@
 
 #include "common/clock.h"
 #include "common/text.h"
+#include "proto/sentences.h"
 #include "sdk/ask.h"
 #include "sdk/sync.h"
 
@@ -56,7 +57,9 @@ static int check_count(const struct submission *s)
         return 0;
     }
     if (s->count > LOCAL_ARGS_MAX) {
-        return error_set(DRT_E_TOO_LARGE, "%s was called with %zu arguments; at most %u pass",
+        return error_set(DRT_E_TOO_LARGE,
+                         "%s was called with %zu arguments, and a task takes at most %u. Pass many "
+                         "numbers as one array, with DRT_ARRAY.",
                          s->entry->name, s->count, LOCAL_ARGS_MAX);
     }
     return error_set(DRT_E_SIGNATURE, "%s takes %s%zu argument%s, and was called with %zu",
@@ -118,16 +121,22 @@ static int check(struct submission *s, drt_task_fn *fn, const char *name,
     } else {
         memset(&s->options, 0, sizeof s->options);
     }
+    if (rc == 0 && UNLIKELY(s->options.name != NULL)) {
+        size_t length = strlen(s->options.name);
+        if (length > LOCAL_NAME_MAX) {
+            return error_set(-EINVAL, "The name of %s has %zu characters, and may have at most %u.",
+                             s->entry->name, length, LOCAL_NAME_MAX);
+        }
+    }
     if (rc == 0) {
         rc = check_values(s);
     }
     if (rc == 0) {
         s->args_size = args_size(s->values, s->count);
         if (s->args_size > MESSAGE_PAYLOAD_MAX) {
-            rc = error_set(DRT_E_TOO_LARGE,
-                           "the arguments of %s have %zu bytes together; at most %u pass: put "
-                           "large values by themselves and pass their references",
-                           s->entry->name, s->args_size, MESSAGE_PAYLOAD_MAX);
+            char why[SENTENCE_SIZE];
+            sentence_arguments_large(s->entry->name, s->args_size, why);
+            rc = error_set(DRT_E_TOO_LARGE, "%s", why);
         }
     }
     return rc;

@@ -5,6 +5,9 @@
 
 #include "common/clock.h"
 #include "common/text.h"
+#include "proto/layout.h"
+#include "proto/peer.h"
+#include "proto/sentences.h"
 #include "sdk/classes.h"
 
 /* What the arguments bring: the values behind references, held while the body runs. */
@@ -13,6 +16,31 @@ struct needs {
     struct drt_ref *holds;
     size_t count;
 };
+
+/* As a raylet would weigh them: what runs here runs elsewhere, too. */
+static bool needs_fit(const struct sync_task *t, const struct needs *n, struct failure *ret)
+{
+    size_t end = t->args.size, references = 0;
+    char why[SENTENCE_SIZE];
+    for (size_t i = 0; i < n->count; i++) {
+        struct value_view v;
+        (void)layout_place_need(&end, n->values[i].size);
+        references += value_decode(n->values[i], &v) == 0 ? v.ref_count : 0;
+    }
+    for (size_t i = 0; i < t->value_count; i++) {
+        references += t->values[i].kind_ == DRT_REF;
+    }
+    if (end > MESSAGE_PAYLOAD_MAX) {
+        sentence_arguments_large(t->entry->name, end, why);
+    } else if (references > PEER_REFS_MAX) {
+        sentence_arguments_hold(t->entry->name, references, why);
+    } else {
+        return true;
+    }
+    failure_set(ret, DRT_E_TOO_LARGE, "%s", why);
+    text_copy(ret->task, sizeof ret->task, t->entry->name);
+    return false;
+}
 
 /* With the lock. False: one of them is in error, which *ret tells. */
 static bool take_needs(const struct sync_task *t, struct needs *n, struct failure *ret)
@@ -43,7 +71,7 @@ static bool take_needs(const struct sync_task *t, struct needs *n, struct failur
         }
         n->values[at++] = object_value(s);
     }
-    return true;
+    return needs_fit(t, n, ret);
 }
 
 static void drop_needs(struct needs *n)
@@ -58,6 +86,7 @@ static void settle(struct drt_call *call, uint32_t index, struct slot *s)
 {
     struct result *r = &call->results[index];
     struct failure f;
+    char why[SENTENCE_SIZE];
     uint32_t number;
     switch (r->state) {
     case RESULT_VALUE:
@@ -74,14 +103,12 @@ static void settle(struct drt_call *call, uint32_t index, struct slot *s)
         return;
     }
     case RESULT_TOO_LARGE:
-        failure_set(&f, DRT_E_TOO_LARGE,
-                    "result %u of %s is larger than %u bytes: return it in "
-                    "parts, or write it to a file",
-                    index, call->entry->name, VALUE_DATA_MAX);
+        sentence_result_large(call->entry->name, index, r->size, why);
+        failure_set(&f, DRT_E_TOO_LARGE, "%s", why);
         break;
     default:
-        failure_set(&f, DRT_E_SIGNATURE, "%s did not set its result %u: use drt_return_at",
-                    call->entry->name, index);
+        sentence_result_unset(call->entry->name, index, why);
+        failure_set(&f, DRT_E_SIGNATURE, "%s", why);
     }
     text_copy(f.task, sizeof f.task, call->entry->name);
     f.attempts = call->attempt;

@@ -52,8 +52,9 @@ static int check_data(const void *data, uint64_t size, const char *what)
     if (size > VALUE_DATA_MAX) {
         return error_set(
             DRT_E_TOO_LARGE,
-            "%s has %llu bytes; a value is at most %u: split it, or pass a file's name", what,
-            (unsigned long long)size, VALUE_DATA_MAX);
+            "%s has %llu bytes, and a value has at most %u. Split it into several values, or pass "
+            "the name of a file.",
+            what, (unsigned long long)size, VALUE_DATA_MAX);
     }
     if (data == NULL && size != 0) {
         return error_set(-EINVAL, "%s is NULL: pass where the data is", what);
@@ -72,7 +73,7 @@ int value_check(const struct drt_value *v, const char *what)
         if (v->data_ == NULL) {
             return error_set(-EINVAL, "%s is a NULL string: pass \"\" for an empty one", what);
         }
-        return check_data(v->data_, strnlen(v->data_, VALUE_DATA_MAX + 1), what);
+        return check_data(v->data_, strlen(v->data_), what);
     case DRT_BYTES:
         return check_data(v->data_, v->size_, what);
     case DRT_RECORDS: {
@@ -93,6 +94,19 @@ int value_check(const struct drt_value *v, const char *what)
     default:
         return error_set(-EINVAL, "%s is not a value: make it with drt_i64, drt_str and the like",
                          what);
+    }
+}
+
+uint64_t value_data_size(const struct drt_value *v)
+{
+    switch (v->kind_) {
+    case DRT_STR:
+        return strlen(v->data_);
+    case DRT_BYTES:
+    case DRT_RECORDS:
+        return v->size_;
+    default:
+        return 0;
     }
 }
 

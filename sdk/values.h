@@ -60,6 +60,9 @@ struct value_view {
  * `what` ("argument 2 of add"). OF and REF are not of these: -EINVAL (a REF can be a value that
  * holds one reference, which is its caller's matter). */
 int value_check(const struct drt_value *v, const char *what) MUST_CHECK;
+/* What its maker calls its size: the bytes of its data, which may be too many. Of a value whose
+ * pointers were checked. */
+uint64_t value_data_size(const struct drt_value *v);
 /* Of a value that was checked. Strings are measured here: once more than in value_encode. */
 size_t value_size(const struct drt_value *v);
 /* Writes value_size(v) bytes to `dst` (8-aligned). */

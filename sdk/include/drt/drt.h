@@ -183,7 +183,8 @@ DRT_API void drt_interrupt(void);
 /* ---- 4. values: what goes into a call and comes out of it ---- */
 
 /* struct drt_value is 40 bytes, passed by value, made by the functions below; what it points at is
- * borrowed until the call that it is given to returns. A value is at most 1 MiB. */
+ * borrowed until the call that it is given to returns. A value is at most 1 MiB; the arguments of a
+ * task are at most 4 MiB together, with the values of drt_of, and so are its results. */
 
 enum drt_kind DRT_INT_ {
     DRT_I64 = 1,
@@ -323,9 +324,9 @@ struct drt_resource {
 
 /* On which node a task runs; only ever one that could satisfy what it asks for. */
 enum drt_strategy DRT_INT_ {
-    DRT_DEFAULT = 0,       /* here while there is room, else where there is some */
+    DRT_DEFAULT = 0,       /* on this node while it has room, else where there is some */
     DRT_SPREAD = 1,        /* evenly over all nodes */
-    DRT_LOAD_BALANCED = 2, /* the least loaded node when it is submitted */
+    DRT_LOAD_BALANCED = 2, /* the least loaded with room; while none has, the first that is free */
     DRT_NODE_SPECIFIC = 3  /* the one that `node` names, or one that has all `labels` */
 };
 
