@@ -8,6 +8,7 @@
 #include "common/rng.h"
 #include "common/text.h"
 #include "common/timers.h"
+#include "proto/news.h"
 #include "proto/probe.h"
 #include "proto/transport_zmq.h"
 
@@ -41,6 +42,26 @@ struct question {
     enum probe_answer answer; /* 0: not yet */
 };
 
+enum item_kind {
+    ITEM_NONE = 0, /* its peer was dropped meanwhile */
+    ITEM_UP,
+    ITEM_MESSAGE,
+    ITEM_DATAGRAM,
+    ITEM_ROOM,
+    ITEM_DOWN,
+    ITEM_CUT,
+    ITEM_PROBE,
+};
+
+struct item { /* what the owner is to be told */
+    enum item_kind kind;
+    uint64_t peer; /* PROBE: the token */
+    struct link_identity identity;
+    struct bytes message;
+    enum link_down why;
+    enum link_probe_answer answer;
+};
+
 struct link {
     struct loop *loop;
     struct transport *transport;
@@ -55,6 +76,9 @@ struct link {
     struct list questions;
     unsigned question_count;
     unsigned depth; /* calls into sessions that are under way: nothing is freed meanwhile */
+    struct news news;
+    bool telling; /* the owner is being told */
+    bool over;    /* it freed the link meanwhile */
     struct link_counts counts;
     struct log_limit broken_log;
 };
@@ -183,6 +207,72 @@ static void forget(struct peer *p)
     bury(p);
 }
 
+/* ---- telling the owner ---- */
+
+static struct item *add_item(struct link *link, enum item_kind kind, uint64_t peer)
+{
+    struct item *item = news_add(&link->news);
+    item->kind = kind;
+    item->peer = peer;
+    return item;
+}
+
+static void tell(struct link *link, const struct item *item)
+{
+    const struct link_events *e = &link->events;
+    switch (item->kind) {
+    case ITEM_NONE:
+        break;
+    case ITEM_UP:
+        e->on_up(e->arg, item->peer, &item->identity);
+        break;
+    case ITEM_MESSAGE:
+    case ITEM_DATAGRAM:
+        e->on_message(e->arg, item->peer, item->message, item->kind == ITEM_DATAGRAM);
+        break;
+    case ITEM_ROOM:
+        e->on_room(e->arg, item->peer);
+        break;
+    case ITEM_DOWN:
+        e->on_down(e->arg, item->peer, item->why);
+        break;
+    case ITEM_CUT:
+        e->on_cut(e->arg, item->peer);
+        break;
+    case ITEM_PROBE:
+        e->on_probe(e->arg, item->peer, item->answer);
+        break;
+    }
+}
+
+/* The link may be gone then. */
+static void tell_all(struct link *link)
+{
+    struct item item;
+    if (link->telling) {
+        return; /* the owner ticks while it is told: the rest follows */
+    }
+    link->telling = true;
+    while (!link->over && news_take(&link->news, &item)) {
+        tell(link, &item);
+    }
+    link->telling = false;
+    if (link->over) {
+        link_free(link);
+    }
+}
+
+/* What the owner was not yet told of a peer that it drops, it need not know. */
+static void untell(struct link *link, uint64_t peer)
+{
+    struct item *item;
+    for (size_t i = 0; (item = news_waiting(&link->news, i)) != NULL; i++) {
+        if (item->kind != ITEM_PROBE && item->peer == peer) {
+            item->kind = ITEM_NONE;
+        }
+    }
+}
+
 /* ---- what sessions tell ---- */
 
 static void tell_down(struct peer *p, enum link_down why)
@@ -191,28 +281,28 @@ static void tell_down(struct peer *p, enum link_down why)
     p->told = why;
     p->why = 0;
     p->unknown_ns = clock_now_ns() + UNKNOWN_NS;
-    p->link->events.on_down(p->link->events.arg, p->number, why);
+    add_item(p->link, ITEM_DOWN, p->number)->why = why;
 }
 
 static void on_event(void *arg, const struct session_event *event)
 {
     struct peer *p = arg;
-    struct link_events *events = &p->link->events;
+    struct link *link = p->link;
     switch (event->kind) {
     case SESSION_UP:
         p->up = true;
         p->told = 0;
         p->renewed_ns = 0;
-        events->on_up(events->arg, p->number,
-                      &(struct link_identity){
-                          .number = event->peer, .life = event->peer_life, .role = p->role});
+        add_item(link, ITEM_UP, p->number)->identity = (struct link_identity){
+            .number = event->peer, .life = event->peer_life, .role = p->role};
         break;
     case SESSION_MESSAGE:
     case SESSION_DATAGRAM:
-        events->on_message(events->arg, p->number, event->data, event->kind == SESSION_DATAGRAM);
+        add_item(link, event->kind == SESSION_MESSAGE ? ITEM_MESSAGE : ITEM_DATAGRAM, p->number)
+            ->message = news_copy(&link->news, event->data);
         break;
     case SESSION_ROOM:
-        events->on_room(events->arg, p->number);
+        add_item(link, ITEM_ROOM, p->number);
         break;
     case SESSION_DOWN:
         tell_down(p, p->why != 0 ? p->why : event->silent ? LINK_SILENT : LINK_ENDED);
@@ -319,7 +409,7 @@ static void on_transport_down(void *arg, uint64_t number, bool refused)
     if (!link->server) {
         client_down(p);
     } else if (p->up && link->events.on_cut != NULL) {
-        link->events.on_cut(link->events.arg, p->number);
+        add_item(link, ITEM_CUT, p->number);
     }
     settle(p);
 }
@@ -358,6 +448,7 @@ static int link_new(struct loop *loop, const struct link_events *events, bool se
     timers_init(&link->timers);
     list_init(&link->dead);
     list_init(&link->questions);
+    news_init(&link->news, sizeof(struct item));
     *ret = link;
     return 0;
 }
@@ -439,7 +530,10 @@ void link_free(struct link *link)
     if (link == NULL) {
         return;
     }
-    ASSERT(link->depth == 0);
+    if (link->telling) {
+        link->over = true; /* as soon as its callback returns */
+        return;
+    }
     numbers_each(&link->peers, collect_peer, link);
     if (link->transport != NULL) {
         /* First: what was said to them leaves while it closes. */
@@ -457,6 +551,7 @@ void link_free(struct link *link)
     }
     numbers_fini(&link->peers);
     timers_fini(&link->timers);
+    news_fini(&link->news);
     free(link);
 }
 
@@ -507,6 +602,10 @@ void link_drop(struct link *link, uint64_t peer)
     enter(link);
     forget(p);
     leave(link);
+    untell(link, peer);
+    if (!link->server) {
+        p->told = 0; /* another one begins: why it is not up is told again */
+    }
 }
 
 bool link_is_up(const struct link *link, uint64_t peer)
@@ -526,10 +625,9 @@ static void on_answer(struct probe *probe, enum probe_answer answer)
     link->question_count--;
     free(q);
     if (link->events.on_probe != NULL) {
-        link->events.on_probe(link->events.arg, token,
-                              answer == PROBE_LISTENS   ? LINK_PROBE_LISTENS
-                              : answer == PROBE_REFUSED ? LINK_PROBE_REFUSED
-                                                        : LINK_PROBE_SILENT);
+        add_item(link, ITEM_PROBE, token)->answer = answer == PROBE_LISTENS   ? LINK_PROBE_LISTENS
+                                                    : answer == PROBE_REFUSED ? LINK_PROBE_REFUSED
+                                                                              : LINK_PROBE_SILENT;
     }
 }
 
@@ -570,7 +668,6 @@ static uint64_t next_answer_ns(const struct link *link)
     return next;
 }
 
-/* One at a time: the callback may ask again. */
 static bool give_one_answer(struct link *link, uint64_t now_ns)
 {
     LIST_FOREACH(node, &link->questions)
@@ -592,6 +689,9 @@ static bool give_one_answer(struct link *link, uint64_t now_ns)
 
 uint64_t link_next_ns(const struct link *link)
 {
+    if (!news_is_empty(&link->news)) {
+        return 0;
+    }
     uint64_t next = MIN_OF(timers_next_ns(&link->timers), transport_zmq_next_ns(link->transport));
     return MIN_OF(next, next_answer_ns(link));
 }
@@ -625,6 +725,7 @@ void link_tick(struct link *link, uint64_t now_ns)
     while (give_one_answer(link, now_ns)) {
         /* those that are ready */
     }
+    tell_all(link);
 }
 
 void link_count(const struct link *link, struct link_counts *ret)

@@ -12,7 +12,9 @@
  *       link_tick(link, clock_now_ns());
  *   }
  *
- * Callbacks may call any function here but link_free.
+ * Callbacks are called from link_tick alone, when nothing of the link is under way, so they may
+ * call any function here, link_free too. What the loop brings is kept until then: whoever ran the
+ * loop calls link_tick next.
  */
 #ifndef PROTO_LINK_H
 #define PROTO_LINK_H
@@ -64,7 +66,8 @@ struct link_events {
     /* May be NULL: the answer to link_probe. */
     void (*on_probe)(void *arg, uint64_t token, enum link_probe_answer answer);
     /* Client, may be NULL: the loop was here, and link_next_ns may be sooner than before. For who
-     * has too many links to ask each of them in every turn. */
+     * has too many links to ask each of them in every turn. The one callback that the loop calls:
+     * it may only ask link_next_ns. */
     void (*on_due)(void *arg);
     void *arg;
 };
@@ -103,8 +106,8 @@ int link_server_new(const struct link_server_config *config, struct link **ret,
 /* Begins to connect. 0; -EINVAL for an address that is none, -ENOENT for a name that nobody knows;
  * -errno */
 int link_client_new(const struct link_client_config *config, struct link **ret) MUST_CHECK;
-/* Says goodbye to all peers (as far as it leaves within 100 ms: the only wait) and closes. NULL is
- * fine. */
+/* Says goodbye to all peers (as far as it leaves within 100 ms: the only wait) and closes; within a
+ * callback of its own, as soon as that returns. NULL is fine. */
 void link_free(struct link *link);
 
 void link_set_number(struct link *link, uint32_t number); /* the head gave us one; sessions go on */

@@ -10,6 +10,7 @@
 #include "common/text.h"
 #include "common/timers.h"
 #include "proto/batch.h"
+#include "proto/news.h"
 #include "proto/transport_zmq.h"
 
 #define BATCH_FULL (128u << 10)      /* leaves without waiting for the flush */
@@ -48,6 +49,23 @@ struct waiting {
     _Alignas(16) uint8_t data[];
 };
 
+enum item_kind {
+    ITEM_NONE = 0, /* the owner closed that session meanwhile */
+    ITEM_UP,
+    ITEM_MESSAGE,
+    ITEM_DOWN,
+    ITEM_SLOW,
+    ITEM_FAST,
+};
+
+struct item { /* what the owner is to be told */
+    enum item_kind kind;
+    uint32_t peer;
+    enum mesh_side side;
+    enum link_down why;
+    const struct peer_msg *m;
+};
+
 struct mesh {
     struct mesh_config config;
     struct transport_zmq_context *context;
@@ -60,43 +78,77 @@ struct mesh {
     struct buffer scratch;
     struct rng rng;
     size_t up; /* lanes */
-    bool telling;
+    struct news news;
+    bool ticking; /* the owner is being told, or is about to be */
+    bool over;    /* it freed the mesh meanwhile */
     struct mesh_counts counts;
     struct log_limit broken_log, stranger_log, overrun_log;
 };
 
 /* ---- telling the owner ---- */
 
+static struct item *add_item(const struct lane *l, enum item_kind kind)
+{
+    struct item *item = news_add(&l->mesh->news);
+    item->kind = kind;
+    item->peer = l->peer;
+    item->side = l->side;
+    return item;
+}
+
 static void tell_up(struct lane *l)
 {
-    struct mesh *mesh = l->mesh;
     ASSERT(!l->up);
     l->up = true;
-    mesh->up++;
+    l->mesh->up++;
     l->told = 0;
-    mesh->telling = true;
-    mesh->config.events.on_up(mesh->config.events.arg, l->peer, l->side);
-    mesh->telling = false;
+    add_item(l, ITEM_UP);
 }
 
 static void tell_down(struct lane *l, enum link_down why)
 {
-    struct mesh *mesh = l->mesh;
-    mesh->up -= l->up;
+    l->mesh->up -= l->up;
     l->up = false;
     l->told = why;
-    mesh->telling = true;
-    mesh->config.events.on_down(mesh->config.events.arg, l->peer, l->side, why);
-    mesh->telling = false;
+    add_item(l, ITEM_DOWN)->why = why;
 }
 
 static void tell_slow(struct lane *l, bool slow)
 {
-    struct mesh *mesh = l->mesh;
     l->slow = slow;
-    mesh->telling = true;
-    mesh->config.events.on_slow(mesh->config.events.arg, l->peer, l->side, slow);
-    mesh->telling = false;
+    add_item(l, slow ? ITEM_SLOW : ITEM_FAST);
+}
+
+static void tell(const struct mesh_events *e, const struct item *item)
+{
+    switch (item->kind) {
+    case ITEM_NONE:
+        break;
+    case ITEM_UP:
+        e->on_up(e->arg, item->peer, item->side);
+        break;
+    case ITEM_MESSAGE:
+        e->on_message(e->arg, item->peer, item->side, item->m);
+        break;
+    case ITEM_DOWN:
+        e->on_down(e->arg, item->peer, item->side, item->why);
+        break;
+    case ITEM_SLOW:
+    case ITEM_FAST:
+        e->on_slow(e->arg, item->peer, item->side, item->kind == ITEM_SLOW);
+        break;
+    }
+}
+
+/* What the owner was not yet told of a session that it closes, it need not know. */
+static void untell(struct mesh *mesh, uint32_t peer, enum mesh_side side)
+{
+    struct item *item;
+    for (size_t i = 0; (item = news_waiting(&mesh->news, i)) != NULL; i++) {
+        if (item->peer == peer && item->side == side) {
+            item->kind = ITEM_NONE;
+        }
+    }
 }
 
 /* ---- lanes ---- */
@@ -222,9 +274,7 @@ static int take_batch(struct lane *l, struct bytes batch, const char **ret_why)
         }
         mesh->counts.received++;
         l->due += l->side == MESH_IN && m->type == PEER_RUN;
-        mesh->telling = true;
-        mesh->config.events.on_message(mesh->config.events.arg, l->peer, l->side, m);
-        mesh->telling = false;
+        add_item(l, ITEM_MESSAGE)->m = m;
     }
     return got;
 }
@@ -353,7 +403,8 @@ void mesh_send(struct mesh *mesh, uint32_t peer, enum mesh_side side, const stru
         return;
     }
     size_t size = peer_size(m);
-    ASSERT(!mesh->telling && size <= MESSAGE_MAX);
+    ASSERT(size <=
+           MESSAGE_MAX); /* the tables bound the message, peer_decode and the core its payload */
     mesh->counts.sent++;
     if (l->batch.size + batch_cost(size) > BATCH_MAX && !give_batch(l)) {
         return;
@@ -533,11 +584,12 @@ static int connect_lane(struct lane *l)
 int mesh_open(struct mesh *mesh, uint32_t peer, const char *address, const char *key)
 {
     struct lane *l = numbers_get(&mesh->out, peer);
-    ASSERT(!mesh->telling && peer != 0);
+    ASSERT(peer != 0);
     if (l != NULL && strcmp(l->address, address) == 0 && strcmp(l->key, key) == 0) {
         return 0;
     }
     if (l != NULL) {
+        untell(mesh, peer, MESH_OUT);
         lane_free(l);
     }
     l = lane_new(mesh, peer, MESH_OUT);
@@ -556,13 +608,14 @@ int mesh_open(struct mesh *mesh, uint32_t peer, const char *address, const char 
 void mesh_close(struct mesh *mesh, uint32_t peer, enum mesh_side side)
 {
     struct lane *l = numbers_get(table_of(mesh, side), peer);
-    ASSERT(!mesh->telling);
+    untell(mesh, peer, side);
     if (l == NULL) {
         return;
     }
     if (l->up) {
         (void)give_batch(l); /* what was said before leaves */
         l = numbers_get(table_of(mesh, side), peer);
+        untell(mesh, peer, side); /* that it was the last straw, too */
     }
     if (l != NULL && side == MESH_IN) {
         link_drop(mesh->port, l->link_peer);
@@ -576,6 +629,9 @@ void mesh_close(struct mesh *mesh, uint32_t peer, enum mesh_side side)
 
 uint64_t mesh_next_ns(const struct mesh *mesh)
 {
+    if (!news_is_empty(&mesh->news)) {
+        return 0;
+    }
     uint64_t next_ns = MIN_OF(link_next_ns(mesh->port), timers_next_ns(&mesh->timers));
     return list_is_empty(&mesh->held)
                ? next_ns
@@ -598,9 +654,9 @@ static void tick_lane(struct lane *l, uint64_t now_ns)
     rearm(l);
 }
 
-void mesh_tick(struct mesh *mesh, uint64_t now_ns)
+/* What came from the network, and what is due. */
+static void work_off(struct mesh *mesh, uint64_t now_ns)
 {
-    ASSERT(!mesh->telling);
     if (link_next_ns(mesh->port) <= now_ns) {
         link_tick(mesh->port, now_ns);
     }
@@ -612,6 +668,23 @@ void mesh_tick(struct mesh *mesh, uint64_t now_ns)
             return;
         }
         tick_lane(container_of(timer, struct lane, timer), now_ns);
+    }
+}
+
+void mesh_tick(struct mesh *mesh, uint64_t now_ns)
+{
+    struct item item;
+    if (mesh->ticking) {
+        return; /* the owner ticks while it is told: the rest follows */
+    }
+    mesh->ticking = true;
+    work_off(mesh, now_ns);
+    while (!mesh->over && news_take(&mesh->news, &item)) {
+        tell(&mesh->config.events, &item);
+    }
+    mesh->ticking = false;
+    if (mesh->over) {
+        mesh_free(mesh);
     }
 }
 
@@ -635,6 +708,7 @@ int mesh_new(const struct mesh_config *config, struct mesh **ret, uint16_t *ret_
     timers_init(&mesh->timers);
     list_init(&mesh->dirty);
     list_init(&mesh->held);
+    news_init(&mesh->news, sizeof(struct item));
     mesh->context = transport_zmq_context_new();
     struct link_server_config server = {
         .loop = config->loop,
@@ -672,7 +746,10 @@ void mesh_free(struct mesh *mesh)
     if (mesh == NULL) {
         return;
     }
-    ASSERT(!mesh->telling);
+    if (mesh->ticking) {
+        mesh->over = true; /* as soon as its callback returns */
+        return;
+    }
     numbers_each(&mesh->out, free_one, mesh);
     numbers_each(&mesh->in, free_one, mesh);
     link_free(mesh->port);
@@ -681,6 +758,7 @@ void mesh_free(struct mesh *mesh)
     numbers_fini(&mesh->in);
     numbers_fini(&mesh->in_by_link);
     timers_fini(&mesh->timers);
+    news_fini(&mesh->news);
     buffer_fini(&mesh->scratch);
     sodium_memzero(&mesh->config, sizeof mesh->config);
     free(mesh);

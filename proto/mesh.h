@@ -7,7 +7,10 @@
  * twice. What a session cannot take yet waits here; the owner hears that it is slow. Not the
  * raylet's policy: whom to open, what to say and when to give up is the core's. Nothing blocks but
  * mesh_new (the port's self-check, some milliseconds). Everything on the thread of the loop.
- * Callbacks call nothing here.
+ *
+ * Callbacks are called from mesh_tick alone, when nothing of the mesh is under way, so they may
+ * call any function here: send, close, open, flush, mesh_free too. Whoever ran the loop calls
+ * mesh_tick next.
  */
 #ifndef PROTO_MESH_H
 #define PROTO_MESH_H
@@ -26,7 +29,7 @@ struct mesh_events {
     /* A session with this node begins; nothing of a former one is left. UP and the DOWN of an up
      * session take turns for each peer and side. */
     void (*on_up)(void *arg, uint32_t peer, enum mesh_side side);
-    /* `m` lives in the config's arena. */
+    /* `m` lives in the config's arena, which is not reset within mesh_tick. */
     void (*on_message)(void *arg, uint32_t peer, enum mesh_side side, const struct peer_msg *m);
     /* It ended; or (OUT only) it is still not up, once for each change of the reason. LINK_REFUSED:
      * nobody listens there; LINK_KEY_REFUSED: another node is at its address. OUT goes on trying
@@ -51,7 +54,8 @@ struct mesh_config {
 
 /* As link_server_new. */
 int mesh_new(const struct mesh_config *config, struct mesh **ret, uint16_t *ret_port) MUST_CHECK;
-void mesh_free(struct mesh *mesh); /* says goodbye to all; NULL is fine */
+/* Says goodbye to all; within a callback of its own, as soon as that returns. NULL is fine. */
+void mesh_free(struct mesh *mesh);
 void mesh_set_number(struct mesh *mesh, uint32_t number);
 /* ZeroMQ's threads, for another link of the same process. */
 struct transport_zmq_context *mesh_context(struct mesh *mesh);

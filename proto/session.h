@@ -70,7 +70,8 @@ struct session_event {
 };
 
 struct session_owner {
-    /* May send, end the session and set the number; not free, receive or tick. */
+    /* May send, end the session and set the number; not free, receive or tick. proto/link.h only
+     * keeps what it hears here, and tells its owner later. */
     void (*on_event)(void *arg, const struct session_event *event);
     /* To the transport, which copies: 0, or -errno (lost, the session mends it). Calls nothing
      * here. */

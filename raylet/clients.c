@@ -389,6 +389,10 @@ static void socket_ready(struct loop_source *source, uint32_t epoll_events)
 
 int clients_add_worker(struct clients *c, int socket, uint32_t worker, pid_t pid, uint32_t *ret)
 {
+    if (c->handle_last == UINT32_MAX) {
+        close_fd(&socket);
+        return -ENFILE; /* as for strangers, below */
+    }
     struct client *k = client_new(c, socket);
     k->worker = worker;
     k->pid = pid;
@@ -439,6 +443,16 @@ static void listener_ready(struct loop_source *source, uint32_t epoll_events)
         }
         if (fd < 0) {
             c->counts.refused++;
+            continue;
+        }
+        if (c->handle_last == UINT32_MAX) { /* ids of objects hold it: none is used again */
+            log_limited(
+                &c->limit, LOG_LEVEL_ERROR,
+                "pid %d refused: %u processes have been connected, and this node can number "
+                "no more of them. Start it again",
+                (int)peer.pid, c->handle_last);
+            c->counts.refused++;
+            close_fd(&fd);
             continue;
         }
         if (c->table.used >= c->clients_max) {

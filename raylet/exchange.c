@@ -62,6 +62,8 @@ void exchange_on_session_end(void *arg, uint32_t peer, enum peer_side side)
     struct parts *p = arg;
     if (side == SIDE_IN) {
         fetch_down(p->fetch, clock_now_ns(), peer);
+    } else {
+        giver_down(p->giver, peer);
     }
 }
 
@@ -91,6 +93,7 @@ void exchange_close(struct parts *p)
 {
     if (p->programs != NULL) {
         fetch_close(p->fetch);
+        giver_close(p->giver);
         programs_close(p->programs);
     }
 }

@@ -27,7 +27,8 @@ struct fetch_config {
     /* Into the session of that node to us; a session that is gone loses it. */
     void (*send)(void *arg, uint32_t peer, const struct peer_msg *m);
     /* `program` > 0: a handle that is now the caller's; else a failure, valid until it returns.
-     * May be called from within fetch_order. */
+     * May be called from within fetch_order. It is noted for the core's next step: calls nothing
+     * here. */
     void (*on_fetched)(void *arg, uint64_t job, uint32_t program, const struct failure *failure);
     void *arg;
 };

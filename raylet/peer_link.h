@@ -23,7 +23,8 @@ struct peer_link_config {
     const char *bind;         /* NULL: all interfaces */
     uint16_t port;            /* 0: any */
     bool exact;               /* only that port */
-    /* A PROGRAM_GET or PROGRAM_PART, in the events' arena. May send. NULL: dropped. */
+    /* A PROGRAM_GET or PROGRAM_PART, in the events' arena. May call anything, as in proto/mesh.h.
+     * NULL: dropped. */
     void (*on_program_message)(void *arg, uint32_t peer, enum peer_side side,
                                const struct peer_msg *m);
     /* A session ended that was up; the core hears of it by its event. May be NULL. */

@@ -323,7 +323,8 @@ bool programs_known(const struct programs *p, const struct program_mark *mark,
 int programs_reopen(struct programs *p, const uint8_t hash[PROGRAMS_HASH_SIZE])
 {
     struct program *found = find_usable(p, hash);
-    return found != NULL ? fcntl(found->fd, F_DUPFD_CLOEXEC, 3) : -1;
+    int fd = found != NULL ? fcntl(found->fd, F_DUPFD_CLOEXEC, 3) : -1;
+    return found == NULL ? -ENOENT : fd < 0 ? -errno : fd;
 }
 
 void programs_pins(const struct programs *p, struct program_pins *ret)

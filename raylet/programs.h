@@ -51,7 +51,7 @@ bool programs_known(const struct programs *p, const struct program_mark *mark,
 /* The descriptor to start it from; the programs' own. -1 with the sentence: unknown, or its file
  * was written to since. */
 int programs_open(struct programs *p, uint32_t program, struct failure *ret);
-/* A descriptor of one's own to read it from; -1: as programs_take. */
+/* A descriptor of one's own to read it from. -ENOENT: as programs_take; -errno */
 int programs_reopen(struct programs *p, const uint8_t hash[PROGRAMS_HASH_SIZE]);
 /* Its hash, and its size in bytes; false if unknown. */
 bool programs_identity(struct programs *p, uint32_t program, uint8_t ret_hash[PROGRAMS_HASH_SIZE],

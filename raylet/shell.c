@@ -232,6 +232,7 @@ static void run_deadlines(struct shell *s, uint64_t now_ns)
     head_link_tick(s->parts.head, now_ns);
     logs_tick(s->parts.logs, now_ns);
     fetch_tick(s->parts.fetch, now_ns);
+    giver_tick(s->parts.giver, now_ns);
     peer_link_tick(s->parts.peers, now_ns);
     peer_link_flush(s->parts.peers);
     if (now_ns >= s->log_at_ns) {
@@ -262,6 +263,7 @@ static uint64_t next_ns(const struct shell *s)
     ns = MIN_OF(ns, head_link_next_ns(s->parts.head));
     ns = MIN_OF(ns, peer_link_next_ns(s->parts.peers));
     ns = MIN_OF(ns, fetch_next_ns(s->parts.fetch));
+    ns = MIN_OF(ns, giver_next_ns(s->parts.giver));
     ns = MIN_OF(ns, logs_next_ns(s->parts.logs));
     ns = MIN_OF(ns, workers_next_ns(s->parts.workers));
     ns = MIN_OF(ns, clients_next_ns(s->parts.clients));

@@ -12,8 +12,14 @@
 
 #define DEADLINE_NS (10 * NS_PER_S)
 
+enum deed { NOTHING, TICK, DROP, FREE }; /* within a callback */
+enum callback { ON_UP = 1, ON_MESSAGE, ON_DOWN };
+
 struct end {
     struct link *link;
+    enum callback act_in; /* 0: none */
+    enum deed deed;
+    unsigned acted;
     uint64_t peer; /* the last that came up */
     struct link_identity identity;
     unsigned ups, downs, cuts, rooms, answers;
@@ -34,19 +40,38 @@ struct pair {
     char address[64];
 };
 
+static void act(struct end *e, enum callback now, uint64_t peer)
+{
+    if (e->act_in != now || e->acted != 0) {
+        return;
+    }
+    e->acted++;
+    if (e->deed == TICK) {
+        link_tick(e->link, clock_now_ns());
+    } else if (e->deed == DROP) {
+        link_drop(e->link, peer);
+    } else if (e->deed == FREE) {
+        link_free(e->link);
+        e->link = NULL;
+    }
+}
+
 static void on_up(void *arg, uint64_t peer, const struct link_identity *identity)
 {
     struct end *e = arg;
+    assert_non_null(e->link);
     e->ups++;
     e->peer = peer;
     e->identity = *identity;
     e->next = 1;
+    act(e, ON_UP, peer);
 }
 
 static void on_message(void *arg, uint64_t peer, struct bytes message, bool datagram)
 {
     struct end *e = arg;
     uint64_t number = 0;
+    assert_non_null(e->link);
     if (datagram) {
         e->datagrams++;
         return;
@@ -62,6 +87,7 @@ static void on_message(void *arg, uint64_t peer, struct bytes message, bool data
     if (e->drop_at_message) {
         link_drop(e->link, peer);
     }
+    act(e, ON_MESSAGE, peer);
 }
 
 static void on_room(void *arg, uint64_t peer)
@@ -72,8 +98,10 @@ static void on_room(void *arg, uint64_t peer)
 static void on_down(void *arg, uint64_t peer, enum link_down why)
 {
     struct end *e = arg;
+    assert_non_null(e->link);
     e->downs++;
     e->why = why;
+    act(e, ON_DOWN, peer);
 }
 
 static void on_cut(void *arg, uint64_t peer)
@@ -332,6 +360,37 @@ static void test_full(void **state)
     WAIT_FOR(p, p->server.messages == sent + 1);
 }
 
+/* Each callback of either end does what it likes with its link; another one talks then. */
+static void test_deeds_in_callbacks(void **state)
+{
+    struct pair *p = *state;
+    for (unsigned i = 0; i < 2 * 3 * 3; i++) {
+        struct end *e = i % 2 == 0 ? &p->client : &p->server,
+                   *other = e == &p->client ? &p->server : &p->client;
+        e->act_in = ON_UP + i / 2 % 3;
+        e->deed = TICK + i / 6;
+        start_server(p);
+        start_client(p, 5, &p->node_key);
+        for (uint64_t end_ns = clock_now_ns() + DEADLINE_NS; e->acted == 0;) {
+            assert_true(clock_now_ns() < end_ns);
+            turn(p, clock_now_ns() + NS_PER_MS);
+            if (e->act_in == ON_DOWN && e->ups != 0 && other->link != NULL) {
+                stop(other);
+            } else if (e->acted == 0 && other->link != NULL && other->ups != 0) {
+                (void)!send_number(other, other->messages + 1, 100);
+            }
+        }
+        turn(p, clock_now_ns() + NS_PER_MS);
+        stop(&p->client);
+        stop(&p->server);
+    }
+    start_server(p);
+    start_client(p, 5, &p->node_key);
+    WAIT_FOR(p, p->client.ups == 1 && p->server.ups == 1);
+    assert_int_equal(send_number(&p->client, 1, 100), 0);
+    WAIT_FOR(p, p->server.messages == 1);
+}
+
 static void test_probe(void **state)
 {
     struct pair *p = *state;
@@ -417,6 +476,7 @@ int main(void)
         TEST(test_drop_by_the_server),
         TEST(test_drop_by_the_client),
         TEST(test_full),
+        TEST(test_deeds_in_callbacks),
         TEST(test_probe),
         TEST(test_idle_costs_nothing),
         TEST(test_ports),

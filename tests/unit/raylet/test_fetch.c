@@ -177,6 +177,7 @@ static unsigned count_halves(const struct rig *r)
 
 static void rig_fini(struct rig *r)
 {
+    giver_close(r->giver);
     offload_free(r->offload);
     fetch_free(r->fetch);
     giver_free(r->giver);
@@ -251,6 +252,18 @@ static void until_parts(struct rig *r, size_t count)
         carry_questions(r);
         turn(r);
     }
+}
+
+/* The giver has nothing left to give. */
+static void until_idle(struct rig *r)
+{
+    uint64_t deadline_ns = clock_now_ns() + LIMIT_NS;
+    struct giver_counts counts;
+    do {
+        assert_true(clock_now_ns() < deadline_ns);
+        turn(r);
+        giver_count(r->giver, &counts);
+    } while (counts.reads + counts.waiting != 0);
 }
 
 static void until_over(struct rig *r)
@@ -539,6 +552,7 @@ static void test_sizes_that_lie(void **state)
     assert_int_equal(r.answer_count, 4);
     assert_int_equal(r.answers[3].job, 5);
     /* A part that is too short. */
+    until_idle(&r); /* what the former fetch asked for is given */
     forget(r.asked, &r.asked_count);
     forget(r.parts, &r.part_count);
     until_parts(&r, 1);
@@ -724,28 +738,6 @@ static void test_the_giver_has_a_copy(void **state)
     rig_fini(&r);
 }
 
-static void test_too_many_questions(void **state)
-{
-    struct rig r;
-    struct peer_program_get get = {0};
-    rig_init(&r);
-    get.hash = bytes_of(r.hash, sizeof r.hash);
-    for (unsigned i = 0; i < GIVER_READS_MAX; i++) {
-        giver_get(r.giver, 5, &get);
-    }
-    assert_int_equal(r.part_count, 0);
-    giver_get(r.giver, 5, &get);
-    assert_int_equal(r.part_count, 1);
-    assert_int_equal(r.parts[0].m.program_part.failure.code, CODE_PROGRAM);
-    forget(r.parts, &r.part_count);
-    for (unsigned given = 0; given < GIVER_READS_MAX;) {
-        turn(&r);
-        given += (unsigned)r.part_count;
-        forget(r.parts, &r.part_count);
-    }
-    rig_fini(&r);
-}
-
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -767,7 +759,6 @@ int main(void)
         cmocka_unit_test(test_a_full_disk),
         cmocka_unit_test(test_the_giver_says_no),
         cmocka_unit_test(test_the_giver_has_a_copy),
-        cmocka_unit_test(test_too_many_questions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
