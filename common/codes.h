@@ -32,6 +32,7 @@ enum code {
     CODE_EXISTS = 33,
     CODE_NOT_FOUND = 34,
     CODE_TOO_LARGE = 35,
+    CODE_TOO_DEEP = 36, /* tasks that submit tasks that submit tasks ... */
     CODE_DISCONNECTED = 40,
     CODE_REFUSED = 41, /* the cluster refused: key, version, permission */
 };

@@ -198,6 +198,20 @@ const char *text_format_duration(uint64_t ns, char out[32])
     return out;
 }
 
+const char *text_format_span(uint64_t ns, char out[32])
+{
+    if (ns < NS_PER_US) {
+        snprintf(out, 32, "%" PRIu64 " ns", ns);
+    } else if (ns < NS_PER_MS) {
+        snprintf(out, 32, "%.6g us", (double)ns / NS_PER_US);
+    } else if (ns < NS_PER_S) {
+        snprintf(out, 32, "%.9g ms", (double)ns / NS_PER_MS);
+    } else {
+        snprintf(out, 32, "%.12g s", (double)ns / NS_PER_S);
+    }
+    return out;
+}
+
 const char *text_format_count(uint64_t n, char out[32])
 {
     char digits[24];

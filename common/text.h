@@ -15,9 +15,10 @@ int text_parse_u64(const char *text, uint64_t max, uint64_t *ret) MUST_CHECK;
 int text_parse_double(const char *text, double *ret) MUST_CHECK;
 
 /* Each writes into `out` and returns it. */
-const char *text_format_size(uint64_t bytes, char out[32]);      /* "31.2 GiB" */
-const char *text_format_duration(uint64_t ns, char out[32]);     /* "3 h 12 min", "41 s", "5 ms" */
-const char *text_format_count(uint64_t n, char out[32]);         /* "10,233" */
+const char *text_format_size(uint64_t bytes, char out[32]);  /* "31.2 GiB" */
+const char *text_format_duration(uint64_t ns, char out[32]); /* "3 h 12 min", "41 s", "5 ms" */
+const char *text_format_span(uint64_t ns, char out[32]); /* a limit, exactly: "1.5 s", "250 ms" */
+const char *text_format_count(uint64_t n, char out[32]); /* "10,233" */
 const char *text_format_rfc3339(uint64_t unix_ms, char out[40]); /* "2026-01-31T10:41:07.123Z" */
 
 /* Copies at most size - 1 bytes and terminates; true if all fitted. */

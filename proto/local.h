@@ -28,13 +28,15 @@
 #include "proto/state.h"
 
 #define LOCAL_PROTOCOL_VERSION 1u
-#define LOCAL_IDS_MAX          1024u  /* ids in one GET, RELEASE */
-#define LOCAL_WAITS_MAX        1024u  /* of one BLOCKED */
-#define LOCAL_ARGS_MAX         16384u /* needs, references of one task */
-#define LOCAL_RETURNS_MAX      4096u
-#define LOCAL_CLAIMS           128u                             /* claim slots of a worker */
-#define LOCAL_ENV_MAX          (MESSAGE_MAX - MESSAGE_META_MAX) /* it travels as the payload */
-#define LOCAL_NAME_MAX         255u
+#define LOCAL_EXIT_SHORT                                                                           \
+    75 /* of a worker that could not begin for lack of memory, descriptors ...; EX_TEMPFAIL */
+#define LOCAL_IDS_MAX     1024u  /* ids in one GET, RELEASE */
+#define LOCAL_WAITS_MAX   1024u  /* of one BLOCKED */
+#define LOCAL_ARGS_MAX    16384u /* needs, references of one task */
+#define LOCAL_RETURNS_MAX 4096u
+#define LOCAL_CLAIMS      128u                             /* claim slots of a worker */
+#define LOCAL_ENV_MAX     (MESSAGE_MAX - MESSAGE_META_MAX) /* it travels as the payload */
+#define LOCAL_NAME_MAX    255u
 
 enum local_type {
     LOCAL_OPEN = 1,

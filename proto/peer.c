@@ -188,6 +188,7 @@ static const struct codec_field look_fields[] = {
     CODEC_ARRAY(CODEC_SUBS, struct peer_look, amounts, amount_count, 0, AMOUNTS_MAX,
                 &asked_amount_codec),
     CODEC_FIELD(CODEC_U32, struct peer_look, depth),
+    CODEC_FIELD(CODEC_U64, struct peer_look, job),
 };
 static const struct codec look_codec = CODEC_OF("PeerLook", look_fields, struct peer_look);
 

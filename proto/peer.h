@@ -258,6 +258,7 @@ struct peer_look {
     const struct local_amount *amounts; /* ROOM */
     size_t amount_count;
     uint32_t depth; /* ROOM: of the task that waits */
+    uint64_t job;   /* ROOM: the same */
 };
 
 struct peer_seen {
@@ -272,7 +273,8 @@ struct peer_seen {
     bool waits_for_room;  /* a task that waits for a place: it may be ended to let others go on */
     uint32_t depth;       /* of that task */
     uint32_t newest_node; /* of that task: the highest number that its home was told of */
-    const char *name;     /* the task, as people know it: BODY, and those that wait for a place */
+    const char *name;     /* the task, as people know it: BODY, and those that wait for a place; of
+                             ROOM, what is lacking */
 };
 
 struct peer_msg {

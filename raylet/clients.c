@@ -32,7 +32,8 @@ struct client {
     pid_t pid;
     uid_t uid;
     bool came_up, opened, closed, broken;
-    bool slow; /* much waits for it to read: we do not listen to it, and the core knows */
+    int short_of; /* the errno of why no channel could be made for it; 0: none */
+    bool slow;    /* much waits for it to read: we do not listen to it, and the core knows */
     struct ring_channel ring;
     int socket, pidfd; /* pidfd: of a worker raylet/workers has it; -1: none */
     struct ring_gifts gifts;
@@ -349,7 +350,13 @@ static void greet(struct client *k)
     if (r == 0) {
         r = come_up(k);
     }
-    if (r != 0) {
+    if (r == -EMFILE || r == -ENFILE || r == -ENOMEM || r == -ENOSPC) {
+        /* It is told by the end of its connection, and tries again. */
+        log_limited(&k->clients->limit, LOG_LEVEL_WARN, "no channel for a process can be made: %s",
+                    strerror(-r));
+        k->short_of = -r;
+        client_down(k, CODE_REFUSED, NULL);
+    } else if (r != 0) {
         /* A worker that ends before its greeting is no broken one: its exit tells. */
         client_down(k, CODE_REFUSED, r == -EPIPE ? NULL : "its greeting cannot be read");
     }
@@ -711,6 +718,12 @@ bool clients_is_open(struct clients *c, uint32_t handle)
 {
     struct client *k = find(c, handle);
     return k != NULL && k->opened;
+}
+
+int clients_worker_short_of(struct clients *c, uint32_t handle)
+{
+    struct client *k = find(c, handle);
+    return k == NULL ? 0 : k->short_of;
 }
 
 struct clients *clients_new(struct loop *loop, struct events *events,

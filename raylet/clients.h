@@ -79,6 +79,8 @@ void clients_claimed(struct clients *c, uint32_t handle, uint64_t ret_claimed[2]
 struct ring_meter *clients_meter(struct clients *c, uint32_t handle, uint32_t index);
 void clients_worker_finish(struct clients *c, uint32_t handle);
 bool clients_is_open(struct clients *c, uint32_t handle); /* its OPEN came */
+/* The errno of a shortage because of which no channel could be made for it; 0: none. */
+int clients_worker_short_of(struct clients *c, uint32_t handle);
 
 struct clients_counts {
     uint64_t accepted, refused, broken, overrun, now, hot;

@@ -114,6 +114,11 @@ struct raylet_core *raylet_core_new(const struct raylet_config *config)
     uint64_t cpus = (uint64_t)MAX_OF(resource_set_get(&c->total, RESOURCE_CPU), 0) / RESOURCE_UNIT;
     c->workers_max =
         config->workers_max != 0 ? config->workers_max : (uint32_t)MAX_OF(4 * cpus, 64u);
+    c->job_workers_max = config->job_workers_max != 0
+                             ? config->job_workers_max
+                             : (uint32_t)MAX_OF(JOB_WORKERS_PER_CPU * cpus, JOB_WORKERS_LEAST);
+    c->depth_max = config->depth_max != 0 ? config->depth_max : DEPTH_DEFAULT;
+    core_timer_init(&c->shortage.timer, TIMER_STARTS);
     c->idle_worker_ns = config->idle_worker_ns == 0 ? IDLE_DEFAULT_NS : config->idle_worker_ns;
     c->head_state = HEAD_DOWN_;
     return c;
@@ -179,6 +184,8 @@ void raylet_core_free(struct raylet_core *c)
     core_timer_disarm(c, &c->plan_timer);
     core_timer_disarm(c, &c->linger_timer);
     core_timer_disarm(c, &c->guests_timer);
+    core_timer_disarm(c, &c->shortage.timer);
+    error_unref(c->shortage.why);
     cycles_free(c);
     timers_fini(&c->timers);
     resource_names_fini(&c->resources);
@@ -389,6 +396,8 @@ static void fire(struct raylet_core *c, struct core_timer *t)
         break;
     case TIMER_CYCLES:
         cycles_timer(c);
+        break;
+    case TIMER_STARTS: /* the step does it */
         break;
     default:
         ASSERT(!"a timer of nobody");

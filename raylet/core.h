@@ -32,6 +32,9 @@ struct raylet_config {
     uint64_t foreign_value_bytes; /* values of other nodes' objects that are kept here; 0: a quarter
                                      of memory_credit_bytes, or 256 MiB */
     uint32_t workers_max;         /* 0: max(4 * CPUs, 64) + blocked ones */
+    uint32_t job_workers_max;     /* processes of one job, those whose bodies wait included; 0: the
+                                     larger of 512 and 16 for each CPU */
+    uint32_t depth_max;           /* of tasks that submit tasks; 0: 256 */
     uint64_t idle_worker_ns;      /* an idle worker leaves after; 0: 60 s */
     bool closed;        /* takes no work of other nodes: it serves the programs beside it */
     uint32_t rules_off; /* enum core_rule: for tests that show what each rule is for */

@@ -6,6 +6,7 @@
 #include "raylet/core_tasks.h"
 #include "raylet/core_waits.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 
 #define AFTER_NS     (5 * NS_PER_S) /* of waiting */
@@ -68,7 +69,7 @@ static struct wait_room room_copy(const struct wait_room *r)
     for (size_t i = 0; i < r->count; i++) {
         amounts[i] = (struct local_amount){xstrdup(r->amounts[i].name), r->amounts[i].units};
     }
-    return (struct wait_room){amounts, r->count, r->depth};
+    return (struct wait_room){amounts, r->count, r->depth, r->job};
 }
 
 static void room_free(struct wait_room *r)
@@ -303,30 +304,60 @@ static const struct item *first_next(const struct search *s, const struct item *
     return NULL;
 }
 
-/* "task 3-1.7 (hog) on node b, task ..." */
+struct story { /* of a circle, as it is told */
+    struct raylet_core *c;
+    char *text;
+    size_t used, size;
+};
+
+static void tell(struct story *s, const char *format, ...) PRINTF(2, 3);
+
+static void tell(struct story *s, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    int n = vsnprintf(s->text + s->used, s->size - s->used, format, args);
+    va_end(args);
+    s->used = MIN_OF(s->used + (size_t)MAX_OF(n, 0), s->size - 1);
+}
+
+static void tell_task(struct story *s, const char *how, const struct item *it)
+{
+    char id[ID_TEXT_SIZE];
+
+    object_id_format(it->step.id, id);
+    tell(s, ", %s task %s (%s)", how, id, it->name);
+}
+
+/* "child needs lock, held by task 6-7.1 (parent) on node b, which waits for task 6-8.2 (child)" */
 static void describe(struct raylet_core *c, const struct search *s, const struct item *from,
                      char *ret, size_t size)
 {
-    const struct item *at = from, *first = NULL;
-    uint32_t named = 0;
-    size_t n = 0;
+    struct story story = {.c = c, .text = ret, .size = size};
+    const struct item *at = first_next(s, from), *before = from;
+    uint32_t bodies = 0;
 
-    ret[0] = '\0';
-    for (uint32_t i = 0; at != NULL && i < s->count && named < NAMED_MOST; i++) {
-        if (at->step.kind == LOOK_BODY || at->step.kind == LOOK_RUN) {
+    tell(&story, "%s", from->name);
+    for (uint32_t i = 0; at != NULL && i < s->count; i++) {
+        bool is_body = at->step.kind == LOOK_BODY || at->step.kind == LOOK_RUN;
+        if (at->step.kind == LOOK_ROOM) {
+            tell(&story, "%s needs %s", before == from ? "" : ", which", at->name);
+        } else if (is_body) {
             const struct peer *p = peer_find(c, at->step.node);
-            char id[ID_TEXT_SIZE];
-            if (at == first) {
-                break; /* round */
-            }
-            first = first != NULL ? first : at;
-            object_id_format(at->step.id, id);
-            int got =
-                snprintf(ret + n, size - n, "%stask %s (%s) on node %s", named == 0 ? "" : ", ", id,
-                         at->name, p == NULL ? c->node_name : p->name);
-            n = MIN_OF(n + (size_t)MAX_OF(got, 0), size - 1);
-            named++;
+            tell_task(&story, before->step.kind == LOOK_ROOM ? "held by" : "which waits for", at);
+            tell(&story, " on node %s", p == NULL ? c->node_name : p->name);
+        } else if (at->waits_for_room) {
+            tell_task(&story, "which waits for", at);
         }
+        if (at == from) {
+            return; /* round */
+        }
+        if (is_body && ++bodies > NAMED_MOST) {
+            tell(&story, ", which waits for others in turn");
+            return;
+        }
+        before = at;
         at = first_next(s, at);
     }
 }
@@ -335,7 +366,7 @@ static void break_circle(struct raylet_core *c, struct search *s)
 {
     const struct item *it = choose(s);
     struct task *t = it == NULL ? NULL : wait_task(c, it->step.id);
-    char who[360];
+    char who[380];
     struct object_error *e;
 
     if (t == NULL) {
@@ -343,9 +374,8 @@ static void break_circle(struct raylet_core *c, struct search *s)
     }
     describe(c, s, it, who, sizeof who);
     e = error_make(c, CODE_CYCLE, task_function(t),
-                   "it can never begin: what it asks for is kept by bodies that wait in a circle "
-                   "for each other: %s. Let tasks that wait for others ask for less, or give the "
-                   "nodes more",
+                   "it could never begin: %s. Let tasks that wait for others hold less, or give "
+                   "the nodes more",
                    who);
     t->class_->look_ns = c->now_ns + SOON_NS;
     task_fail(c, t, e);
@@ -376,6 +406,7 @@ static void ask(struct raylet_core *c, struct search *s, uint32_t index, struct 
         m->look.amounts = amounts;
         m->look.amount_count = room->count;
         m->look.depth = room->depth;
+        m->look.job = room->job;
     }
     it->asked = true;
     s->unanswered++;
@@ -518,7 +549,7 @@ static void search_begin(struct raylet_core *c, struct object_id task)
 
 static void look_for(struct raylet_core *c, struct peer *p, const struct peer_look *m)
 {
-    const struct wait_room room = {m->amounts, m->amount_count, m->depth};
+    const struct wait_room room = {m->amounts, m->amount_count, m->depth, m->job};
     const struct peer_step at = {.kind = m->kind, .node = m->node, .id = m->id, .run = m->run};
     struct wait_seen seen = {.name = ""};
     struct peer_msg *answer = core_send_peer(c, p, SIDE_IN, PEER_SEEN);
@@ -547,7 +578,7 @@ static void seen(struct raylet_core *c, struct peer *p, const struct peer_seen *
                                    .since = m->since,
                                    .steps = m->steps,
                                    .step_count = m->step_count,
-                                   .room = {m->amounts, m->amount_count, m->depth},
+                                   .room = {m->amounts, m->amount_count, m->depth, 0},
                                    .newest_node = m->newest_node,
                                    .waits_for_room = m->waits_for_room,
                                    .name = m->name};

@@ -470,6 +470,13 @@ void plan_timer(struct raylet_core *c, struct core_timer *timer)
     } /* TIMER_PLAN: this step does */
 }
 
+bool plan_has_others(struct raylet_core *c, struct class_ *k)
+{
+    struct object_error *why;
+
+    return any_reachable_later(c, k, &why);
+}
+
 size_t plan_explain(struct raylet_core *c, const struct class_ *k, const char **ret, size_t room)
 {
     struct sched_request request = wish_request(k->wish);

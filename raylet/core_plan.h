@@ -18,6 +18,9 @@ void plan_send(struct raylet_core *c);
 void plan_granted(struct raylet_core *c, struct class_ *k);
 void plan_timer(struct raylet_core *c, struct core_timer *timer);
 
+/* Whether another node could run it, now or later. */
+bool plan_has_others(struct raylet_core *c, struct class_ *k);
+
 /* Why a class that is ready does not run, node by node: lines in the arena, one for each. */
 size_t plan_explain(struct raylet_core *c, const struct class_ *k, const char **ret, size_t room);
 

@@ -7,6 +7,7 @@
 #include "raylet/core_lanes.h"
 #include "raylet/core_plan.h"
 #include "raylet/core_schedule.h"
+#include "raylet/core_starts.h"
 #include "raylet/core_tasks.h"
 #include "sched/policy.h"
 
@@ -104,6 +105,14 @@ const char *rows_class_reason(struct raylet_core *c, const struct class_ *k)
     what = missing(c, k->pool->shape, &c->total, &c->available);
     if (what != NULL) {
         return what;
+    }
+    if (k->stuck && k->lacks_worker) {
+        what = starts_explain(c, k->job);
+        if (what != NULL) {
+            return what;
+        }
+        return rows_text(c, "this node has %u workers, as many as it may; all are busy",
+                         c->worker_count);
     }
     if (c->reserving != NULL && c->reserving != k) {
         return rows_text(c, "what is free is kept for %s, which waits longest",

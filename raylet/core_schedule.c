@@ -3,6 +3,7 @@
 #include "raylet/core_classes.h"
 #include "raylet/core_foreign.h"
 #include "raylet/core_guests.h"
+#include "raylet/core_starts.h"
 #include "raylet/core_tasks.h"
 
 #define LONG_NS          (5 * NS_PER_MS) /* a longer body holds up those prefilled behind it */
@@ -80,6 +81,7 @@ void worker_enter(struct raylet_core *c, struct worker *w, uint8_t state)
     }
     if (from == WORKER_STARTING) {
         w->job->starting--;
+        c->starting_count--;
     }
     if (from == WORKER_IDLE) {
         list_unlink(&w->place_link);
@@ -367,6 +369,17 @@ static bool evict_idle(struct raylet_core *c, const struct job *but)
     return false;
 }
 
+static bool any_leaving(const struct raylet_core *c)
+{
+    LIST_FOREACH(at, (struct list *)&c->workers)
+    {
+        if (list_entry(at, struct worker, link)->state == WORKER_LEAVING) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void start_worker(struct raylet_core *c, struct class_ *k)
 {
     struct job *job = k->job;
@@ -377,13 +390,15 @@ static void start_worker(struct raylet_core *c, struct class_ *k)
     w->job = job;
     w->free_slots[0] = w->free_slots[1] = UINT64_MAX;
     w->started_unix_ms = core_unix_ms(c);
-    w->mark_ns = w->first_ns = c->now_ns;
+    w->mark_ns = w->first_ns = w->asked_ns = c->now_ns;
     list_init(&w->report_link);
     core_timer_init(&w->timer, TIMER_WORKER);
     list_append(&c->workers, &w->link);
     list_append(&job->workers, &w->job_link);
     numbers_set(&c->workers_by_number, w->number, w);
     c->worker_count++;
+    c->starting_count++;
+    job->worker_count++;
     job->starting++;
     take(c, w, k->pool);
 
@@ -404,7 +419,34 @@ static void start_worker(struct raylet_core *c, struct class_ *k)
     }
 }
 
-enum lease_outcome { LEASE_NEW, LEASE_STARTING, LEASE_STUCK, LEASE_NONE };
+enum lease_outcome { LEASE_NEW, LEASE_STARTING, LEASE_STUCK, LEASE_NO_WORKER, LEASE_NONE };
+
+/* No worker is idle: one is started, if it may be. Where others of the node keep it from that, they
+ * make room: idle ones leave, and busy ones are not topped up. */
+static enum lease_outcome ask_for_worker(struct raylet_core *c, struct class_ *k)
+{
+    struct job *job = k->job;
+
+    if (job->starting >= k->queued + k->wants) {
+        return LEASE_NONE;
+    }
+    switch (starts_now(c, job)) {
+    case STARTS_JOB_FULL:
+        return LEASE_NO_WORKER;
+    case STARTS_PAUSED:
+        if (!any_leaving(c)) {
+            (void)evict_idle(c, job);
+        }
+        return LEASE_NO_WORKER;
+    case STARTS_MAY:
+        break;
+    }
+    if (c->worker_count >= c->workers_max + c->blocked_count && !evict_idle(c, job)) {
+        return LEASE_NO_WORKER;
+    }
+    start_worker(c, k);
+    return LEASE_STARTING;
+}
 
 static enum lease_outcome new_lease(struct raylet_core *c, struct class_ *k, struct worker **ret)
 {
@@ -428,14 +470,7 @@ static enum lease_outcome new_lease(struct raylet_core *c, struct class_ *k, str
         *ret = w;
         return LEASE_NEW;
     }
-    if (job->starting >= k->queued + k->wants || c->now_ns < job->start_after_ns) {
-        return LEASE_NONE;
-    }
-    if (c->worker_count >= c->workers_max + c->blocked_count && !evict_idle(c, job)) {
-        return LEASE_NONE;
-    }
-    start_worker(c, k);
-    return LEASE_STARTING;
+    return ask_for_worker(c, k);
 }
 
 /* A slot of this worker is lent to the class's home. */
@@ -482,13 +517,16 @@ static bool serve(struct raylet_core *c, struct class_ *k, uint32_t stuck_above,
             w = may_top_up ? open_lease(c, k, prefill) : NULL;
         }
         if (w == NULL) {
-            switch (new_lease(c, k, &w)) {
+            enum lease_outcome outcome = new_lease(c, k, &w);
+            switch (outcome) {
             case LEASE_NEW:
                 break;
             case LEASE_STARTING:
                 continue;
             case LEASE_STUCK:
+            case LEASE_NO_WORKER:
                 class_set_stuck(c, k, true);
+                k->lacks_worker = outcome == LEASE_NO_WORKER;
                 return false;
             default:
                 return false;
@@ -615,7 +653,8 @@ static struct class_ *longest_stuck(struct raylet_core *c)
         LIST_FOREACH(at2, &l->turn)
         {
             struct class_ *k = list_entry(at2, struct class_, run_link);
-            if (k->stuck && (oldest == NULL || k->stuck_since_ns < oldest->stuck_since_ns) &&
+            if (k->stuck && !k->lacks_worker &&
+                (oldest == NULL || k->stuck_since_ns < oldest->stuck_since_ns) &&
                 may_reserve(c, k)) {
                 oldest = k;
             }

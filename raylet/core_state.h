@@ -18,16 +18,19 @@
 
 #define SUBMIT_CHARGE_BYTES                                                                        \
     256u /* what a task costs beside its arguments (docs/protocol.md, credits) */
-#define PREFILL_MAX        64u
-#define PREFILL_SHARED_MAX 8u /* beside a job that asks for little at a time */
-#define PREFILL_AHEAD_NS   (200 * NS_PER_US)
-#define PREFILL_BYTES_MAX  (1u << 20)
-#define TURN_TASKS         8u
-#define HISTORY_DONE       10000u
-#define HISTORY_FAILED     1000u
-#define VALUE_HEADER_ROOM  4096u /* of the SDK's encoding, above VALUE_MAX */
-#define WORK_STEP          4096u /* items of a work list in one step */
-#define BLOCKED_MAX        256u  /* blocked workers; above it CPUs go to descendants only */
+#define PREFILL_MAX         64u
+#define PREFILL_SHARED_MAX  8u /* beside a job that asks for little at a time */
+#define PREFILL_AHEAD_NS    (200 * NS_PER_US)
+#define PREFILL_BYTES_MAX   (1u << 20)
+#define TURN_TASKS          8u
+#define HISTORY_DONE        10000u
+#define HISTORY_FAILED      1000u
+#define VALUE_HEADER_ROOM   4096u /* of the SDK's encoding, above VALUE_MAX */
+#define WORK_STEP           4096u /* items of a work list in one step */
+#define JOB_WORKERS_LEAST   512u
+#define JOB_WORKERS_PER_CPU 16u
+#define DEPTH_DEFAULT       256u
+#define BLOCKED_MAX         256u /* blocked workers; above it CPUs go to descendants only */
 
 enum core_timer_kind {
     TIMER_DEADLINE = 1, /* of a task_extra */
@@ -44,6 +47,7 @@ enum core_timer_kind {
     TIMER_GUESTS,  /* guests that wait go back; promises unused are revoked */
     TIMER_FOREIGN, /* core_foreign's */
     TIMER_CYCLES,  /* core_cycles's */
+    TIMER_STARTS,  /* core_starts's: a worker may be started again; the step does */
 };
 
 struct core_timer {
@@ -196,21 +200,20 @@ struct job { /* of a driver here, or of one elsewhere whose tasks run here (gues
     uint64_t started_unix_ms;
     struct client *driver; /* NULL once it went */
     bool said_goodbye;
-    bool refused;                          /* by the head, which never gives it a number */
-    uint32_t program;                      /* handle; 0 until hashed */
-    struct object_error *program_error;    /* it cannot be run: every task of the job fails so */
-    uint32_t failed_starts;                /* workers in a row that ended before their OPEN */
-    uint32_t put_off_starts;               /* in a row: the machine could start no process */
-    uint64_t start_after_ns;               /* no worker is started before */
-    struct list workers;                   /* all, by job_link */
-    struct list idle;                      /* by place_link; the last used first */
-    struct class_ *classes;                /* uthash by key */
-    struct pool *pools;                    /* uthash by shape */
-    struct list waiting;                   /* tasks WAITING or in BACKOFF, by link */
+    bool refused;                       /* by the head, which never gives it a number */
+    uint32_t program;                   /* handle; 0 until hashed */
+    struct object_error *program_error; /* it cannot be run: every task of the job fails so */
+    uint32_t failed_starts;             /* workers in a row that ended before their OPEN */
+    uint64_t without_since_ns; /* since when starts failed, for a reason that passes; 0: not */
+    struct list workers;       /* all, by job_link */
+    struct list idle;          /* by place_link; the last used first */
+    struct class_ *classes;    /* uthash by key */
+    struct pool *pools;        /* uthash by shape */
+    struct list waiting;       /* tasks WAITING or in BACKOFF, by link */
     uint64_t waiting_count, running_count; /* tasks; waiting: all that are not placed */
     uint64_t done, failed, cancelled;
     uint64_t away_count; /* of running_count: on other nodes */
-    uint32_t starting;
+    uint32_t starting, worker_count;
     struct core_timer timer; /* JOB_ENDING: kill what still runs */
     uint64_t live_clients;
     struct contents *contents; /* of its objects: what is inside their values */
@@ -291,7 +294,8 @@ struct class_ {
     struct function_stats *stats; /* core_history's; NULL: none of it has ended yet */
     uint64_t duration_ns;         /* observed, smoothed; 0: not yet known */
     bool served;                  /* something of it was placed in this turn; only within it */
-    bool stuck;                   /* in the last turn it found no resources */
+    bool stuck;                   /* in the last turn it found no resources, or no worker */
+    bool lacks_worker;            /* stuck: it is only a worker that it lacks */
     uint64_t stuck_since_ns;      /* since when without a break; 0: not */
     UT_hash_handle hh;
 };
@@ -415,6 +419,7 @@ struct task_extra { /* what most tasks do not have */
     struct core_timer deadline_timer, backoff_timer;
     uint64_t backoff_ns;
     uint64_t deadline_ns; /* 0: none */
+    uint64_t timeout_ns;  /* that it set itself; 0: the deadline is that of who submitted it */
     struct object_id was; /* ABANDONED: its first return */
     struct task *parent;
     struct list siblings; /* in parent's children */
@@ -497,6 +502,7 @@ struct worker {
     uint32_t reported;         /* results in this step */
     struct class_ *last_class; /* of the last of them; only within the step */
     uint64_t started_unix_ms, done;
+    uint64_t asked_ns;       /* when its process was asked for */
     bool stopping;           /* TERM or KILL was sent */
     bool ever_ran;           /* sent its OPEN */
     struct list report_link; /* in core->reported: results, or nothing left to do, in this step */
@@ -600,6 +606,15 @@ struct ended_worker { /* so that its job's logs are found */
 };
 #define ENDED_WORKERS 256u /* as many as the shell keeps the output of */
 
+struct start_shortage { /* core_starts's: the machine had no process, descriptor or memory to spare
+                         */
+    struct object_error *why; /* of the last failure; NULL: there was none yet */
+    uint64_t failed_ns;       /* that one */
+    uint64_t after_ns;        /* no worker is started before */
+    uint32_t in_row;          /* failures without a success between */
+    struct core_timer timer;
+};
+
 struct raylet_core {
     char *node_name, *cluster, *labels;
     char *user; /* of own_uid; NULL: by its number */
@@ -626,7 +641,10 @@ struct raylet_core {
     struct list workers;
     struct numbers workers_by_number;
     uint32_t next_worker;
-    uint32_t worker_count, workers_max, blocked_count;
+    uint32_t worker_count, workers_max, blocked_count, starting_count;
+    uint32_t job_workers_max; /* processes of one job here, those that wait included */
+    uint32_t depth_max;       /* of nested tasks */
+    struct start_shortage shortage;
     uint64_t idle_worker_ns;
     struct list levels;
     uint64_t

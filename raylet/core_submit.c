@@ -119,8 +119,10 @@ static void set_deadline(struct raylet_core *c, struct task *t, uint64_t timeout
     if (parent != NULL && parent->extra != NULL && parent->extra->deadline_ns != 0 &&
         (at == 0 || parent->extra->deadline_ns < at)) {
         at = parent->extra->deadline_ns;
+        timeout_ns = 0;
     }
     if (at != 0) {
+        task_extra_of(t)->timeout_ns = timeout_ns;
         task_extra_of(t)->deadline_ns = at;
         core_timer_arm(c, &t->extra->deadline_timer, at);
     }
@@ -151,10 +153,35 @@ static struct task *task_new(struct raylet_core *c, struct client *client,
     return t;
 }
 
+/* How many tasks that have not ended it stands below: those that submitted one another. Of one that
+ * came from another node only that one's own depth is known. */
+static uint32_t depth_of(const struct client *client, const struct task *parent)
+{
+    uint32_t depth = 1;
+
+    if (client->worker == NULL) {
+        return 0;
+    }
+    if (parent == NULL) {
+        return 1;
+    }
+    for (; parent->extra != NULL && parent->extra->parent != NULL; depth++) {
+        parent = parent->extra->parent;
+    }
+    return task_is_guest(parent) ? depth + parent->class_->depth : depth;
+}
+
 static struct object_error *refusal(struct raylet_core *c, struct client *client,
                                     const char *function, const struct task *parent,
-                                    const struct local_submit *m)
+                                    const struct local_submit *m, uint32_t depth)
 {
+    if (UNLIKELY(depth > c->depth_max)) {
+        return error_make(c, CODE_TOO_DEEP, function,
+                          "%u tasks that have not ended submitted one another, and it would be the "
+                          "next below them; node %s allows no more. If this is no recursion "
+                          "without an end, raise the limit: drt-node join --max-depth",
+                          depth, c->node_name);
+    }
     if (client->job->state == JOB_ENDING) {
         return error_make(c, CODE_CANCELLED, function, "its program has ended");
     }
@@ -223,12 +250,12 @@ void task_submit(struct raylet_core *c, struct client *client, const struct loca
     client->outstanding_bytes += charge;
     c->outstanding_all += charge;
     struct class_decl *decl = client->decls[m->class_number];
-    struct object_error *e = refusal(c, client, decl->function, parent, m);
+    uint32_t depth = depth_of(client, parent);
+    struct object_error *e = refusal(c, client, decl->function, parent, m, depth);
     if (e != NULL) {
         refuse(c, client, m, e, charge);
         return;
     }
-    uint32_t depth = client->worker == NULL ? 0 : parent == NULL ? 1 : parent->class_->depth + 1;
     struct task *t = task_new(c, client, m, class_use(c, client, decl, depth), charge);
     task_fill_payload(t, payload);
     task_enter(c, t, TASK_WAITING);

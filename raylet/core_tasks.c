@@ -791,9 +791,26 @@ int task_cancel(struct raylet_core *c, struct task *t, uint32_t flags, const cha
                      (flags & CANCEL_RECURSIVE) != 0, why);
 }
 
+static void say_deadline(const struct task_extra *x, char *ret, size_t size)
+{
+    char span[32];
+
+    if (x->timeout_ns != 0) {
+        snprintf(ret, size,
+                 "it was not done within its timeout of %s, which counts from the submit and spans "
+                 "waiting and all attempts",
+                 text_format_span(x->timeout_ns, span));
+    } else {
+        snprintf(ret, size,
+                 "it was not done when the timeout of the task that submitted it passed, which "
+                 "holds for all that a task submits");
+    }
+}
+
 void task_timer(struct raylet_core *c, struct core_timer *timer)
 {
     struct task_extra *x;
+    char text[256];
 
     if (timer->kind == TIMER_BACKOFF) {
         x = container_of(timer, struct task_extra, backoff_timer);
@@ -804,6 +821,6 @@ void task_timer(struct raylet_core *c, struct core_timer *timer)
     x->task->stop = STOP_SOON;
     x->task->flags |= TASK_STOP_CHILDREN;
     stop_children(c, x->task, STOP_SOON, "the time of the task that submitted it ran out");
-    fail_with(c, x->task, CODE_DEADLINE,
-              "it ran past its timeout, which counts from submit and spans all attempts");
+    say_deadline(x, text, sizeof text);
+    fail_with(c, x->task, CODE_DEADLINE, text);
 }

@@ -5,8 +5,12 @@
 #include "raylet/core_objects.h"
 #include "raylet/core_peers.h"
 #include "raylet/core_schedule.h"
+#include "raylet/core_starts.h"
 #include "raylet/core_tasks.h"
 #include "raylet/core_wishes.h"
+
+#include <stdarg.h>
+#include <stdio.h>
 
 /* What a look finds; `moves` once anything does, then nothing else of it counts. */
 struct look {
@@ -105,7 +109,7 @@ static void look_at_run(struct look *l, const struct peer_step *at)
 /* The same for the same amounts, so that many tasks which lack the same are one step. */
 static uint64_t room_name(const struct wait_room *r)
 {
-    uint64_t h = 1469598103934665603ull ^ r->depth; /* FNV-1a */
+    uint64_t h = 1469598103934665603ull ^ r->depth ^ r->job << 32; /* FNV-1a */
 
     for (size_t i = 0; i < r->count; i++) {
         for (const char *at = r->amounts[i].name; *at != '\0'; at++) {
@@ -126,7 +130,7 @@ static struct wait_room room_of(struct raylet_core *c, const struct class_ *k)
             core_text(c, resource_name(&c->resources, asked->amounts[i].kind)),
             asked->amounts[i].units};
     }
-    return (struct wait_room){amounts, asked->count, k->depth};
+    return (struct wait_room){amounts, asked->count, k->depth, k->job->number};
 }
 
 /* The amounts by this node's numbers. False: it has none of some. */
@@ -148,6 +152,67 @@ static bool find_amounts(const struct raylet_core *c, const struct wait_room *r,
     return resource_set_covers(&c->total, ret);
 }
 
+static const char *text_in(struct raylet_core *c, const char *format, ...) PRINTF(2, 3);
+
+static const char *text_in(struct raylet_core *c, const char *format, ...)
+{
+    char text[256];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    return core_text(c, text);
+}
+
+static bool keeps_kind(const struct worker *w, const void *kind)
+{
+    return worker_keeps(w, *(const uint32_t *)kind);
+}
+
+static bool any_body(const struct worker *w, const void *arg)
+{
+    return true;
+}
+
+/* Those that wait, of the workers that `counts` picks. */
+static void add_bodies(struct look *l, bool (*counts)(const struct worker *, const void *),
+                       const void *arg)
+{
+    LIST_FOREACH(at, &l->c->workers)
+    {
+        struct worker *w = list_entry(at, struct worker, link);
+        if (w->state == WORKER_BLOCKED && counts(w, arg)) {
+            add_body(l, w);
+        }
+    }
+}
+
+/* Resources are there; it may lack a process. Then all those that there are must wait: one that
+ * runs is free for it some time. */
+static void look_for_worker(struct look *l, const struct wait_room *room)
+{
+    struct raylet_core *c = l->c;
+
+    LIST_FOREACH(at, &c->jobs)
+    {
+        struct job *job = list_entry(at, struct job, link);
+        if (job->number != room->job || !starts_stuck(c, job)) {
+            continue;
+        }
+        bool job_is_full = starts_now(c, job) == STARTS_JOB_FULL;
+        LIST_FOREACH(at2, &c->workers)
+        {
+            struct worker *w = list_entry(at2, struct worker, link);
+            if (!job_is_full || w->job == job) {
+                add_body(l, w);
+            }
+        }
+        const char *why = starts_explain(c, job);
+        l->seen->name = text_in(c, "a worker (%s)", why == NULL ? "none can be started" : why);
+    }
+}
+
 static void look_for_room(struct look *l, const struct wait_room *room)
 {
     struct raylet_core *c = l->c;
@@ -157,14 +222,17 @@ static void look_for_room(struct look *l, const struct wait_room *room)
         return; /* never here: nothing to wait for */
     }
     uint32_t kind;
-    bool lacks = lacks_for_good(c, &asked, &kind);
-    bool too_many = c->blocked_count >= BLOCKED_MAX && room->depth == 0;
-    LIST_FOREACH(at, &c->workers)
-    {
-        struct worker *w = list_entry(at, struct worker, link);
-        if (w->state == WORKER_BLOCKED && (lacks ? worker_keeps(w, kind) : too_many)) {
-            add_body(l, w);
-        }
+    if (lacks_for_good(c, &asked, &kind)) {
+        l->seen->name = resource_name(&c->resources, kind);
+        add_bodies(l, keeps_kind, &kind);
+    } else if (c->blocked_count >= BLOCKED_MAX && room->depth == 0) {
+        l->seen->name = text_in(c,
+                                "a worker (%u tasks wait on node %s, and no more may begin that "
+                                "none of them submitted)",
+                                c->blocked_count, c->node_name);
+        add_bodies(l, any_body, NULL);
+    } else {
+        look_for_worker(l, room);
     }
     l->moves = l->moves || l->seen->step_count == 0;
 }

@@ -7,7 +7,8 @@
  *           or runs on another node (RUN there)
  *   RUN     at the executor: as BODY
  *   BODY    on a worker whose own thread waits: for what BLOCKED named
- *   ROOM    at a node: for the bodies that keep what is lacking
+ *   ROOM    at a node: for the bodies that keep what is lacking: a resource, or the processes that
+ *           the job may have
  *
  * Everything else moves: a body that runs, a worker that starts, a task in back-off, a slot that is
  * lent, a message under way.
@@ -17,10 +18,11 @@
 
 #include "raylet/core_state.h"
 
-struct wait_room { /* what a task lacks: amounts by name, and how deep it is nested */
+struct wait_room { /* what a task lacks: amounts by name; how deep it is nested, and its job */
     const struct local_amount *amounts;
     size_t count;
     uint32_t depth;
+    uint64_t job;
 };
 
 struct wait_seen { /* in the arena */
@@ -31,7 +33,7 @@ struct wait_seen { /* in the arena */
     struct wait_room room; /* of the ROOMs among them */
     uint32_t newest_node;  /* of those that we know, where a task of ours waits for a place */
     bool waits_for_room;   /* a task of ours that waits for a place */
-    const char *name;      /* the task; "": none */
+    const char *name;      /* the task; of a ROOM, what is lacking there; "": none */
 };
 
 /* `room`: of a ROOM; else not read. */

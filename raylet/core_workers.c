@@ -6,6 +6,7 @@
 #include "raylet/core_history.h"
 #include "raylet/core_objects.h"
 #include "raylet/core_schedule.h"
+#include "raylet/core_starts.h"
 #include "raylet/core_tasks.h"
 
 #include <signal.h>
@@ -13,12 +14,10 @@
 #include <sys/wait.h>
 
 #define STARTS_TRIED                                                                               \
-    3u                    /* processes in a row that end before they serve: the program cannot run \
-                           */
-#define STARTS_PUT_OFF 7u /* 25 s in all */
-#define PUT_OFF_NS     (100 * NS_PER_MS) /* doubled each time */
-#define TERM_AFTER_NS  NS_PER_S
-#define KILL_AFTER_NS  (2 * NS_PER_S)
+    3u /* processes in a row that end before they serve: the program cannot run                    \
+        */
+#define TERM_AFTER_NS NS_PER_S
+#define KILL_AFTER_NS (2 * NS_PER_S)
 
 void worker_started(struct raylet_core *c, const struct raylet_event *e)
 {
@@ -57,17 +56,6 @@ static void start_failed(struct raylet_core *c, struct job *job, const struct fa
     fail_job_tasks(c, job, job->program_error);
 }
 
-/* The machine has no process or descriptor to spare: that passes. False: it has lasted too long. */
-static bool put_off(struct raylet_core *c, struct job *job)
-{
-    if (job->state != JOB_LIVE || ++job->put_off_starts > STARTS_PUT_OFF) {
-        return false;
-    }
-    job->start_after_ns = c->now_ns + (PUT_OFF_NS << job->put_off_starts);
-    core_timer_arm(c, &job->timer, job->start_after_ns);
-    return true;
-}
-
 static void forget(struct raylet_core *c, struct worker *w)
 {
     c->ended_workers[c->ended_next] =
@@ -85,6 +73,7 @@ static void forget(struct raylet_core *c, struct worker *w)
     list_unlink(&w->job_link);
     numbers_remove(&c->workers_by_number, w->number);
     c->worker_count--;
+    w->job->worker_count--;
     if (w->client != NULL) {
         w->client->worker = NULL;
     }
@@ -93,16 +82,27 @@ static void forget(struct raylet_core *c, struct worker *w)
     free(w);
 }
 
+/* It ended before it served. */
+static void start_ended(struct raylet_core *c, struct worker *w, const struct failure *f,
+                        bool for_good)
+{
+    struct job *job = w->job;
+
+    if (f->code != CODE_FULL) {
+        forget(c, w);
+        start_failed(c, job, f, for_good);
+    } else {
+        starts_failed(c, w, f);
+        forget(c, w);
+    }
+}
+
 void worker_refused(struct raylet_core *c, const struct raylet_event *e)
 {
     struct worker *w = core_worker(c, e->worker);
 
     if (w != NULL) {
-        struct job *job = w->job;
-        forget(c, w);
-        if (e->failure->code != CODE_FULL || !put_off(c, job)) {
-            start_failed(c, job, e->failure, true);
-        }
+        start_ended(c, w, e->failure, true);
     }
 }
 
@@ -169,17 +169,17 @@ void worker_exited(struct raylet_core *c, const struct raylet_event *e)
     if (w == NULL) {
         return;
     }
-    struct job *job = w->job;
-    bool ever_ran = w->ever_ran, stopping = w->stopping;
     describe_end(c, w, e->wait_status, &f);
     if (w->client != NULL) {
         while (object_release_all(c, w->client, WORK_STEP)) {
         }
     }
     return_tasks(c, w, e->claimed, &f);
-    forget(c, w);
-    if (!ever_ran && !stopping) {
-        start_failed(c, job, e->failure != NULL ? e->failure : &f, e->refused);
+    if (!w->ever_ran && !w->stopping) {
+        start_ended(c, w, e->failure != NULL ? e->failure : &f, e->refused);
+    } else {
+        starts_freed(c);
+        forget(c, w);
     }
 }
 
@@ -195,7 +195,7 @@ bool worker_opened(struct raylet_core *c, struct client *client, uint64_t number
     w->client = client;
     w->ever_ran = true;
     w->job->failed_starts = 0;
-    w->job->put_off_starts = 0;
+    starts_worked(c, w->job);
     client->worker = w;
     client->job = w->job;
     client->job->live_clients++;

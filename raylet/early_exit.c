@@ -1,9 +1,15 @@
 #include "raylet/early_exit.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <sys/wait.h>
 
+#include "proto/local.h"
+#include "raylet/shortage.h"
+
 #define NAME_MAX_SIZE 200
+#define LOADER_EXIT   127
+#define OUT_OF_MEMORY "out of memory: the system has no" /* common/base.c */
 
 /* What the loaders of glibc and musl say. */
 #define GLIBC_LIBRARY ": error while loading shared libraries: "
@@ -84,6 +90,32 @@ static void explain_other(const char *line, int wait_status, struct failure *f)
     }
 }
 
+/* It could not begin because something was short: libdrt says so by its exit status, the loader and
+ * an allocation that failed by their words, and the kernel, when memory is short, by a KILL. */
+static bool is_shortage(const char *line, int wait_status)
+{
+    if (WIFSIGNALED(wait_status)) {
+        return WTERMSIG(wait_status) == SIGKILL || strstr(line, OUT_OF_MEMORY) != NULL;
+    }
+    return WEXITSTATUS(wait_status) == LOCAL_EXIT_SHORT ||
+           (WEXITSTATUS(wait_status) == LOADER_EXIT && shortage_ends(line));
+}
+
+static void explain_shortage(const char *line, int wait_status, struct failure *f)
+{
+    if (line[0] != '\0') {
+        failure_set(f, CODE_FULL, "A worker ended before it began: %s.", line);
+    } else if (WIFSIGNALED(wait_status)) {
+        failure_set(f, CODE_FULL,
+                    "A worker was killed before it began. When memory is short, the system does "
+                    "that.");
+    } else {
+        failure_set(f, CODE_FULL,
+                    "A worker could not begin, because the machine is short of "
+                    "something.");
+    }
+}
+
 bool early_exit_explain(const char *node, const char *line, int wait_status, struct failure *ret)
 {
     char what[NAME_MAX_SIZE];
@@ -94,6 +126,8 @@ bool early_exit_explain(const char *node, const char *line, int wait_status, str
                     "on node \"%s\" the program needs %s, which is not there: install it on that "
                     "node",
                     node, what);
+    } else if (is_shortage(line, wait_status)) {
+        explain_shortage(line, wait_status, ret);
     } else {
         explain_other(line, wait_status, ret);
     }

@@ -7,8 +7,9 @@
 
 #include "common/codes.h"
 
-/* Fills `ret` (CODE_PROGRAM, with the signal or exit code). True: what it needs is not on this
- * machine, so that starting it again cannot help. `line` may be "". */
+/* Fills `ret` (CODE_PROGRAM, with the signal or exit code; CODE_FULL: the machine was short of
+ * something, which passes). True: what it needs is not on this machine, so that starting it again
+ * cannot help. `line` may be "". */
 bool early_exit_explain(const char *node, const char *line, int wait_status, struct failure *ret);
 
 #endif

@@ -15,6 +15,7 @@
 #include "common/inherited.h"
 #include "common/place.h"
 #include "common/text.h"
+#include "raylet/shortage.h"
 
 #define SPEC_MAGIC     0x64727473u
 #define SPEC_TEXT_MAX  (8u << 20) /* the largest environment of a message, and paths */
@@ -156,7 +157,7 @@ int launcher_outcome(int status, struct failure *ret)
     }
     f.message[sizeof f.message - 1] = '\0';
     *ret = f;
-    return CODE_PROGRAM;
+    return f.code == CODE_FULL ? CODE_FULL : CODE_PROGRAM;
 }
 
 /* ---- the launcher's side ---- */
@@ -211,6 +212,10 @@ static void explain(int fd, const char *name, int error, struct failure *f)
 {
     Elf64_Ehdr ours = {0}, header = {0};
     char loader[256];
+    if (shortage_is(error)) {
+        (void)shortage_explain(name, error, f);
+        return;
+    }
     CLEANUP_FD int self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
     bool is_elf = pread(fd, &header, sizeof header, 0) == sizeof header &&
                   memcmp(header.e_ident, ELFMAG, SELFMAG) == 0;
@@ -380,6 +385,10 @@ void launcher_main(int argc, char **argv)
     set_limits(spec);
     umask(spec->umask & 0777);
     int r = enter(spec, texts[1]);
+    if (r != 0 && shortage_is(-r)) {
+        (void)shortage_explain(texts[0], -r, &f);
+        give_up(spec->status_fd, &f);
+    }
     if (r != 0) {
         failure_set(&f, CODE_PROGRAM,
                     "A worker of %s cannot enter its program's working directory %s: %s.", texts[0],

@@ -85,8 +85,9 @@ struct join {
     const char *bind;
     uint16_t port;
     bool exact_port, foreground, is_private;
-    int parent_pipe;      /* -1: none */
-    struct daemon daemon; /* its pipe is -1 in the foreground */
+    uint32_t job_workers_max, depth_max; /* 0: not said */
+    int parent_pipe;                     /* -1: none */
+    struct daemon daemon;                /* its pipe is -1 in the foreground */
 };
 
 /* What the user hears once the head took us in. */
@@ -134,6 +135,17 @@ static void name_after_host(bool unique, char ret[64])
     }
 }
 
+/* A bound that is given. Nothing could run with none at all. */
+static int read_bound(const struct args *a, const char *name, uint32_t *ret, struct failure *f)
+{
+    const struct args_value *value = args_get(a, name);
+    if (value->given && value->number == 0) {
+        return failure_set(f, CODE_SIGNATURE, "--%s must be at least 1.", name);
+    }
+    *ret = (uint32_t)value->number;
+    return 0;
+}
+
 static int read_options(const struct args *a, struct join *j, struct failure *f)
 {
     const struct args_value *cpus = args_get(a, "num-cpus"), *memory = args_get(a, "memory");
@@ -168,7 +180,13 @@ static int read_options(const struct args *a, struct join *j, struct failure *f)
     } else {
         name_after_host(j->is_private, j->name);
     }
-    int r = invite_find(&invite, &j->invite, f);
+    int r = read_bound(a, "max-job-workers", &j->job_workers_max, f);
+    if (r == 0) {
+        r = read_bound(a, "max-depth", &j->depth_max, f);
+    }
+    if (r == 0) {
+        r = invite_find(&invite, &j->invite, f);
+    }
     return r == 0 ? offer_make(&wish, &j->offer, f) : r;
 }
 
@@ -208,6 +226,8 @@ static int run_node(struct join *j, bool port_given, struct failure *f)
         .labels = j->offer.labels,
         .memory_bytes = j->is_private ? machine_memory() : j->offer.memory_bytes,
         .closed = j->is_private,
+        .job_workers_max = j->job_workers_max,
+        .depth_max = j->depth_max,
         .parent_pipe = j->parent_pipe,
         .log_to_file = !j->foreground,
         .on_joined = tell_joined,

@@ -6,6 +6,11 @@ static const struct args_option join_options[] = {
     {"memory", 'm', ARGS_SIZE, "SIZE", "memory to offer, as in 16GiB (default: what is found)", 0},
     {"resources", 'r', ARGS_TEXT, "JSON", "further resources, as in '{\"disk\": 2}'", 0},
     {"labels", 'l', ARGS_TEXT, "K=V,...", "labels, as in disk=ssd,zone=b", 0},
+    {"max-job-workers", 0, ARGS_U64, "N",
+     "processes of one job here, those that wait included (default: 512, or 16 per CPU if that is "
+     "more)",
+     1000000},
+    {"max-depth", 0, ARGS_U64, "N", "how deep tasks may submit tasks (default: 256)", 1000000},
     {"join-file", 'j', ARGS_TEXT, "FILE", "the cluster's join.key, when its head is elsewhere", 0},
     {"bind", 'b', ARGS_TEXT, "ADDRESS", "listen at this address only (default: all)", 0},
     {"port", 'p', ARGS_U64, "PORT", "message port (default: 7421, or the next free one); 0: any",

@@ -421,6 +421,8 @@ static void new_core(struct shell *s)
         .user = user != NULL ? user->pw_name : NULL,
         .seed = seed,
         .closed = c->closed,
+        .job_workers_max = c->job_workers_max,
+        .depth_max = c->depth_max,
         .memory_credit_bytes = MAX_OF(c->memory_bytes / MEMORY_SHARE, MEMORY_LEAST),
         .now_ns = clock_now_ns(),
         .boot_ns = clock_boot_ns(),

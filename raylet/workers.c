@@ -17,8 +17,10 @@
 #include "raylet/descent.h"
 #include "raylet/early_exit.h"
 #include "raylet/launcher.h"
+#include "raylet/shortage.h"
 
 #define CHILDREN_SEEN_MAX 4096u
+#define SHORTAGE_LOG_NS   (3600 * NS_PER_S) /* between two lines about one that lasts */
 
 struct worker {
     struct workers *workers;
@@ -36,7 +38,8 @@ struct workers {
     struct clients *clients;
     struct numbers table;
     struct list all;
-    bool ending; /* no more events */
+    bool ending;            /* no more events */
+    uint64_t short_said_ns; /* when the log was last told that none can be started; 0: never */
     struct log_limit limit;
 };
 
@@ -54,9 +57,23 @@ static void signal_group(const struct worker *k, int signal)
     }
 }
 
+/* What passes is tried again and again: it is told once. */
+static void say_why_not(struct workers *w, uint32_t worker, const struct failure *f)
+{
+    uint64_t now_ns = clock_now_ns();
+    if (f->code != CODE_FULL) {
+        log_warn("worker %u: %s", worker, f->message);
+    } else if (w->short_said_ns == 0 || now_ns >= w->short_said_ns + SHORTAGE_LOG_NS) {
+        w->short_said_ns = now_ns;
+        log_warn("%s Work goes on with the workers that there are; more are tried again and again "
+                 "(this line comes once an hour at most).",
+                 f->message);
+    }
+}
+
 static void refuse(struct workers *w, uint32_t worker, const struct failure *f)
 {
-    log_warn("worker %u: %s", worker, f->message);
+    say_why_not(w, worker, f);
     if (!w->ending) {
         struct raylet_event *event = events_add(w->config.events, EVENT_WORKER_REFUSED);
         event->worker = worker;
@@ -75,7 +92,7 @@ static void read_outcome(struct worker *k)
     }
     loop_remove(&k->status_source);
     close_fd(&k->status_fd);
-    if (r == CODE_PROGRAM) {
+    if (r == CODE_PROGRAM || r == CODE_FULL) {
         k->refused = true;
         refuse(w, k->number, &f);
     } else if (!w->ending) {
@@ -120,7 +137,15 @@ static void finish(struct worker *k)
         if (!opened) {
             char line[256];
             logs_last_line(w->config.logs, k->number, line);
-            for_good = early_exit_explain(w->config.node_name, line, status, &f);
+            int short_of = clients_worker_short_of(w->clients, k->client);
+            if (short_of != 0) {
+                (void)shortage_explain("this job", short_of, &f);
+            } else {
+                for_good = early_exit_explain(w->config.node_name, line, status, &f);
+            }
+            if (f.code == CODE_FULL) {
+                say_why_not(w, k->number, &f);
+            }
         }
         struct raylet_event *event = events_add(w->config.events, EVENT_WORKER_EXITED);
         event->worker = k->number;
@@ -216,12 +241,13 @@ void workers_spawn(struct workers *w, const struct workers_start *start)
     ASSERT(find(w, start->worker) == NULL && start->worker != 0);
     int r = start_process(k, start);
     if (r != 0) {
-        bool full = r == -EAGAIN || r == -EMFILE || r == -ENFILE || r == -ENOMEM;
         struct failure f;
-        failure_set(&f, full ? CODE_FULL : CODE_PROGRAM, "A worker of %s cannot be started: %s.%s",
-                    start->name, strerror(-r),
-                    full ? " The limits of this machine (ulimit -u, ulimit -n, memory) are reached."
-                         : "");
+        if (shortage_is(-r)) {
+            (void)shortage_explain(start->name, -r, &f);
+        } else {
+            failure_set(&f, CODE_PROGRAM, "A worker of %s cannot be started: %s.", start->name,
+                        strerror(-r));
+        }
         logs_ended(w->config.logs, k->number);
         worker_free(k);
         refuse(w, start->worker, &f);

@@ -4,6 +4,7 @@
 #include "sdk/get.h"
 
 #include "common/clock.h"
+#include "common/text.h"
 #include "sdk/ask.h"
 #include "sdk/requests.h"
 
@@ -291,13 +292,26 @@ int drt_kind_of(struct drt_ref ref)
     return kind;
 }
 
+/* A limit of the caller's that passed is named. */
+static int name_limit(int r, struct drt_span limit)
+{
+    char span[32];
+    if (r != DRT_E_TIMEOUT) {
+        return r;
+    }
+    return error_set(r,
+                     "not done within the limit of %s; the work goes on: wait again, or cancel "
+                     "it",
+                     text_format_span(limit.ns_plus_1_ - 1, span));
+}
+
 int drt_await(struct drt_ref ref, struct drt_span limit)
 {
     struct slot *s;
     int r = runtime_enter();
     if (r == 0) {
         runtime_lock();
-        r = get_settled(ref, false, deadline_of(limit), &s);
+        r = name_limit(get_settled(ref, false, deadline_of(limit), &s), limit);
         runtime_unlock();
     }
     return r;
@@ -445,7 +459,7 @@ int drt_wait(const struct drt_ref *refs, size_t count, size_t k, struct drt_span
     }
     struct several w = {.refs = refs, .count = count, .k = k, .all = k == count_set(refs, count)};
     runtime_lock();
-    r = k == 0 ? 0 : wait_several(&w, deadline_of(limit));
+    r = k == 0 ? 0 : name_limit(wait_several(&w, deadline_of(limit)), limit);
     size_t found = 0;
     for (size_t i = 0; i < count && (r == 0 || r == DRT_E_TIMEOUT); i++) {
         uint32_t number;
@@ -480,7 +494,7 @@ int drt_wait_any(const struct drt_ref *refs, size_t count, struct drt_span limit
     }
     struct several w = {.refs = refs, .count = count, .k = 1};
     runtime_lock();
-    r = wait_several(&w, deadline_of(limit));
+    r = name_limit(wait_several(&w, deadline_of(limit)), limit);
     runtime_unlock();
     if (r == 0) {
         *ret_index = w.first;

@@ -22,6 +22,8 @@
 
 #define TIMEOUT_DEFAULT (10 * NS_PER_S)
 #define GOODBYE_LIMIT   (1 * NS_PER_S)
+#define CONNECT_PAUSE   (50 * NS_PER_MS) /* doubled each time */
+#define CONNECT_LONGEST (500 * NS_PER_MS)
 #define LOGS_QUIET                                                                                 \
     (150 * NS_PER_MS) /* nothing came for so long: that was all; raylets pause 50 ms */
 
@@ -152,7 +154,7 @@ static NORETURN void be_worker(int fd)
     if (r != 0) {
         fprintf(stderr, "%s: a worker of drt cannot reach its raylet: %s\n",
                 program_invocation_short_name, drt_last_error());
-        _exit(1);
+        _exit(LOCAL_EXIT_SHORT); /* it is the machine that lacks something, not the program */
     }
     text_copy(runtime.node_name, sizeof runtime.node_name, runtime.link.node_name);
     output_begin(&runtime.link.ring);
@@ -193,6 +195,28 @@ static int open_program(int *ret_fd)
     return 0;
 }
 
+/* Something is short, here or at the raylet, which ends the connection then. */
+static bool is_shortage(int r)
+{
+    return r == -EMFILE || r == -ENFILE || r == -ENOMEM || r == -ENOBUFS || r == -ECONNRESET ||
+           r == -EPIPE;
+}
+
+/* A shortage passes: it is tried again until the deadline. */
+static int connect_patiently(const char *path, const struct ring_gifts *gifts, uint64_t deadline_ns)
+{
+    for (uint64_t pause_ns = CONNECT_PAUSE;; pause_ns = MIN_OF(2 * pause_ns, CONNECT_LONGEST)) {
+        uint64_t now_ns = clock_now_ns();
+        int r = ring_connect(path, gifts, deadline_ns > now_ns ? deadline_ns - now_ns : 1,
+                             &runtime.link.ring, &runtime.link.socket);
+        if (!is_shortage(r) || clock_now_ns() + pause_ns >= deadline_ns) {
+            return r;
+        }
+        const struct timespec pause = {.tv_nsec = (long)pause_ns};
+        (void)nanosleep(&pause, NULL);
+    }
+}
+
 static int connect_node(const struct target *target, const struct drt_config *config,
                         uint64_t deadline_ns)
 {
@@ -219,14 +243,18 @@ static int connect_node(const struct target *target, const struct drt_config *co
     }
     int directory CLEANUP_FD = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
     const struct ring_gifts gifts = {.program = program, .directory = directory};
-    uint64_t now = clock_now_ns();
-    r = ring_connect(path, &gifts, deadline_ns > now ? deadline_ns - now : 1, &runtime.link.ring,
-                     &runtime.link.socket);
+    r = connect_patiently(path, &gifts, deadline_ns);
     if (r == -ENOENT || r == -ECONNREFUSED) {
         return error_set(DRT_E_NOT_FOUND, "no raylet answers at %s: run drt-node join", path);
     }
     if (r == -ETIMEDOUT) {
         return error_set(DRT_E_TIMEOUT, "the raylet at %s did not answer in time", path);
+    }
+    if (is_shortage(r)) {
+        return error_set(r,
+                         "cannot connect to the raylet at %s: %s. This process, the node or the "
+                         "machine is short of open files or memory (ulimit -n)",
+                         path, strerror(-r));
     }
     if (r != 0) {
         return error_set(r, "cannot connect to the raylet at %s: %s", path, strerror(-r));

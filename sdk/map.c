@@ -3,6 +3,7 @@
  * drt_scatter_gather. Built on the public functions only.
  */
 #include "common/clock.h"
+#include "common/text.h"
 #include "sdk/submit.h"
 
 struct map {
@@ -125,7 +126,9 @@ static int run(struct map *m)
         return first_error(m);
     }
     if (r == DRT_E_TIMEOUT) {
-        return error_set(r, "the limit of the whole passed; what was not done is cancelled");
+        char span[32];
+        return error_set(r, "not all was done within the limit of %s; the rest is cancelled",
+                         text_format_span(m->options.timeout.ns_plus_1_ - 1, span));
     }
     if (r == 0) {
         (void)first_error(m); /* its sentence */

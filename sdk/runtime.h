@@ -63,6 +63,8 @@ struct body {
     uint32_t scope_before; /* the thread's scope outside */
     bool scope_open;       /* a scope of the body's own is made with its first reference */
     uint64_t deadline_ns;  /* NS_FOREVER: none; what it submits ends no later */
+    bool inherits;         /* SYNC: that is the deadline of the body around it */
+    uint32_t depth;        /* SYNC: bodies around it */
 };
 
 void runtime_body_begin(struct body *b);

@@ -10,6 +10,8 @@
 #include "proto/sentences.h"
 #include "sdk/classes.h"
 
+#define SYNC_DEPTH_MAX 256u /* as a node allows */
+
 /* What the arguments bring: the values behind references, held while the body runs. */
 struct needs {
     struct bytes *values;
@@ -140,9 +142,20 @@ static void doze(uint64_t ns)
     }
 }
 
-static void missed(const struct sync_task *t, uint32_t attempts, struct failure *ret)
+static void missed(const struct sync_task *t, const struct body *body, uint32_t attempts,
+                   struct failure *ret)
 {
-    failure_set(ret, DRT_E_DEADLINE, "it ran past its timeout: give it more time, or less to do");
+    uint64_t span = t->options->timeout.ns_plus_1_;
+    char text[32];
+    if (span != 0 && !body->inherits) {
+        failure_set(ret, DRT_E_DEADLINE,
+                    "it was not done within its timeout of %s: give it more time, or less to do",
+                    text_format_span(span - 1, text));
+    } else {
+        failure_set(ret, DRT_E_DEADLINE,
+                    "it was not done when the timeout of the task that submitted it passed, which "
+                    "holds for all that a task submits");
+    }
     text_copy(ret->task, sizeof ret->task, t->entry->name);
     ret->attempts = attempts;
 }
@@ -156,12 +169,12 @@ static void attempt(const struct sync_task *t, struct drt_call *call, struct bod
     uint64_t backoff = o->backoff.ns_plus_1_ == 0 ? BACKOFF_DEFAULT : o->backoff.ns_plus_1_ - 1;
     for (call->attempt = 1;; call->attempt++) {
         if (clock_now_ns() >= body->deadline_ns) {
-            missed(t, call->attempt - 1, f);
+            missed(t, body, call->attempt - 1, f);
             return;
         }
         call_run(call, body);
         if (clock_now_ns() >= body->deadline_ns) {
-            missed(t, call->attempt, f);
+            missed(t, body, call->attempt, f);
         } else if (call->code != 0) {
             failure_set(f, call->code, "%s", call->message);
             f->app_code = call->app_code;
@@ -181,6 +194,17 @@ static void attempt(const struct sync_task *t, struct drt_call *call, struct bod
     }
 }
 
+/* Each level is a piece of this thread's stack. */
+static void too_deep(const struct sync_task *t, struct failure *ret)
+{
+    failure_set(
+        ret, DRT_E_TOO_DEEP,
+        "%u tasks that have not ended submitted one another, and it would be the next below "
+        "them; in sync mode no more are allowed",
+        SYNC_DEPTH_MAX);
+    text_copy(ret->task, sizeof ret->task, t->entry->name);
+}
+
 void sync_run(const struct sync_task *t)
 {
     struct needs needs = {0};
@@ -193,7 +217,14 @@ void sync_run(const struct sync_task *t)
         body.deadline_ns = ns_add(clock_now_ns(), span - 1);
     }
     if (around != NULL) {
+        body.inherits = around->deadline_ns < body.deadline_ns;
         body.deadline_ns = MIN_OF(body.deadline_ns, around->deadline_ns);
+        body.depth = around->depth + 1;
+    }
+    if (body.depth > SYNC_DEPTH_MAX) {
+        too_deep(t, &f);
+        publish(t, &call, &f);
+        return;
     }
     runtime_lock();
     bool whole = take_needs(t, &needs, &f);

@@ -313,7 +313,7 @@ static void remember(struct rig *r, const struct local_value *v, const uint8_t *
         int rc = failure_decode(bytes_of(bytes, v->size), &f);
         ASSERT(rc == 0);
         found->code = (uint32_t)f.code;
-        snprintf(r->last_error, sizeof r->last_error, "%.127s", f.message);
+        snprintf(r->last_error, sizeof r->last_error, "%.511s", f.message);
     } else if (v->size >= 8 && v->state == VALUE_HERE) {
         memcpy(&found->value, bytes, 8);
     }
@@ -515,9 +515,11 @@ static void spawn(struct rig *r, const struct raylet_effect *e)
     struct raylet_event *answer;
 
     r->spawns++;
-    if (r->spawn_fails) {
+    bool is_full = r->spawn_limit != 0 && rig_live_workers(r) >= r->spawn_limit;
+    if (r->spawn_fails || is_full) {
         struct failure *f = arena_alloc(&r->arena, sizeof *f);
-        failure_set(f, r->spawn_code == 0 ? CODE_PROGRAM : r->spawn_code, "as the test wanted");
+        int code = is_full ? CODE_FULL : r->spawn_code;
+        failure_set(f, code == 0 ? CODE_PROGRAM : code, "as the test wanted");
         answer = rig_event(r, EVENT_WORKER_REFUSED);
         answer->worker = e->worker;
         answer->failure = f;
@@ -531,6 +533,11 @@ static void spawn(struct rig *r, const struct raylet_effect *e)
         answer->worker = e->worker;
         answer->wait_status = 127 << 8;
         answer->refused = r->start_lacks;
+        if (r->spawn_code != 0) {
+            struct failure *f = arena_alloc(&r->arena, sizeof *f);
+            failure_set(f, r->spawn_code, "as the test wanted");
+            answer->failure = f;
+        }
         return;
     }
     open_process(r, ROLE_WORKER, e->worker, e->program)->job = e->job;

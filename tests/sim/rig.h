@@ -118,6 +118,7 @@ struct rig {
     uint32_t sent_count;
     struct arena sent_arena;
     int spawn_code;               /* why they cannot; 0: CODE_PROGRAM */
+    uint32_t spawn_limit;         /* as many live workers, then CODE_FULL; 0: any */
     bool spawn_fails, start_dies; /* workers cannot be started; end before their OPEN */
     bool start_lacks;             /* start_dies: for a reason that will stay */
     bool deaf;                    /* kills are not heard of */
@@ -125,7 +126,7 @@ struct rig {
     uint32_t process_count;   /* those above were never used */
     uint32_t turn;            /* of rig_ready_worker */
     struct rig_value *values; /* by id */
-    char last_error[128];     /* what the last value in error says */
+    char last_error[512];     /* what the last value in error says */
     struct arena arena;       /* of the events of one turn */
     struct raylet_event *events;
     uint32_t event_count, event_room;

@@ -115,6 +115,7 @@ enum drt_code DRT_INT_ {
     DRT_E_EXISTS = 33,
     DRT_E_NOT_FOUND = 34,
     DRT_E_TOO_LARGE = 35, /* a value above 1 MiB, or more arguments than fit */
+    DRT_E_TOO_DEEP = 36,  /* tasks that submit tasks are nested deeper than the node allows */
 
     DRT_E_DISCONNECTED = 40, /* the node's raylet is gone; for the rest of this process's life */
     DRT_E_REFUSED = 41       /* the cluster refused this process */

@@ -142,6 +142,25 @@ static void test_format_size(void **state)
     }
 }
 
+static void test_format_span(void **state)
+{
+    static const struct {
+        uint64_t ns;
+        const char *text;
+    } rows[] = {
+        {0, "0 ns"},
+        {1500, "1.5 us"},
+        {250 * NS_PER_MS, "250 ms"},
+        {1500 * NS_PER_MS, "1.5 s"},
+        {3600 * NS_PER_S, "3600 s"},
+        {NS_PER_S + 1, "1.000000001 s"},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        char out[32];
+        assert_string_equal(text_format_span(rows[i].ns, out), rows[i].text);
+    }
+}
+
 static void test_format_duration(void **state)
 {
     static const struct {
@@ -235,15 +254,11 @@ static void test_clean(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parse_size),
-        cmocka_unit_test(test_parse_duration),
-        cmocka_unit_test(test_parse_u64),
-        cmocka_unit_test(test_parse_double),
-        cmocka_unit_test(test_format_size),
-        cmocka_unit_test(test_format_duration),
-        cmocka_unit_test(test_format_count),
-        cmocka_unit_test(test_format_rfc3339),
-        cmocka_unit_test(test_copy_cuts_and_terminates),
+        cmocka_unit_test(test_parse_size),      cmocka_unit_test(test_parse_duration),
+        cmocka_unit_test(test_parse_u64),       cmocka_unit_test(test_parse_double),
+        cmocka_unit_test(test_format_size),     cmocka_unit_test(test_format_span),
+        cmocka_unit_test(test_format_duration), cmocka_unit_test(test_format_count),
+        cmocka_unit_test(test_format_rfc3339),  cmocka_unit_test(test_copy_cuts_and_terminates),
         cmocka_unit_test(test_clean),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,7 @@
 #include "tests/unit/raylet/scene.h"
 
 #include <signal.h>
+#include <stdio.h>
 
 static void a_task_runs_and_its_value_arrives(void **state)
 {
@@ -214,6 +215,7 @@ static void a_deadline_settles_at_once_and_stops_the_body(void **state)
     uint32_t index = claim_index(w->current.slot);
     rig_pass(&s->rig, 60 * NS_PER_MS);
     assert_int_equal(code_of(&s->rig, id), CODE_DEADLINE);
+    assert_non_null(strstr(s->rig.last_error, "its timeout of 50 ms"));
     assert_true(w->cancel[index]);
     assert_int_equal(s->rig.kills, 0);
     rig_pass(&s->rig, 2 * NS_PER_S);
@@ -365,11 +367,123 @@ static void bodies_that_wait_for_what_they_keep_end_as_a_cycle(void **state)
     assert_null(rig_value(&s->rig, inner));
     rig_pass(&s->rig, 3 * NS_PER_S);
     assert_int_equal(code_of(&s->rig, inner), CODE_CYCLE);
+    char o[ID_TEXT_SIZE], i[ID_TEXT_SIZE], said[256];
+    snprintf(said, sizeof said,
+             "inner needs x, held by task %s (outer) on node box-1, which waits for task %s "
+             "(inner).",
+             object_id_format(outer, o), object_id_format(inner, i));
+    assert_non_null(strstr(s->rig.last_error, said));
     (void)rig_say(&s->rig, w, LOCAL_UNBLOCKED);
     rig_return(&s->rig, w, 1);
     rig_get(&s->rig, s->driver, outer);
     rig_settle(&s->rig);
     assert_int_equal(value_of(&s->rig, outer), 1);
+    end(s);
+}
+
+/* The body of the next worker submits one like itself and waits for it. */
+static struct object_id submit_below(struct scene *s, struct rig_process **ret_worker)
+{
+    rig_settle(&s->rig);
+    struct rig_process *w = rig_ready_worker(&s->rig);
+    assert_non_null(w);
+    assert_true(rig_claim(&s->rig, w));
+    uint32_t g = w->classes == 0 ? rig_class(&s->rig, w, "f", ONE_CPU) : 1;
+    struct object_id id = rig_submit(
+        &s->rig, w,
+        (struct rig_task){.class_number = g, .parent_slot = 1 + claim_index(w->current.slot)});
+    rig_get(&s->rig, w, id);
+    *ret_worker = w;
+    return id;
+}
+
+static void a_recursion_without_an_end_is_stopped(void **state)
+{
+    struct scene *s = begin();
+    struct object_id below;
+    struct rig_process *w;
+
+    s->rig.core->depth_max = 5;
+    submit(s, 1);
+    for (int i = 0; i < 5; i++) {
+        below = submit_below(s, &w);
+        rig_blocked(&s->rig, w, &below, 1);
+        rig_settle(&s->rig);
+        assert_null(rig_value(&s->rig, below));
+    }
+    below = submit_below(s, &w);
+    rig_settle(&s->rig);
+    assert_int_equal(code_of(&s->rig, below), CODE_TOO_DEEP);
+    assert_non_null(strstr(s->rig.last_error, "node box-1 allows no more"));
+    assert_non_null(strstr(s->rig.last_error, "--max-depth"));
+    end(s);
+}
+
+static void a_chain_whose_links_end_may_go_on_for_ever(void **state)
+{
+    struct scene *s = begin();
+
+    s->rig.core->depth_max = 5;
+    submit(s, 1);
+    for (int i = 0; i < 50; i++) {
+        struct rig_process *w;
+        struct object_id next = submit_below(s, &w);
+        rig_settle(&s->rig);
+        assert_null(rig_value(&s->rig, next));
+        rig_return(&s->rig, w, 1); /* it does not wait for what it submitted */
+    }
+    end(s);
+}
+
+static void more_waiting_bodies_than_processes_are_an_error(void **state)
+{
+    struct scene *s = begin();
+    struct object_id below[4];
+    struct rig_process *w[4];
+
+    s->rig.core->job_workers_max = 4;
+    submit(s, 1);
+    for (int i = 0; i < 4; i++) {
+        below[i] = submit_below(s, &w[i]);
+        rig_blocked(&s->rig, w[i], &below[i], 1);
+    }
+    rig_pass(&s->rig, 3 * NS_PER_S);
+    assert_int_equal(rig_live_workers(&s->rig), 4);
+    assert_null(rig_value(&s->rig, below[3]));
+    char text[ID_TEXT_SIZE];
+    rig_query(&s->rig, rig_tool(&s->rig),
+              (struct state_query){.kind = STATE_EXPLAIN, .id = object_id_format(below[3], text)});
+    assert_non_null(strstr(s->rig.reply_line, "its job has 4 processes on this node"));
+    rig_pass(&s->rig, 4 * NS_PER_S);
+    assert_int_equal(code_of(&s->rig, below[3]), CODE_CYCLE);
+    assert_non_null(strstr(s->rig.last_error, "f needs a worker (its job has 4 processes"));
+    assert_non_null(strstr(s->rig.last_error, "--max-job-workers"));
+    for (int i = 0; i < 3; i++) { /* and only that one */
+        assert_null(rig_value(&s->rig, below[i]));
+    }
+    end(s);
+}
+
+static void one_that_runs_keeps_those_that_wait_for_a_process_waiting(void **state)
+{
+    struct scene *s = begin();
+    struct object_id below;
+    struct rig_process *w, *other;
+
+    s->rig.core->job_workers_max = 2;
+    submit(s, 1);
+    below = submit_below(s, &w);
+    rig_blocked(&s->rig, w, &below, 1);
+    rig_settle(&s->rig);
+    other = rig_ready_worker(&s->rig);
+    assert_true(rig_claim(&s->rig, other));
+    struct object_id more = submit(s, 2);
+    rig_get(&s->rig, s->driver, more);
+    rig_pass(&s->rig, 30 * NS_PER_S);
+    assert_null(rig_value(&s->rig, more));
+    rig_return(&s->rig, other, 1);
+    assert_int_equal(rig_run_all(&s->rig), 1);
+    assert_int_equal(value_of(&s->rig, more), 2);
     end(s);
 }
 
@@ -800,6 +914,10 @@ int main(void)
         cmocka_unit_test(nested_tasks_inherit_and_die_with_a_recursive_cancel),
         cmocka_unit_test(a_blocked_body_lends_its_cpu),
         cmocka_unit_test(bodies_that_wait_for_what_they_keep_end_as_a_cycle),
+        cmocka_unit_test(a_recursion_without_an_end_is_stopped),
+        cmocka_unit_test(a_chain_whose_links_end_may_go_on_for_ever),
+        cmocka_unit_test(more_waiting_bodies_than_processes_are_an_error),
+        cmocka_unit_test(one_that_runs_keeps_those_that_wait_for_a_process_waiting),
         cmocka_unit_test(a_result_that_is_anothers),
         cmocka_unit_test(what_never_fits_is_an_error_once_the_head_says_so),
         cmocka_unit_test(a_big_task_is_not_starved_by_small_ones),

@@ -466,8 +466,101 @@ static void a_machine_that_stays_full_is_an_error(void **state)
     s->rig.spawn_fails = true;
     s->rig.spawn_code = CODE_FULL;
     rig_get(&s->rig, s->driver, id);
-    rig_pass(&s->rig, 60 * NS_PER_S);
-    assert_int_equal(code_of(&s->rig, id), CODE_PROGRAM);
+    rig_pass(&s->rig, 55 * NS_PER_S);
+    assert_null(rig_value(&s->rig, id));
+    rig_pass(&s->rig, 15 * NS_PER_S);
+    assert_int_equal(code_of(&s->rig, id), CODE_FULL); /* the program is not to blame */
+    assert_non_null(strstr(s->rig.last_error, "as the test wanted"));
+
+    /* and when it has passed, all is well again */
+    id = submit(s, 4);
+    rig_get(&s->rig, s->driver, id);
+    rig_pass(&s->rig, NS_PER_S);
+    s->rig.spawn_fails = false;
+    rig_pass(&s->rig, 10 * NS_PER_S);
+    rig_run_all(&s->rig);
+    assert_int_equal(value_of(&s->rig, id), 4);
+    end(s);
+}
+
+static void a_worker_that_cannot_begin_for_now_is_started_again(void **state)
+{
+    struct scene *s = begin();
+    struct object_id id = submit(s, 3);
+
+    s->rig.start_dies = true; /* its process is there, and ends for lack of memory, say */
+    s->rig.spawn_code = CODE_FULL;
+    rig_get(&s->rig, s->driver, id);
+    rig_pass(&s->rig, 20 * NS_PER_S);
+    assert_null(rig_value(&s->rig, id));
+    assert_true(s->rig.spawns > 3 && s->rig.spawns < 30);
+    s->rig.start_dies = false;
+    rig_pass(&s->rig, 6 * NS_PER_S);
+    rig_run_all(&s->rig);
+    assert_int_equal(value_of(&s->rig, id), 3);
+    end(s);
+}
+
+static void with_too_few_processes_work_goes_on_with_those_there_are(void **state)
+{
+    struct scene *s = begin();
+    struct object_id ids[12];
+    uint32_t none =
+        rig_class(&s->rig, s->driver, "n", (struct rig_class){.cpus_x10000 = 100}); /* 1/100 CPU */
+
+    s->rig.spawn_limit = 3;
+    for (int i = 0; i < 12; i++) {
+        ids[i] = rig_submit(&s->rig, s->driver,
+                            (struct rig_task){.class_number = none, .payload = (uint64_t)i});
+        rig_get(&s->rig, s->driver, ids[i]);
+    }
+    rig_pass(&s->rig, NS_PER_S);
+    assert_int_equal(rig_live_workers(&s->rig), 3);
+    char text[ID_TEXT_SIZE];
+    rig_query(&s->rig, rig_tool(&s->rig),
+              (struct state_query){.kind = STATE_EXPLAIN, .id = object_id_format(ids[11], text)});
+    assert_non_null(strstr(s->rig.reply_line, "no further worker can be started now"));
+    assert_non_null(strstr(s->rig.reply_line, "as the test wanted"));
+    uint32_t before = s->rig.spawns;
+    rig_pass(&s->rig, 300 * NS_PER_S);
+    assert_true(s->rig.spawns - before <= 70); /* one at a time, every 5 s */
+    assert_int_equal(rig_run_all(&s->rig), 12);
+    for (int i = 0; i < 12; i++) {
+        assert_int_equal(value_of(&s->rig, ids[i]), i);
+    }
+    end(s);
+}
+
+static void with_too_few_processes_every_job_has_its_turn(void **state)
+{
+    struct scene *s = begin();
+    struct rig_process *other;
+
+    s->rig.spawn_limit = 2;
+    for (int i = 0; i < 2000; i++) {
+        submit(s, 1);
+    }
+    rig_settle(&s->rig);
+    other = rig_driver(&s->rig);
+    uint32_t g = rig_class(&s->rig, other, "g", (struct rig_class){.cpus_x10000 = 0});
+    struct object_id id = rig_submit(&s->rig, other, (struct rig_task){.class_number = g});
+    rig_get(&s->rig, other, id);
+    rig_settle(&s->rig);
+    uint32_t ran = 0;
+    while (rig_value(&s->rig, id) == NULL && ran < 1500) {
+        struct rig_process *w = rig_ready_worker(&s->rig);
+        if (w == NULL) {
+            rig_pass(&s->rig, 100 * NS_PER_MS);
+            ran++;
+            continue;
+        }
+        assert_true(rig_claim(&s->rig, w));
+        s->rig.now_ns += 10 * NS_PER_US;
+        rig_return(&s->rig, w, 4);
+        rig_settle(&s->rig);
+        ran++;
+    }
+    assert_int_equal(code_of(&s->rig, id), 0);
     end(s);
 }
 
@@ -690,6 +783,9 @@ int main(void)
         cmocka_unit_test(force_stops_no_body_that_something_else_needed),
         cmocka_unit_test(a_machine_that_is_full_for_a_moment_fails_no_task),
         cmocka_unit_test(a_machine_that_stays_full_is_an_error),
+        cmocka_unit_test(a_worker_that_cannot_begin_for_now_is_started_again),
+        cmocka_unit_test(with_too_few_processes_work_goes_on_with_those_there_are),
+        cmocka_unit_test(with_too_few_processes_every_job_has_its_turn),
         cmocka_unit_test(a_result_larger_than_a_value_is_an_error),
         cmocka_unit_test(a_result_that_was_not_set_says_how),
         cmocka_unit_test(arguments_that_no_message_takes_are_an_error),

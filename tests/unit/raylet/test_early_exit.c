@@ -1,5 +1,9 @@
 #include "raylet/early_exit.h"
 
+#include <signal.h>
+
+#include "proto/local.h"
+#include "raylet/shortage.h"
 #include "tests/unit/unit.h"
 
 #define EXITED(code)     ((code) << 8)
@@ -77,6 +81,53 @@ static void test_a_name_without_end(void **state)
     assert_false(early_exit_explain("b", line, EXITED(127), &f));
 }
 
+static void test_a_shortage_is_not_the_programs_fault(void **state)
+{
+    static const char *const loader[] = {
+        "./pi: error while loading shared libraries: libdrt.so.0: failed to map segment from "
+        "shared object: Cannot allocate memory",
+        "./pi: error while loading shared libraries: libc.so.6: cannot open shared object file: "
+        "Too many open files",
+    };
+    struct failure f;
+    for (size_t i = 0; i < ARRAY_SIZE(loader); i++) {
+        assert_false(early_exit_explain("b", loader[i], EXITED(127), &f));
+        assert_int_equal(f.code, CODE_FULL);
+        assert_non_null(strstr(f.message, loader[i]));
+    }
+    assert_false(early_exit_explain(
+        "b", "pi: a worker of drt cannot reach its raylet: Connection reset by peer",
+        EXITED(LOCAL_EXIT_SHORT), &f));
+    assert_int_equal(f.code, CODE_FULL);
+    assert_false(early_exit_explain("b", "", SIGNALED(SIGKILL), &f));
+    assert_int_equal(f.code, CODE_FULL);
+    assert_false(early_exit_explain(
+        "b", "out of memory: the system has no 4096 bytes for this process", SIGNALED(6), &f));
+    assert_int_equal(f.code, CODE_FULL);
+    /* What a program says before it exits by itself is its own. */
+    assert_false(early_exit_explain("b", "config: Cannot allocate memory", EXITED(1), &f));
+    assert_int_equal(f.code, CODE_PROGRAM);
+}
+
+static void test_each_shortage_says_what_to_look_at(void **state)
+{
+    static const struct {
+        int error;
+        const char *says;
+    } cases[] = {{EAGAIN, "ulimit -u"},    {ENOMEM, "memory"},       {EMFILE, "ulimit -n"},
+                 {ENFILE, "file-max"},     {ENOSPC, "disk is full"}, {EDQUOT, "quota"},
+                 {ENOBUFS, "for sockets"}, {ETXTBSY, "written to"}};
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct failure f;
+        assert_true(shortage_is(cases[i].error));
+        assert_int_equal(shortage_explain("./pi", cases[i].error, &f), CODE_FULL);
+        assert_non_null(strstr(f.message, cases[i].says));
+        assert_non_null(strstr(f.message, "./pi"));
+    }
+    assert_false(shortage_is(ENOENT) || shortage_is(EACCES) || shortage_is(ENOEXEC));
+    assert_false(shortage_is(E2BIG) || shortage_is(0));
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -84,6 +135,8 @@ int main(void)
         cmocka_unit_test(test_a_library_is_too_old),
         cmocka_unit_test(test_others_may_start_again),
         cmocka_unit_test(test_a_name_without_end),
+        cmocka_unit_test(test_a_shortage_is_not_the_programs_fault),
+        cmocka_unit_test(test_each_shortage_says_what_to_look_at),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -212,6 +212,23 @@ static void test_several_results(void **state)
     assert_int_equal(drt_get_nothing(drt_submit(vast)), DRT_E_TOO_LARGE);
 }
 
+DRT_TASK(endless, call, DRT_I64)
+{
+    int64_t below;
+    struct drt_ref next = drt_submit(endless, drt_i64(drt_arg_i64(call, 0) + 1));
+    if (drt_get_i64(next, &below) != 0) {
+        return drt_return(call, drt_i64(drt_arg_i64(call, 0)));
+    }
+    return drt_return(call, drt_i64(below));
+}
+
+static void test_a_recursion_without_an_end_is_stopped(void **state)
+{
+    int64_t deepest = 0;
+    assert_int_equal(drt_get_i64(drt_submit(endless, drt_i64(0)), &deepest), 0);
+    assert_int_equal(deepest, 256);
+}
+
 static void test_errors(void **state)
 {
     struct drt_error e;
@@ -234,6 +251,7 @@ static void test_errors(void **state)
     struct drt_ref late = drt_submit(slow, DRT_WITH(.timeout = drt_ms(3)));
     assert_int_equal(drt_error_of(late, &e), DRT_E_DEADLINE);
     assert_string_equal(e.task, "slow");
+    assert_non_null(strstr(e.message, "timeout of 3 ms"));
     struct drt_ref fine = drt_put(drt_i64(1));
     assert_int_equal(drt_error_of(fine, &e), 0);
     assert_int_equal(e.code, 0);
@@ -572,6 +590,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_values, setup, teardown),
         cmocka_unit_test_setup_teardown(test_macros, setup, teardown),
         cmocka_unit_test_setup_teardown(test_several_results, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_recursion_without_an_end_is_stopped, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_errors, setup, teardown),
         cmocka_unit_test_setup_teardown(test_null_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_misuse, setup, teardown),
