@@ -18,9 +18,9 @@ DRT_TASK(nap, call, DRT_I64, DRT_I64)
 int main(int argc, char **argv)
 {
     drt_init_or_exit();
-    int count = argc > 1 ? atoi(argv[1]) : 1, wrong = 0;
-    double share = argc > 2 ? atof(argv[2]) : 0;
-    int ms = argc > 3 ? atoi(argv[3]) : 1;
+    int count = argc > 1 ? (int)strtol(argv[1], NULL, 10) : 1, wrong = 0;
+    double share = argc > 2 ? strtod(argv[2], NULL) : 0;
+    int64_t ms = argc > 3 ? strtoll(argv[3], NULL, 10) : 1;
     struct drt_ref *refs = calloc((size_t)count, sizeof *refs);
     for (int i = 0; i < count; i++) {
         refs[i] = drt_submit(nap, drt_i64(i), drt_i64(ms), DRT_WITH(.num_cpus = share));
