@@ -75,6 +75,8 @@ static struct head_node *node_new(const struct head_node_row *row)
     node->row.labels = put_text(&at, head_text(row->labels));
     node->row.note = node->note;
     (void)text_copy(node->note, sizeof node->note, head_text(row->note));
+    node->row.secret_digest = node->secret_digest;
+    (void)text_copy(node->secret_digest, sizeof node->secret_digest, head_text(row->secret_digest));
     node->amounts = xcalloc(row->amount_count + 1, sizeof *node->amounts);
     for (size_t i = 0; i < row->amount_count; i++) {
         node->amounts[i] = row->amounts[i];
@@ -323,6 +325,14 @@ static void take_intent(struct head_node *node, const struct cluster_join *join)
     node->leaving = node->leaving || join->leaving;
 }
 
+/* Whether it has the directory of that node: all nodes share one key, which proves nothing. */
+static bool has_its_secret(const struct head_node *node, const struct cluster_join *join)
+{
+    char digest[HEAD_DIGEST_SIZE];
+    head_secret_digest(join->secret, digest);
+    return node->secret_digest[0] == '\0' || strcmp(digest, node->secret_digest) == 0;
+}
+
 static void join_again(struct head_core *core, struct head_link *link,
                        const struct cluster_join *join)
 {
@@ -339,6 +349,14 @@ static void join_again(struct head_core *core, struct head_link *link,
                         "node number %u was declared lost%s%s: join again to get a new number",
                         join->number, node != NULL ? ", " : "", node != NULL ? node->note : "");
         }
+        head_refuse(core, link, &f);
+        return;
+    }
+    if (!has_its_secret(node, join)) {
+        failure_set(&f, CODE_REFUSED,
+                    "node number %u has another directory than this one: join again to get a "
+                    "number of its own",
+                    join->number);
         head_refuse(core, link, &f);
         return;
     }
@@ -359,13 +377,13 @@ static bool is_same_life(const struct head_node *node, const struct cluster_join
            strcmp(node->row.host, head_text(join->host)) == 0 &&
            strcmp(node->row.address, head_text(join->address)) == 0 &&
            strcmp(node->row.public_key, head_text(join->public_key)) == 0 &&
-           node->row.number != join->supersedes;
+           node->row.number != join->supersedes && has_its_secret(node, join);
 }
 
 static int check_new(struct head_core *core, const struct cluster_join *join, struct failure *f)
 {
     const struct head_node *taken = find_name(core, join->name);
-    if (taken != NULL && taken->row.number != join->supersedes) {
+    if (taken != NULL && (taken->row.number != join->supersedes || !has_its_secret(taken, join))) {
         return failure_set(f, CODE_EXISTS,
                            "a node named \"%s\" is in this cluster already (number %u at %s): name "
                            "this one with --name, such as --name %.50s-2",
@@ -400,7 +418,10 @@ static void join_new(struct head_core *core, struct head_link *link,
         snprintf(note, sizeof note, "it was started again as number %u", number);
         lose_node(core, former, note);
     }
+    char digest[HEAD_DIGEST_SIZE];
+    head_secret_digest(join->secret, digest);
     struct head_node_row row = row_of(join, number, HEAD_NODE_NEW);
+    row.secret_digest = digest;
     struct head_node *node = node_new(&row);
     take_intent(node, join);
     enter_alive(core, node);

@@ -40,6 +40,7 @@ struct head_node {
     struct head_node_row row; /* its texts point into `texts` or are static */
     char *texts;
     char note[96];
+    char secret_digest[HEAD_DIGEST_SIZE];
     struct list listed;     /* in alive or ended */
     struct list dirty_link; /* in view_dirty */
     struct list dying_link; /* in dying */

@@ -165,6 +165,7 @@ static int migrate(struct journal *j, struct failure *f)
                : run(j,
                      "BEGIN IMMEDIATE;"
                      "ALTER TABLE jobs ADD COLUMN cancelled INTEGER NOT NULL DEFAULT 0;"
+                     "ALTER TABLE nodes ADD COLUMN secret_digest TEXT NOT NULL DEFAULT '';"
                      "ALTER TABLE nodes ADD COLUMN digest INTEGER NOT NULL DEFAULT 0;"
                      "ALTER TABLE jobs ADD COLUMN digest INTEGER NOT NULL DEFAULT 0;" CREATE_REACH
                      "PRAGMA user_version = 2;",

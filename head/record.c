@@ -1,5 +1,7 @@
 #include "head/record.h"
 
+#include <sodium.h>
+
 #include "common/place.h"
 #include "common/resources.h"
 
@@ -49,7 +51,7 @@ static int check_node(const struct head_node_row *row, const char **ret_why)
     }
     if (!fits(row->host, HEAD_TEXT_MAX) || !fits(row->address, HEAD_TEXT_MAX) ||
         !fits(row->version, HEAD_TEXT_MAX) || !fits(row->public_key, HEAD_TEXT_MAX) ||
-        !fits(row->note, HEAD_TEXT_MAX)) {
+        !fits(row->note, HEAD_TEXT_MAX) || !fits(row->secret_digest, HEAD_DIGEST_SIZE - 1)) {
         return bad(ret_why, "its host name, address, version or key is too long");
     }
     if (!fits(row->labels, HEAD_LABELS_MAX)) {
@@ -91,6 +93,18 @@ int head_record_check(const struct head_record *record, const char **ret_why)
     return bad(ret_why, "its kind is not known");
 }
 
+void head_secret_digest(const char *secret, char ret[HEAD_DIGEST_SIZE])
+{
+    unsigned char digest[(HEAD_DIGEST_SIZE - 1) / 2];
+    ret[0] = '\0';
+    if (secret != NULL && secret[0] != '\0') {
+        int r = crypto_generichash(digest, sizeof digest, (const unsigned char *)secret,
+                                   strlen(secret), NULL, 0);
+        ASSERT(r == 0);
+        (void)sodium_bin2hex(ret, HEAD_DIGEST_SIZE, digest, sizeof digest);
+    }
+}
+
 static const char *copy_text(struct arena *arena, const char *text)
 {
     return text == NULL || *text == '\0' ? "" : arena_text(arena, text, strlen(text));
@@ -111,6 +125,7 @@ static void copy_node(struct arena *arena, struct head_node_row *row)
     row->public_key = copy_text(arena, row->public_key);
     row->labels = copy_text(arena, row->labels);
     row->note = copy_text(arena, row->note);
+    row->secret_digest = copy_text(arena, row->secret_digest);
 }
 
 struct head_record head_record_copy(struct arena *arena, const struct head_record *record)

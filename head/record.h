@@ -9,8 +9,9 @@
 #include "common/bytes.h"
 #include "proto/cluster.h"
 
-#define HEAD_TEXT_MAX   255u  /* bytes of a name, an address, a version ... */
-#define HEAD_LABELS_MAX 1024u /* bytes of a node's labels */
+#define HEAD_TEXT_MAX    255u  /* bytes of a name, an address, a version ... */
+#define HEAD_DIGEST_SIZE 33u   /* hexadecimal digits, terminated */
+#define HEAD_LABELS_MAX  1024u /* bytes of a node's labels */
 
 /* The numbers stand in head.db: never change one. */
 enum head_node_state {
@@ -35,7 +36,8 @@ struct head_node_row {
     enum head_node_state state;
     uint64_t since_unix_ms; /* of this state */
     const char *name, *host, *address, *version, *public_key, *labels;
-    const char *note;                     /* why it is lost; "" */
+    const char *secret_digest; /* of its directory's secret (head_secret_digest); "": not known */
+    const char *note;          /* why it is lost; "" */
     const struct cluster_amount *amounts; /* totals; available_units is not kept */
     size_t amount_count;
 };
@@ -72,6 +74,9 @@ struct head_record {
  * before it is written, and the journal asks it of what it has read: so nothing can be written that
  * cannot be read. 0, or -EPROTO with a reason in *ret_why (static text, as in "its ..."). */
 int head_record_check(const struct head_record *record, const char **ret_why) MUST_CHECK;
+
+/* What is kept of a secret: enough to know it again, and not to tell it. "" for "" or NULL. */
+void head_secret_digest(const char *secret, char ret[HEAD_DIGEST_SIZE]);
 
 /* A copy whose texts and amounts live in `arena`. */
 struct head_record head_record_copy(struct arena *arena, const struct head_record *record);

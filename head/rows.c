@@ -35,6 +35,7 @@ static const struct column NODE_COLUMNS[] = {
     {"labels", COLUMN_TEXT, OF_NODE(labels), 1},
     {"note", COLUMN_TEXT, OF_NODE(note), 1},
     {"amounts", COLUMN_AMOUNTS, OF_NODE(amounts), 1},
+    {"secret_digest", COLUMN_TEXT, OF_NODE(secret_digest), 2},
 };
 
 static const struct column JOB_COLUMNS[] = {
@@ -68,12 +69,14 @@ static struct table table_of(enum head_record_kind kind)
 
 /* ---- statements ---- */
 
-/* What the table has not yet stands there as 0, so that columns keep their places. */
+/* What the table has not yet stands there as 0 or '', so that columns keep their places. */
 static void append_names(const struct table *t, int version, struct buffer *ret)
 {
     for (size_t i = 0; i < t->count; i++) {
         buffer_printf(ret, "%s%s", i == 0 ? "" : ", ",
-                      t->columns[i].since <= version ? t->columns[i].name : "0");
+                      t->columns[i].since <= version      ? t->columns[i].name
+                      : t->columns[i].kind == COLUMN_TEXT ? "''"
+                                                          : "0");
     }
     buffer_printf(ret, "%s", version >= DIGEST_SINCE ? ", digest" : "");
 }

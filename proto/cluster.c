@@ -33,6 +33,7 @@ static const struct codec_field join_fields[] = {
                 NULL),
     CODEC_FIELD(CODEC_BOOL, struct cluster_join, closed),
     CODEC_FIELD(CODEC_BOOL, struct cluster_join, leaving),
+    CODEC_BOUND(CODEC_TEXT, struct cluster_join, secret, KEY_MAX),
 };
 static const struct codec join_codec = CODEC_OF("Join", join_fields, struct cluster_join);
 

@@ -56,7 +56,11 @@ struct cluster_join {
     size_t job_count;
     bool closed;  /* takes no work of others: it serves one program that runs beside it */
     bool leaving; /* as after DRAIN */
+    /* A random text that only this node's directory has (CLUSTER_SECRET_SIZE - 1 characters). Who
+     * comes back as a number, or supersedes one, shows the secret that it joined with. */
+    const char *secret;
 };
+#define CLUSTER_SECRET_SIZE 65u
 
 struct cluster_joined {
     uint32_t number;

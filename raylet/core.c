@@ -55,6 +55,7 @@ static void init_join(struct raylet_core *c, const struct raylet_config *config)
     c->join.public_key = text_or_empty(from->public_key);
     c->join.pid = from->pid;
     c->join.supersedes = from->supersedes;
+    c->join.secret = text_or_empty(from->secret);
     c->join.closed = config->closed;
 }
 
@@ -197,6 +198,7 @@ void raylet_core_free(struct raylet_core *c)
     free((char *)c->join.address);
     free((char *)c->join.version);
     free((char *)c->join.public_key);
+    free((char *)c->join.secret);
     free(c->labels);
     free(c->cluster);
     free(c->node_name);

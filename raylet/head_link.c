@@ -19,6 +19,7 @@ struct head_link {
     void *arg;
     struct link *head;
     uint32_t supersedes;
+    const char *secret;
     bool up;
     char host[256];
     const char *address, *public_key;
@@ -140,6 +141,7 @@ void head_link_send(struct head_link *h, const struct cluster_msg *m)
         join->host = given_or(join->host, h->host);
         join->address = given_or(join->address, h->address);
         join->version = given_or(join->version, DRT_VERSION);
+        join->secret = given_or(join->secret, h->secret);
         join->public_key = given_or(join->public_key, h->public_key);
         join->pid = join->pid != 0 ? join->pid : (uint32_t)getpid();
         if (join->number == 0 && join->supersedes == 0) {
@@ -215,6 +217,7 @@ int head_link_new(const struct head_link_config *config, struct head_link **ret,
     h->on_down = config->on_down;
     h->arg = config->arg;
     h->supersedes = config->supersedes;
+    h->secret = config->secret;
     h->address = config->address;
     h->public_key = config->public_key;
     list_init(&h->backlog);

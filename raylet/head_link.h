@@ -23,6 +23,7 @@ struct head_link_config {
     struct transport_zmq_context *context; /* shared; NULL: its own */
     const char *address, *public_key;      /* of our message port, for JOIN; outlive this */
     uint32_t supersedes;                   /* number of this directory's raylet before; 0: none */
+    const char *secret;                    /* of this directory; outlives this */
     /* Each change of the reason while there is no session, and the end of one. */
     void (*on_down)(void *arg, enum link_down why);
     void *arg;

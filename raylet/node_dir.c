@@ -1,5 +1,6 @@
 #include "raylet/node_dir.h"
 
+#include <sodium.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -69,6 +70,30 @@ static int turn_logs(const struct node_dir *d)
     return r != 0 ? r : files_make_dirs(logs, 0700);
 }
 
+/* Reads it, or makes one: also where it is broken, which costs this node its former number. */
+static int take_secret(struct node_dir *d)
+{
+    char path[PLACE_PATH_MAX];
+    uint8_t random[(CLUSTER_SECRET_SIZE - 1) / 2];
+    CLEANUP(buffer_fini) struct buffer text = {0};
+    int r = node_dir_path(d, "secret", path);
+    if (r != 0) {
+        return r;
+    }
+    if (files_read(path, 256, &text) == 0 && text.size == CLUSTER_SECRET_SIZE &&
+        text.data[CLUSTER_SECRET_SIZE - 1] == '\n' &&
+        strspn(buffer_text(&text), "0123456789abcdef") == CLUSTER_SECRET_SIZE - 1) {
+        memcpy(d->secret, text.data, CLUSTER_SECRET_SIZE - 1);
+        return 0;
+    }
+    randombytes_buf(random, sizeof random);
+    (void)sodium_bin2hex(d->secret, sizeof d->secret, random, sizeof random);
+    char line[CLUSTER_SECRET_SIZE];
+    memcpy(line, d->secret, sizeof line - 1);
+    line[sizeof line - 1] = '\n';
+    return files_write_atomic(path, line, sizeof line, 0600);
+}
+
 static int prepare(struct node_dir *d)
 {
     char path[PLACE_PATH_MAX];
@@ -85,7 +110,7 @@ static int prepare(struct node_dir *d)
     }
     d->former_number = (uint32_t)read_u64(d, "number", UINT32_MAX);
     d->former_port = (uint16_t)read_u64(d, "port", UINT16_MAX);
-    return r;
+    return r != 0 ? r : take_secret(d);
 }
 
 int node_dir_open(const struct place *place, const char *name, struct node_dir *ret,

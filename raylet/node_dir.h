@@ -6,6 +6,7 @@
  *   lock     held as long as the raylet lives
  *   number   the last number that the head gave to a raylet of this directory
  *   port     of its message port, used again
+ *   secret   a random text with which it proves to the head that it is the same node
  *   pid      of the raylet; left behind by one that was killed
  *   sock     where processes connect
  *   programs/  logs/  logs.old/ (of the raylet before)  node.log
@@ -14,6 +15,7 @@
 #define RAYLET_NODE_DIR_H
 
 #include "common/place.h"
+#include "proto/cluster.h"
 
 struct node_dir {
     char name[64];
@@ -21,7 +23,8 @@ struct node_dir {
     int lock;
     uint32_t former_number; /* 0: none */
     uint16_t former_port;   /* 0: none */
-    bool unclean;           /* the raylet before did not end in order */
+    char secret[CLUSTER_SECRET_SIZE];
+    bool unclean; /* the raylet before did not end in order */
 };
 
 /* Makes what is missing and takes the lock. 0; CODE_EXISTS: another raylet runs there; CODE_FAILED

@@ -511,6 +511,7 @@ static int open_network(struct shell *s, struct failure *f)
                                                  .address = peer_link_address(s->parts.peers),
                                                  .public_key = peer_link_key(s->parts.peers),
                                                  .supersedes = c->dir->former_number,
+                                                 .secret = c->dir->secret,
                                                  .on_down = head_is_down,
                                                  .arg = s},
                       &s->parts.head, f);

@@ -19,7 +19,8 @@ void rig_open(struct rig *r, const struct rig_config *from)
                                 .version = "0",
                                 .public_key = from->key == NULL ? "" : from->key,
                                 .pid = 1,
-                                .supersedes = from->supersedes};
+                                .supersedes = from->supersedes,
+                                .secret = from->name};
     struct raylet_config config = {.node_name = from->name,
                                    .cluster = "test",
                                    .amounts = amounts,

@@ -267,6 +267,7 @@ static void say_join(struct rig *r, uint64_t link, const struct cluster_join *jo
         said->amounts = amounts;
         said->amount_count = ARRAY_SIZE(amounts);
     }
+    said->secret = said->secret != NULL ? said->secret : said->name;
     said->labels = said->labels != NULL ? said->labels : "disk=ssd,zone=b";
     rig_cluster(r, link, &msg);
 }

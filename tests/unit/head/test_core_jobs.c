@@ -197,6 +197,7 @@ static void test_job_that_its_node_no_longer_lists(void **state)
                               .join = {.protocol = CLUSTER_PROTOCOL_VERSION,
                                        .number = 1,
                                        .name = "box-1",
+                                       .secret = "box-1",
                                        .jobs = &kept,
                                        .job_count = 1}};
     rig_cluster(&r, 2, &msg);

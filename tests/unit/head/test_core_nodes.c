@@ -59,6 +59,7 @@ static void test_lost_joined_answer_gives_the_same_number(void **state)
                                        .name = "box-1",
                                        .host = "box",
                                        .address = "10.0.0.6:7422",
+                                       .secret = "box-1",
                                        .public_key = "0123456789012345678901234567890123456789",
                                        .pid = 101}};
     rig_cluster(&r, 2, &msg);
@@ -93,6 +94,31 @@ static void test_restarted_raylet_takes_its_own_place_at_once(void **state)
     assert_int_equal(state_of(&r, 1), HEAD_NODE_LOST);
     assert_int_equal(head_core_job(r.core, job)->state, HEAD_JOB_LOST);
     assert_int_equal(rig_take(&r, 1, CLUSTER_REFUSED)->refused.failure.code, CODE_NODE_LOST);
+    rig_fini(&r);
+}
+
+/* All nodes hold the same join key: only its directory's secret makes one the same again. */
+static void test_only_its_own_directory_comes_back_as_a_node(void **state)
+{
+    struct rig r;
+    rig_init(&r);
+    rig_node(&r, 1, "box-1");
+    for (int restarted = 0; restarted < 2; restarted++) {
+        rig_join_as(
+            &r, 2,
+            &(struct cluster_join){.name = "box-1", .supersedes = 1, .secret = "a stranger's"});
+        assert_int_equal(rig_take(&r, 2, CLUSTER_REFUSED)->refused.failure.code, CODE_EXISTS);
+        rig_join_as(&r, 3,
+                    &(struct cluster_join){.name = "box-1", .number = 1, .secret = "another"});
+        const struct cluster_refused *refused = &rig_take(&r, 3, CLUSTER_REFUSED)->refused;
+        assert_int_equal(refused->failure.code, CODE_REFUSED);
+        assert_non_null(strstr(refused->failure.message, "another directory"));
+        assert_int_equal(state_of(&r, 1), HEAD_NODE_ALIVE);
+        rig_restart(&r, NS_PER_S); /* what is kept of it is enough */
+    }
+    rig_link_up(&r, 4);
+    rig_join(&r, 4, "box-1", 0, 1);
+    assert_int_equal(rig_joined(&r, 4), 2);
     rig_fini(&r);
 }
 
@@ -606,6 +632,7 @@ int main(void)
         cmocka_unit_test(test_lost_joined_answer_gives_the_same_number),
         cmocka_unit_test(test_taken_name_is_refused_with_advice),
         cmocka_unit_test(test_restarted_raylet_takes_its_own_place_at_once),
+        cmocka_unit_test(test_only_its_own_directory_comes_back_as_a_node),
         cmocka_unit_test(test_lease_runs_out_after_nine_seconds),
         cmocka_unit_test(test_refused_port_is_dead_within_a_second),
         cmocka_unit_test(test_renewal_between_probes_saves_it),

@@ -310,6 +310,7 @@ static const struct cluster_msg cluster_samples[] = {
      .join = {.protocol = 1,
               .number = 2,
               .supersedes = 3,
+              .secret = "0f1e2d3c",
               .name = "a",
               .host = "h",
               .address = "10.0.0.5:7421",

@@ -57,8 +57,10 @@ static void test_what_is_remembered(void **state)
     struct place place = place_in(dir);
     struct node_dir d;
     struct failure f;
-    char path[PLACE_PATH_MAX];
+    char path[PLACE_PATH_MAX], secret[CLUSTER_SECRET_SIZE];
     assert_int_equal(node_dir_open(&place, "box", &d, &f), 0);
+    assert_int_equal(strlen(d.secret), CLUSTER_SECRET_SIZE - 1);
+    memcpy(secret, d.secret, sizeof secret);
     assert_int_equal(node_dir_set_number(&d, 7), 0);
     assert_int_equal(node_dir_set_port(&d, 7431), 0);
     assert_int_equal(node_dir_set_pid(&d), 0);
@@ -66,6 +68,7 @@ static void test_what_is_remembered(void **state)
     assert_int_equal(node_dir_open(&place, "box", &d, &f), 0);
     assert_int_equal(d.former_number, 7);
     assert_int_equal(d.former_port, 7431);
+    assert_string_equal(d.secret, secret);
     assert_false(d.unclean);
 
     /* Killed: the lock goes, the pid stays. */
@@ -76,6 +79,21 @@ static void test_what_is_remembered(void **state)
     assert_int_equal(node_dir_open(&place, "box", &d, &f), 0);
     assert_true(d.unclean);
     assert_int_equal(d.former_port, 0);
+    node_dir_close(&d);
+
+    /* A broken secret is made anew, and is another one. */
+    snprintf(path, sizeof path, "%s/nodes/box/secret", dir);
+    assert_int_equal(files_write_atomic(path, "broken", 6, 0600), 0);
+    assert_int_equal(node_dir_open(&place, "box", &d, &f), 0);
+    assert_int_equal(strlen(d.secret), CLUSTER_SECRET_SIZE - 1);
+    assert_string_not_equal(d.secret, secret);
+    node_dir_close(&d);
+
+    struct node_dir other;
+    assert_int_equal(node_dir_open(&place, "box", &d, &f), 0);
+    assert_int_equal(node_dir_open(&place, "box-2", &other, &f), 0);
+    assert_string_not_equal(d.secret, other.secret);
+    node_dir_close(&other);
     node_dir_close(&d);
 }
 
