@@ -14,11 +14,16 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 import uuid
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from blame import Child, blame, blame_logs  # noqa: E402
 
 BUILD = Path(os.environ.get("DRT_BUILD", "build")).resolve()
 LIMIT_S = 20.0
@@ -116,6 +121,7 @@ class Cluster:
         self.port = find_free_port()
         self.dir = self.home / ".drt" / "default"
         self.children = []
+        self.said = []  # words of a fault of ours, in what programs printed: see blame.py
         self.shm_before = set(os.listdir("/dev/shm"))
 
     # ---- programs ----
@@ -144,6 +150,7 @@ class Cluster:
         result = subprocess.run(
             [str(a) for a in argv], env={**self.env, **env}, cwd=cwd or self.work,
             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=limit_s)
+        self.said += blame(argv[0], result.stdout) + blame(argv[0], result.stderr)
         if check is not None:
             assert result.returncode == check, (
                 f"{argv} ended with {result.returncode}\n{result.stdout}\n{result.stderr}\n"
@@ -152,8 +159,8 @@ class Cluster:
 
     def start(self, *argv, cwd=None, **env):
         """Starts a program and returns its Popen; it is ended with the test."""
-        child = subprocess.Popen(
-            [str(a) for a in argv], env={**self.env, **env}, cwd=cwd or self.work,
+        child = Child(
+            [str(a) for a in argv], self.said, env={**self.env, **env}, cwd=cwd or self.work,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.children.append(child)
         return child
@@ -208,6 +215,10 @@ class Cluster:
 
     # ---- the end ----
 
+    def find_faults(self):
+        """Lines that only a fault of ours writes, in all logs and all that programs printed."""
+        return self.said + blame_logs(self.root)
+
     def stop(self):
         for child in self.children:
             if child.poll() is None:
@@ -247,7 +258,10 @@ def cluster(tmp_path):
     c = Cluster(tmp_path)
     try:
         yield c
+        before = c.find_faults()  # a node that leaves takes its logs along
         c.stop()
+        faults = sorted({*before, *c.find_faults()})
+        assert not faults, "a fault of drt was written:\n" + "\n".join(faults)
         deadline = time.monotonic() + 5
         while c.find_rest() and time.monotonic() < deadline:
             select.select([], [], [], 0.02)

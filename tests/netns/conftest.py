@@ -26,6 +26,7 @@ cluster_conftest = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(cluster_conftest)
 until, is_alive = cluster_conftest.until, cluster_conftest.is_alive
 executions = cluster_conftest.executions
+Child, blame, blame_logs = cluster_conftest.Child, cluster_conftest.blame, cluster_conftest.blame_logs
 
 HEAD_PORT = 7420
 
@@ -98,15 +99,16 @@ class Machine:
     def run(self, *argv, limit_s=60, check=None, **env):
         done = subprocess.run(self._argv(argv), env={**self.env, **env}, stdin=subprocess.DEVNULL,
                               capture_output=True, text=True, timeout=limit_s)
+        self.cluster.said += blame(argv[0], done.stdout) + blame(argv[0], done.stderr)
         assert check is None or done.returncode == check, (
             f"{self.name}: {argv} ended with {done.returncode}\n{done.stdout}\n{done.stderr}\n"
             f"{self.cluster.logs()}")
         return done
 
     def start(self, *argv, **env):
-        child = subprocess.Popen(self._argv(argv), env={**self.env, **env},
-                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                 stderr=subprocess.PIPE, text=True)
+        child = Child(self._argv(argv), self.cluster.said, env={**self.env, **env},
+                      stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                      text=True)
         self.programs.append(Program(self, child))
         return self.programs[-1]
 
@@ -160,6 +162,7 @@ class Machine:
 class Cluster:
     def __init__(self, root):
         self.root = root
+        self.said = []
         self.bed = Bed()
         self.machines = {n: Machine(self, n) for n in self.bed.numbers}
         self.head = self.machines[1]
@@ -199,6 +202,10 @@ class Cluster:
             out.append(f"---- {path.relative_to(self.root)}\n" + "\n".join(text))
         return "\n".join(out)
 
+    def find_faults(self):
+        """Lines that only a fault of ours writes: see tests/cluster/blame.py."""
+        return self.said + blame_logs(self.root)
+
     def stop(self):
         for machine in reversed(list(self)):
             for program in machine.programs:
@@ -232,8 +239,11 @@ def cluster(tmp_path):
     c = Cluster(tmp_path)
     try:
         yield c
+        before = c.find_faults()
         c.bed.heal()
         c.stop()
+        faults = sorted({*before, *c.find_faults()})
+        assert not faults, "a fault of drt was written:\n" + "\n".join(faults)
         deadline = time.monotonic() + 5
         while c.find_rest() and time.monotonic() < deadline:
             select.select([], [], [], 0.02)
