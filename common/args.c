@@ -71,15 +71,21 @@ static int unknown_verb(const struct args_program *p, const char *word, struct b
 {
     struct nearest near = {0};
     char text[64];
+    buffer_printf(out, "%s: unknown command \"%s\".", p->name, shown(word, text));
+    for (const struct args_hint *h = p->hints; h != NULL && h->word != NULL; h++) {
+        if (strcmp(h->word, word) == 0) {
+            buffer_printf(out, " Use '%s'.\n", h->use);
+            return ARGS_USAGE;
+        }
+    }
     for (const struct args_verb *verb = p->verbs; verb->name != NULL; verb++) {
         consider(&near, word, verb->name);
     }
     consider(&near, word, "help");
-    buffer_printf(out, "%s: \"%s\" is no verb.", p->name, shown(word, text));
     if (near.name != NULL) {
         buffer_printf(out, " Did you mean \"%s\"?", near.name);
     }
-    buffer_printf(out, " '%s --help' lists them.\n", p->name);
+    buffer_printf(out, " Run '%s --help' for the list.\n", p->name);
     return ARGS_USAGE;
 }
 
@@ -98,12 +104,12 @@ static int unknown_option(struct parse *p, const char *word, size_t length)
     }
     consider(&near, name, "help");
     consider(&near, name, "version");
-    buffer_printf(p->out, "%s: \"%s\" has no option \"%s\".", p->program->name, p->verb->name,
-                  shown(p->argv[p->at], text));
+    buffer_printf(p->out, "%s: unknown option \"%s\" for \"%s\".", p->program->name,
+                  shown(p->argv[p->at], text), p->verb->name);
     if (near.name != NULL && name[0] != '\0') {
         buffer_printf(p->out, " Did you mean \"--%s\"?", near.name);
     }
-    buffer_printf(p->out, " '%s help %s' lists them.\n", p->program->name, p->verb->name);
+    buffer_printf(p->out, " Run '%s %s --help' for the list.\n", p->program->name, p->verb->name);
     return ARGS_USAGE;
 }
 
@@ -157,23 +163,25 @@ static int bad_value(struct parse *p, const struct args_option *o, const char *t
 {
     static const char *const wanted[] = {
         [ARGS_FLAG] = "no value",
-        [ARGS_TEXT] = "a text",
+        [ARGS_TEXT] = "text",
         [ARGS_U64] = "a whole number",
         [ARGS_DOUBLE] = "a number like 2 or 0.5",
         [ARGS_SIZE] = "a size like 512M or 4GiB",
-        [ARGS_DURATION] = "a time like 250ms, 30s or 5m",
+        [ARGS_DURATION] = "a duration like 250ms, 30s or 5m",
     };
     char clean[64];
-    buffer_printf(p->out, "%s: --%s takes %s", p->program->name, o->name, wanted[o->kind]);
+    buffer_printf(p->out, "%s: ", p->program->name);
+    if (text == NULL) {
+        buffer_printf(p->out, "missing value for --%s", o->name);
+    } else {
+        buffer_printf(p->out, "invalid value \"%s\" for --%s%s", shown(text, clean), o->name,
+                      r == -ERANGE ? ": too large" : "");
+    }
+    buffer_printf(p->out, ". It takes %s", wanted[o->kind]);
     if (o->kind == ARGS_U64 && o->max != 0) {
         buffer_printf(p->out, " from 0 to %llu", (unsigned long long)o->max);
     }
-    if (text != NULL && r == -ERANGE) {
-        buffer_printf(p->out, ", and \"%s\" is too large", shown(text, clean));
-    } else if (text != NULL) {
-        buffer_printf(p->out, ", not \"%s\"", shown(text, clean));
-    }
-    buffer_printf(p->out, ". '%s help %s' tells more.\n", p->program->name, p->verb->name);
+    buffer_printf(p->out, ". Run '%s %s --help' for more.\n", p->program->name, p->verb->name);
     return ARGS_USAGE;
 }
 
@@ -237,14 +245,20 @@ static int take_letters(struct parse *p, const char *letters)
     return 0;
 }
 
+static int usage(struct parse *p)
+{
+    buffer_printf(p->out, " Usage: %s %s%s%s%s\n", p->program->name, p->verb->name,
+                  *p->verb->things != '\0' ? " " : "", p->verb->things,
+                  p->verb->options->name != NULL ? " [OPTIONS]" : "");
+    return ARGS_USAGE;
+}
+
 static int take_thing(struct parse *p, const char *text)
 {
     if (p->found.thing_count == p->verb->max_things) {
         char clean[64];
-        buffer_printf(p->out, "%s: \"%s\" is one too many for \"%s\". Usage: %s %s %s\n",
-                      p->program->name, shown(text, clean), p->verb->name, p->program->name,
-                      p->verb->name, p->verb->things);
-        return ARGS_USAGE;
+        buffer_printf(p->out, "%s: unexpected argument: %s.", p->program->name, shown(text, clean));
+        return usage(p);
     }
     p->found.things[p->found.thing_count++] = text;
     return 0;
@@ -252,9 +266,8 @@ static int take_thing(struct parse *p, const char *text)
 
 static int too_few(struct parse *p)
 {
-    buffer_printf(p->out, "%s: \"%s\" needs %s. Usage: %s %s %s\n", p->program->name, p->verb->name,
-                  p->verb->things, p->program->name, p->verb->name, p->verb->things);
-    return ARGS_USAGE;
+    buffer_printf(p->out, "%s: missing argument: %s.", p->program->name, p->verb->things);
+    return usage(p);
 }
 
 static bool is_help(const char *word)
@@ -331,7 +344,7 @@ static int parse_without_verb(const struct args_program *p, int argc, char **arg
         }
     }
     if (verb_at == 0) {
-        buffer_printf(out, "%s: say what to do.\n\n", p->name);
+        buffer_printf(out, "%s: missing command.\n\n", p->name);
         args_overview(p, out);
         return ARGS_USAGE;
     }

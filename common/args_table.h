@@ -35,9 +35,15 @@ struct args_verb {
     int tag; /* the program's own */
 };
 
+/* A command that people look for here, and the one that does it: "top" -> "drt status --watch". */
+struct args_hint {
+    const char *word, *use;
+};
+
 struct args_program {
     const char *name, *help;
     const struct args_verb *verbs; /* ends with a NULL name */
+    const struct args_hint *hints; /* ends with a NULL word; NULL: none */
 };
 
 #endif

@@ -65,17 +65,18 @@ static size_t verb_size(const struct args_verb *verb)
 
 void args_overview(const struct args_program *p, struct buffer *out)
 {
-    size_t width = strlen("help [VERB]");
+    size_t width = strlen("help [COMMAND]");
     for (const struct args_verb *verb = p->verbs; verb->name != NULL; verb++) {
         width = MAX_OF(width, verb_size(verb));
     }
-    buffer_printf(out, "%s: %s\n\nUsage: %s VERB [THING] [OPTIONS]\n\n", p->name, p->help, p->name);
+    buffer_printf(out, "%s: %s\n\nUsage: %s COMMAND [ARGUMENT] [OPTIONS]\n\n", p->name, p->help,
+                  p->name);
     for (const struct args_verb *verb = p->verbs; verb->name != NULL; verb++) {
         buffer_printf(out, "  %s%s%s%*s%s\n", verb->name, *verb->things != '\0' ? " " : "",
                       verb->things, (int)(width - verb_size(verb) + 3), "", verb->help);
     }
-    buffer_printf(out, "  help [VERB]%*sshow the options and examples of a verb\n",
-                  (int)(width - strlen("help [VERB]") + 3), "");
+    buffer_printf(out, "  help [COMMAND]%*sshow the options and examples of a command\n",
+                  (int)(width - strlen("help [COMMAND]") + 3), "");
 }
 
 /* The name of a shell function for the program: "_drt_head". */
@@ -169,7 +170,7 @@ static void write_zsh(const struct args_program *p, struct buffer *out)
         write_zsh_text(verb->help, out);
         buffer_append_text(out, "'\n");
     }
-    buffer_append_text(out, "        'help:show the options and examples of a verb'\n    )\n"
+    buffer_append_text(out, "        'help:show the options and examples of a command'\n    )\n"
                             "    if (( CURRENT == 2 )); then\n        _describe verb verbs\n"
                             "        return\n    fi\n    case \"$words[2]\" in\n"
                             "    help) _describe verb verbs ;;\n");

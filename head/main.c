@@ -61,10 +61,21 @@ static const struct args_verb VERBS[] = {
     {0},
 };
 
+static const struct args_hint HINTS[] = {
+    {"up", "drt-head start"},
+    {"join", "drt-node join HOST:PORT"},
+    {"leave", "drt-node leave' for a node, or 'drt-head stop"},
+    {"down", "drt-head stop"},
+    {"status", "drt status"},
+    {"nodes", "drt nodes"},
+    {NULL, NULL},
+};
+
 static const struct args_program PROGRAM = {
     .name = "drt-head",
     .help = "the head of a drt cluster: who is a member, which jobs exist",
     .verbs = VERBS,
+    .hints = HINTS,
 };
 
 static int start(const struct args *a)

@@ -54,5 +54,17 @@ static const struct args_verb verbs[] = {
     {0},
 };
 
+static const struct args_hint hints[] = {
+    {"start", "drt-node join HOST:PORT"},
+    {"up", "drt-node join HOST:PORT"},
+    {"stop", "drt-node leave' when its work may end first, or 'drt stop' to end all here at once"},
+    {"down", "drt-node leave"},
+    {"drain", "drt-node leave"},
+    {"exit", "drt-node leave"},
+    {"status", "drt status"},
+    {"list", "drt nodes"},
+    {NULL, NULL},
+};
+
 const struct args_program node_program = {
-    "drt-node", "the node of a drt cluster: runs tasks on this machine", verbs};
+    "drt-node", "the node of a drt cluster: runs tasks on this machine", verbs, hints};

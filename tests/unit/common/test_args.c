@@ -42,7 +42,8 @@ static const struct args_verb VERBS[] = {
     {.name = NULL},
 };
 
-static const struct args_program PROGRAM = {"tool", "does things", VERBS};
+static const struct args_hint HINTS[] = {{"top", "tool status --watch"}, {NULL, NULL}};
+static const struct args_program PROGRAM = {"tool", "does things", VERBS, HINTS};
 
 static struct args args;
 static struct buffer out;
@@ -106,7 +107,7 @@ static void test_letters(void **state)
     assert_int_equal(parse("-q status"), ARGS_RUN);
     assert_true(args_get(&args, "quiet")->given);
     assert_int_equal(parse("status -x"), ARGS_USAGE);
-    says("no option \"-x\"");
+    says("unknown option \"-x\" for \"status\"");
 }
 
 static void test_optional_values(void **state)
@@ -147,28 +148,28 @@ static void test_two_dashes_end_the_options(void **state)
 static void test_bad_values_name_what_is_wanted(void **state)
 {
     assert_int_equal(parse("status --limit ten"), ARGS_USAGE);
-    says("tool: --limit takes a whole number from 0 to 9, not \"ten\".");
+    says("tool: invalid value \"ten\" for --limit. It takes a whole number from 0 to 9.");
     assert_int_equal(parse("status --limit 10"), ARGS_USAGE);
     assert_int_equal(parse("status --limit"), ARGS_USAGE);
-    says("--limit takes a whole number from 0 to 9.");
+    says("missing value for --limit. It takes a whole number from 0 to 9.");
     assert_int_equal(parse("status --json=yes"), ARGS_USAGE);
     says("no value");
     assert_int_equal(parse("status --watch=soon"), ARGS_USAGE);
-    says("a time like");
+    says("a duration like");
     assert_int_equal(parse("start a:1 --memory lots"), ARGS_USAGE);
     says("a size like 512M");
     assert_int_equal(parse("start a:1 --num-cpus x"), ARGS_USAGE);
-    says("a number like 2 or 0.5, not \"x\"");
+    says("invalid value \"x\" for --num-cpus. It takes a number like 2 or 0.5.");
     assert_int_equal(parse("start a:1 --num-cpus 99999999999999999999"), ARGS_USAGE);
-    says("is too large");
+    says("for --num-cpus: too large.");
 }
 
 static void test_too_few_and_too_many_things(void **state)
 {
     assert_int_equal(parse("start"), ARGS_USAGE);
-    says("needs <host:port>");
+    says("tool: missing argument: <host:port>. Usage: tool start <host:port> [OPTIONS]");
     assert_int_equal(parse("start a b"), ARGS_USAGE);
-    says("\"b\" is one too many");
+    says("tool: unexpected argument: b. Usage: tool start <host:port> [OPTIONS]");
     assert_int_equal(parse("status a b"), ARGS_USAGE);
 }
 
@@ -192,9 +193,11 @@ static void test_suggestions(void **state)
         assert_int_equal(parse(rows[i].line), ARGS_USAGE);
         says(rows[i].piece);
     }
+    assert_int_equal(parse("top"), ARGS_USAGE); /* nearer to "stop" than to anything else */
+    says("tool: unknown command \"top\". Use 'tool status --watch'.\n");
     assert_int_equal(parse("frobnicate"), ARGS_USAGE);
     assert_null(strstr(buffer_text(&out), "Did you mean"));
-    says("'tool --help' lists them");
+    says("tool: unknown command \"frobnicate\". Run 'tool --help' for the list.");
     assert_int_equal(parse("status --frobnicate"), ARGS_USAGE);
     assert_null(strstr(buffer_text(&out), "Did you mean"));
 }
@@ -212,7 +215,7 @@ static void test_help_and_version(void **state)
         assert_int_equal(parse(overviews[i]), ARGS_SHOW);
         says("status [JOB]");
         says("start <host:port>");
-        says("help [VERB]");
+        says("help [COMMAND]");
     }
     static const char *const helps[] = {"help status", "status --help", "status -h",
                                         "--help status", "status --json --help --bad"};
@@ -228,7 +231,7 @@ static void test_help_and_version(void **state)
     assert_int_equal(parse("status --version"), ARGS_SHOW);
     says("tool " DRT_VERSION "\n");
     assert_int_equal(parse(""), ARGS_USAGE);
-    says("say what to do");
+    says("tool: missing command.");
     assert_int_equal(parse("--json"), ARGS_USAGE);
 }
 
