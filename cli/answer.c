@@ -15,6 +15,7 @@ void answer_fini(struct answer *a)
     free(a->tasks);
     free(a->classes);
     free(a->workers);
+    free(a->functions);
     free((void *)a->lines);
     free(a->outputs);
     buffer_fini(&a->log);
@@ -40,7 +41,7 @@ static void *append(void *array, size_t *n, const void *more, size_t count, size
 static size_t row_count(const struct answer *a)
 {
     return a->node_count + a->job_count + a->task_count + a->class_count + a->worker_count +
-           a->line_count + a->output_count;
+           a->function_count + a->line_count + a->output_count;
 }
 
 int answer_add(struct answer *a, const struct state_reply *reply)
@@ -49,7 +50,8 @@ int answer_add(struct answer *a, const struct state_reply *reply)
         return -EPROTO;
     }
     size_t more = reply->node_count + reply->job_count + reply->task_count + reply->class_count +
-                  reply->worker_count + reply->line_count + reply->output_count;
+                  reply->worker_count + reply->function_count + reply->line_count +
+                  reply->output_count;
     if (more > STATE_ROWS_MAX || row_count(a) + more > STATE_ROWS_MAX) {
         return -EOVERFLOW;
     }
@@ -58,6 +60,7 @@ int answer_add(struct answer *a, const struct state_reply *reply)
     APPEND(a, tasks, task_count, reply);
     APPEND(a, classes, class_count, reply);
     APPEND(a, workers, worker_count, reply);
+    APPEND(a, functions, function_count, reply);
     APPEND(a, lines, line_count, reply);
     APPEND(a, outputs, output_count, reply);
     a->outputs_lost = a->outputs_lost || reply->outputs_lost;
@@ -81,6 +84,33 @@ int answer_add(struct answer *a, const struct state_reply *reply)
         reply->head_started_unix_ms != 0 ? reply->head_started_unix_ms : a->head_started_unix_ms;
     a->whole = reply->last;
     return 0;
+}
+
+static void refresh(struct state_node *row, const struct state_node *now)
+{
+    row->amounts = now->amounts;
+    row->amount_count = now->amount_count;
+    row->waiting = now->waiting;
+    row->running = now->running;
+    row->done = now->done;
+    row->failed = now->failed;
+    row->cancelled = now->cancelled;
+    row->workers = now->workers;
+    row->idle_workers = now->idle_workers;
+    row->memory_used_bytes = now->memory_used_bytes;
+    row->heard_unix_ms = 0;
+}
+
+void answer_refresh(struct answer *nodes, const struct answer *now)
+{
+    for (size_t i = 0; i < now->node_count; i++) {
+        for (size_t k = 0; k < nodes->node_count; k++) {
+            if (nodes->nodes[k].number == now->nodes[i].number) {
+                refresh(&nodes->nodes[k], &now->nodes[i]);
+                break;
+            }
+        }
+    }
 }
 
 void answer_amount(const struct state_node *n, const char *name, double *ret_total,

@@ -26,6 +26,8 @@ struct answer {
     size_t class_count;
     struct state_worker *workers;
     size_t worker_count;
+    struct state_function *functions;
+    size_t function_count;
     const char **lines;
     size_t line_count;
     struct buffer log;
@@ -40,6 +42,10 @@ void answer_init(struct answer *a);
 void answer_fini(struct answer *a);
 /* Adds one reply's rows. -EOVERFLOW beyond STATE_ROWS_MAX rows in all, -EPROTO after the last. */
 int answer_add(struct answer *a, const struct state_reply *reply) MUST_CHECK;
+
+/* Puts what the nodes say of themselves now (STATE_SELF) into the rows that the head has of them.
+ */
+void answer_refresh(struct answer *nodes, const struct answer *now);
 
 /* A text that may be missing. */
 static inline const char *text_or(const char *text, const char *other)

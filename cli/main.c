@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "cli/cancel.h"
 #include "cli/distribute.h"
 #include "cli/logs.h"
 #include "cli/options.h"
@@ -54,7 +55,7 @@ static int read_job(const char *text, struct show *show, struct failure *f)
     }
     if (text_parse_u64(text, UINT64_MAX, &show->wish.job) != 0 || show->wish.job == 0) {
         failure_set(f, CODE_SIGNATURE,
-                    "\"%.60s\" is no job. Give its number, or \"last\"; 'drt "
+                    "\"%.60s\" is not a job. Give its number, or \"last\"; 'drt "
                     "jobs' lists them.",
                     text);
         return EXIT_USAGE;
@@ -69,10 +70,13 @@ static const char *const *states_of(int verb)
                                         "lost",  "left",    NULL};
     static const char *const tasks[] = {"waiting", "running", "done", "failed", "cancelled", NULL};
     static const char *const jobs[] = {"running", "done", "failed", "lost", "cancelled", NULL};
-    return verb == VERB_NODES   ? nodes
-           : verb == VERB_TASKS ? tasks
-           : verb == VERB_JOBS  ? jobs
-                                : NULL;
+    static const char *const workers[] = {"starting", "idle",    "running",
+                                          "blocked",  "leaving", NULL};
+    return verb == VERB_NODES     ? nodes
+           : verb == VERB_TASKS   ? tasks
+           : verb == VERB_JOBS    ? jobs
+           : verb == VERB_WORKERS ? workers
+                                  : NULL;
 }
 
 static int check_state(const struct args *a, struct failure *f)
@@ -89,7 +93,7 @@ static int check_state(const struct args *a, struct failure *f)
         size_t used = strlen(list);
         snprintf(list + used, sizeof list - used, "%s%s", i == 0 ? "" : ", ", states[i]);
     }
-    failure_set(f, CODE_SIGNATURE, "\"%.60s\" is no state of %s. Give one of: %s.", state,
+    failure_set(f, CODE_SIGNATURE, "\"%.60s\" is not a state of %s. Give one of: %s.", state,
                 a->verb->name, list);
     return EXIT_USAGE;
 }
@@ -129,7 +133,7 @@ static int check_task(const char *text, struct failure *f)
         return EXIT_DONE;
     }
     failure_set(f, CODE_SIGNATURE,
-                "\"%.60s\" is no task. Tasks are named like 1-2.2240, or \"last\"; 'drt tasks' "
+                "\"%.60s\" is not a task. Tasks are named like 1-2.2240, or \"last\"; 'drt tasks' "
                 "lists them.",
                 text);
     return EXIT_USAGE;
@@ -149,8 +153,8 @@ static int run_logs(const struct args *a, const struct show *show)
     int status = EXIT_DONE;
     if (a->thing_count > 0 && strcmp(a->things[0], "last") != 0) {
         failure_set(&f, CODE_SIGNATURE,
-                    "\"%.60s\": say whose logs with --task, --job or --worker; \"last\" are those "
-                    "of the newest job.",
+                    "unexpected argument: %.60s. Choose the logs with --task, --job or --worker; "
+                    "\"last\" shows those of the newest job.",
                     a->things[0]);
         status = EXIT_USAGE;
     } else if ((task != NULL) + (worker != NULL) + (show->wish.job != 0 || show->last_job) > 1) {
@@ -160,7 +164,8 @@ static int run_logs(const struct args *a, const struct show *show)
         failure_set(&f, CODE_SIGNATURE, "--worker takes the number of a worker, from 1 on.");
         status = EXIT_USAGE;
     } else if (stream != NULL && strcmp(stream, "out") != 0 && strcmp(stream, "err") != 0) {
-        failure_set(&f, CODE_SIGNATURE, "--stream is \"out\" or \"err\", not \"%.60s\".", stream);
+        failure_set(&f, CODE_SIGNATURE,
+                    "invalid value \"%.60s\" for --stream. It takes out or err.", stream);
         status = EXIT_USAGE;
     } else if (task != NULL) {
         status = check_task(task, &f);
@@ -200,8 +205,8 @@ static int run_completion(const struct args *a)
     struct failure f = {0};
     const char *shell = a->things[0];
     if (strcmp(shell, "bash") != 0 && strcmp(shell, "zsh") != 0) {
-        failure_set(&f, CODE_SIGNATURE, "completions are made for bash and zsh, not for \"%.60s\".",
-                    shell);
+        failure_set(&f, CODE_SIGNATURE,
+                    "there is no completion for \"%.60s\", only for bash and zsh.", shell);
         return complain(EXIT_USAGE, &f);
     }
     args_completion(&cli_program, shell, &out);
@@ -220,8 +225,8 @@ static int run_distribute(const struct args *a, const struct show *show)
     }
     if (strcmp(a->things[0], "test") != 0) {
         failure_set(&f, CODE_SIGNATURE,
-                    "\"%.60s\": say 'drt distribute test' to run tasks, or 'drt distribute status' "
-                    "to see where they are.",
+                    "unexpected argument: %.60s. Use 'drt distribute test' to run tasks, or 'drt "
+                    "distribute status' to see where they are.",
                     a->things[0]);
         return complain(EXIT_USAGE, &f);
     }
@@ -247,10 +252,6 @@ static int check_thing(const struct args *a, struct show *show, struct failure *
     }
     if (a->verb->tag == VERB_TASKS || a->verb->tag == VERB_EXPLAIN) {
         return check_task(thing, f);
-    }
-    if (a->verb->tag == VERB_JOBS) {
-        struct show ignored = *show;
-        return read_job(thing, &ignored, f);
     }
     return EXIT_DONE;
 }
@@ -279,6 +280,12 @@ static int run(const struct args *a)
         return show_view(&show, &jobs_view);
     case VERB_EXPLAIN:
         return show_view(&show, &explain_view);
+    case VERB_WORKERS:
+        return show_view(&show, &workers_view);
+    case VERB_SUMMARY:
+        return show_view(&show, &summary_view);
+    case VERB_CANCEL:
+        return cancel_thing(&show.where, a->things[0], find_option(a, "force") != NULL);
     case VERB_LOGS:
         return run_logs(a, &show);
     case VERB_DISTRIBUTE:

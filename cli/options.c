@@ -1,42 +1,42 @@
 #include "cli/options.h"
 
 #define PLACE_OPTIONS                                                                              \
-    {"cluster", 'C', ARGS_TEXT, "NAME", "the cluster under ~/.drt; else DRT_CLUSTER", 0},          \
+    {"cluster", 'C', ARGS_TEXT, "NAME", "the cluster under ~/.drt (default: DRT_CLUSTER)", 0},     \
     {                                                                                              \
-        "dir", 'd', ARGS_TEXT, "DIR", "the cluster's directory; else DRT_DIR", 0                   \
+        "dir", 'd', ARGS_TEXT, "DIR", "the cluster's directory (default: DRT_DIR)", 0              \
     }
 #define ASK_OPTIONS                                                                                \
     {"cluster",                                                                                    \
      'C',                                                                                          \
      ARGS_TEXT,                                                                                    \
      "NAME|HOST:PORT",                                                                             \
-     "the cluster under ~/.drt, or its head's address; else DRT_CLUSTER",                          \
+     "the cluster under ~/.drt, or its head's address (default: DRT_CLUSTER)",                     \
      0},                                                                                           \
-        {"dir", 'd', ARGS_TEXT, "DIR", "the cluster's directory; else DRT_DIR", 0},                \
+        {"dir", 'd', ARGS_TEXT, "DIR", "the cluster's directory (default: DRT_DIR)", 0},           \
     {                                                                                              \
         "key-file", 'k', ARGS_TEXT, "FILE",                                                        \
-            "ask a head elsewhere with this key; else DRT_KEY_FILE", 0                             \
+            "the key for a head on another machine (default: DRT_KEY_FILE)", 0                     \
     }
 #define SHOW_OPTIONS                                                                               \
-    {"json", 0, ARGS_FLAG, NULL, "as JSON, for other programs", 0},                                \
+    {"json", 0, ARGS_FLAG, NULL, "print JSON", 0},                                                 \
     {                                                                                              \
-        "watch", 'w', ARGS_DURATION, "[SECONDS]", "again and again, every 2 s unless told", 0      \
+        "watch", 'w', ARGS_DURATION, "[SECONDS]", "refresh every N seconds (default: 2)", 0        \
     }
 #define LIMIT_OPTION                                                                               \
     {                                                                                              \
-        "limit", 'n', ARGS_U64, "N", "at most so many rows (100 unless told)", 10000               \
+        "limit", 'n', ARGS_U64, "N", "show at most N rows (default: 100)", 10000                   \
     }
 #define NODE_OPTION                                                                                \
     {                                                                                              \
-        "node", 0, ARGS_TEXT, "NODE", "only what is on this node", 0                               \
+        "node", 0, ARGS_TEXT, "NODE", "show only this node", 0                                     \
     }
 #define JOB_OPTION                                                                                 \
     {                                                                                              \
-        "job", 'j', ARGS_TEXT, "JOB", "only what is of this job; \"last\": the newest", 0          \
+        "job", 'j', ARGS_TEXT, "JOB", "show only this job; \"last\" is the newest", 0              \
     }
 #define NAME_OPTION                                                                                \
     {                                                                                              \
-        "name", 0, ARGS_TEXT, "NAME", "only what is called so", 0                                  \
+        "name", 0, ARGS_TEXT, "NAME", "show only this name", 0                                     \
     }
 #define OPTIONS_END                                                                                \
     {                                                                                              \
@@ -47,8 +47,8 @@ static const struct args_option status_options[] = {SHOW_OPTIONS, ASK_OPTIONS, O
 
 static const struct args_option nodes_options[] = {
     SHOW_OPTIONS,
-    {"state", 's', ARGS_TEXT, "STATE", "only these: alive, suspect, leaving, private, lost, left",
-     0},
+    {"state", 's', ARGS_TEXT, "STATE",
+     "show only this state: alive, suspect, leaving, private, lost, left", 0},
     NAME_OPTION,
     LIMIT_OPTION,
     ASK_OPTIONS,
@@ -57,7 +57,8 @@ static const struct args_option nodes_options[] = {
 
 static const struct args_option tasks_options[] = {
     SHOW_OPTIONS,
-    {"state", 's', ARGS_TEXT, "STATE", "only these: waiting, running, done, failed, cancelled", 0},
+    {"state", 's', ARGS_TEXT, "STATE",
+     "show only this state: waiting, running, done, failed, cancelled", 0},
     NODE_OPTION,
     JOB_OPTION,
     NAME_OPTION,
@@ -68,7 +69,8 @@ static const struct args_option tasks_options[] = {
 
 static const struct args_option jobs_options[] = {
     SHOW_OPTIONS,
-    {"state", 's', ARGS_TEXT, "STATE", "only these: running, done, failed, lost, cancelled", 0},
+    {"state", 's', ARGS_TEXT, "STATE",
+     "show only this state: running, done, failed, lost, cancelled", 0},
     NODE_OPTION,
     NAME_OPTION,
     LIMIT_OPTION,
@@ -76,16 +78,37 @@ static const struct args_option jobs_options[] = {
     OPTIONS_END,
 };
 
+static const struct args_option workers_options[] = {
+    SHOW_OPTIONS,
+    {"state", 's', ARGS_TEXT, "STATE",
+     "show only this state: starting, idle, running, blocked, leaving", 0},
+    NODE_OPTION,
+    JOB_OPTION,
+    LIMIT_OPTION,
+    ASK_OPTIONS,
+    OPTIONS_END,
+};
+
+static const struct args_option summary_options[] = {
+    SHOW_OPTIONS, NODE_OPTION, LIMIT_OPTION, ASK_OPTIONS, OPTIONS_END,
+};
+
+static const struct args_option cancel_options[] = {
+    {"force", 'f', ARGS_FLAG, NULL, "kill functions that run, instead of asking them to stop", 0},
+    ASK_OPTIONS,
+    OPTIONS_END,
+};
+
 static const struct args_option logs_options[] = {
     {"task", 't', ARGS_TEXT, "TASK",
-     "what this task printed, in each attempt; \"last\": the newest", 0},
-    {"job", 'j', ARGS_TEXT, "JOB", "of all workers of this job; \"last\": the newest", 0},
-    {"worker", 0, ARGS_U64, "N", "of this worker", 0},
-    {"node", 0, ARGS_TEXT, "NODE", "of workers on this node", 0},
-    {"stream", 0, ARGS_TEXT, "out|err", "only standard output, or only standard error", 0},
-    {"follow", 'f', ARGS_FLAG, NULL, "go on as more is written, until the job, task or worker ends",
+     "show what this task printed, in each attempt; \"last\" is the newest task", 0},
+    {"job", 'j', ARGS_TEXT, "JOB", "show all workers of this job; \"last\" is the newest job", 0},
+    {"worker", 0, ARGS_U64, "N", "show this worker", 0},
+    {"node", 0, ARGS_TEXT, "NODE", "show only workers on this node", 0},
+    {"stream", 0, ARGS_TEXT, "out|err", "show only standard output, or only standard error", 0},
+    {"follow", 'f', ARGS_FLAG, NULL, "keep printing new lines until the job, task or worker ends",
      0},
-    {"json", 0, ARGS_FLAG, NULL, "as JSON, for other programs", 0},
+    {"json", 0, ARGS_FLAG, NULL, "print JSON", 0},
     ASK_OPTIONS,
     OPTIONS_END,
 };
@@ -94,12 +117,14 @@ static const struct args_option explain_options[] = {SHOW_OPTIONS, ASK_OPTIONS, 
 static const struct args_option distribute_options[] = {
     {"strategy", 's', ARGS_TEXT, "NAME", "test: default, spread, load_balanced or node_specific",
      0},
-    {"node", 0, ARGS_TEXT, "NODE",
-     "test: the one for node_specific; status: only what is on this node", 0},
-    {"labels", 'l', ARGS_TEXT, "K=V,...", "test: those of a node for node_specific", 0},
-    {"soft", 0, ARGS_FLAG, NULL, "test: node_specific, elsewhere if no such node is there", 0},
-    {"tasks", 'n', ARGS_U64, "K", "test: so many (100 unless told)", 1000000},
-    {"duration", 't', ARGS_DURATION, "DURATION", "test: what each takes (10 ms unless told)", 0},
+    {"node", 0, ARGS_TEXT, "NODE", "test: the node for node_specific; status: show only this node",
+     0},
+    {"labels", 'l', ARGS_TEXT, "K=V,...", "test: the labels of a node for node_specific", 0},
+    {"soft", 0, ARGS_FLAG, NULL,
+     "test: with node_specific, use another node if there is no such node", 0},
+    {"tasks", 'n', ARGS_U64, "K", "test: the number of tasks (default: 100)", 1000000},
+    {"duration", 't', ARGS_DURATION, "DURATION", "test: the run time of each task (default: 10ms)",
+     0},
     JOB_OPTION,
     SHOW_OPTIONS,
     ASK_OPTIONS,
@@ -115,7 +140,7 @@ static const struct args_option completion_options[] = {OPTIONS_END};
 static const struct args_verb verbs[] = {
     {"status",
      "",
-     "the cluster on one screen: nodes, tasks, what waits and why",
+     "show the cluster: nodes, tasks, what waits and why, what failed",
      {"drt status", "drt status --watch 5"},
      status_options,
      0,
@@ -123,7 +148,7 @@ static const struct args_verb verbs[] = {
      VERB_STATUS},
     {"nodes",
      "[NODE]",
-     "the machines: what each has and does",
+     "list nodes: what each has and what it does",
      {"drt nodes", "drt nodes --state lost"},
      nodes_options,
      0,
@@ -131,23 +156,39 @@ static const struct args_verb verbs[] = {
      VERB_NODES},
     {"tasks",
      "[TASK|last]",
-     "tasks, the newest first",
+     "list tasks, the newest first",
      {"drt tasks --state running", "drt tasks --job last --name resize --json"},
      tasks_options,
      0,
      1,
      VERB_TASKS},
     {"jobs",
-     "[JOB|last]",
-     "jobs: each run of a program, the newest first",
-     {"drt jobs", "drt jobs --state running --json"},
+     "[JOB|NAME|last]",
+     "list jobs, the newest first; each run of a program is a job",
+     {"drt jobs train", "drt jobs --state running --json"},
      jobs_options,
      0,
      1,
      VERB_JOBS},
+    {"workers",
+     "",
+     "list worker processes with their pids and what each runs",
+     {"drt workers", "drt workers --job last --state running"},
+     workers_options,
+     0,
+     0,
+     VERB_WORKERS},
+    {"summary",
+     "[FUNCTION]",
+     "show finished tasks by function: counts and run times",
+     {"drt summary", "drt summary resize --json"},
+     summary_options,
+     0,
+     1,
+     VERB_SUMMARY},
     {"logs",
      "[last]",
-     "what workers wrote; without a choice, those of the newest job",
+     "show what tasks wrote (default: the newest job)",
      {"drt logs --job last --follow", "drt logs --task 1-2.2231"},
      logs_options,
      0,
@@ -155,15 +196,23 @@ static const struct args_verb verbs[] = {
      VERB_LOGS},
     {"explain",
      "<TASK|last>",
-     "why a task waits, or what became of it",
+     "explain why a task waits, or how it ended",
      {"drt explain 1-2.2240", "drt explain last --watch"},
      explain_options,
      1,
      1,
      VERB_EXPLAIN},
+    {"cancel",
+     "<TASK|JOB|last>",
+     "cancel a task, or all tasks of a job; \"last\" is the newest job",
+     {"drt cancel 1-2.2240", "drt cancel 7 --force"},
+     cancel_options,
+     1,
+     1,
+     VERB_CANCEL},
     {"distribute",
      "<test|status>",
-     "test: run tasks and show which nodes ran them; status: where the tasks of all jobs are now",
+     "test: run tasks and show which nodes ran them; status: show where tasks are now",
      {"drt distribute test --strategy spread --tasks 1000 --duration 10ms",
       "drt distribute status --watch"},
      distribute_options,
@@ -180,7 +229,7 @@ static const struct args_verb verbs[] = {
      VERB_STOP},
     {"completion",
      "<bash|zsh>",
-     "print what makes a shell complete drt's verbs and options",
+     "print the completion script of a shell",
      {"source <(drt completion bash)", "drt completion zsh > ~/.zfunc/_drt"},
      completion_options,
      1,
@@ -189,8 +238,34 @@ static const struct args_verb verbs[] = {
     {NULL, NULL, NULL, {NULL, NULL}, NULL, 0, 0, 0},
 };
 
+/* What people try first who know other tools. */
+static const struct args_hint hints[] = {
+    {"top", "drt status --watch"},
+    {"watch", "drt status --watch"},
+    {"start", "drt-head start' on the first machine, and 'drt-node join HOST:PORT' on each"},
+    {"up", "drt-head start"},
+    {"init", "drt-head start"},
+    {"head", "drt-head start"},
+    {"join", "drt-node join HOST:PORT"},
+    {"node", "drt-node join HOST:PORT' to add this machine, or 'drt nodes' to list them"},
+    {"leave", "drt-node leave"},
+    {"down", "drt stop"},
+    {"kill", "drt cancel"},
+    {"list", "drt tasks"},
+    {"ls", "drt tasks"},
+    {"ps", "drt tasks"},
+    {"task", "drt tasks"},
+    {"job", "drt jobs"},
+    {"worker", "drt workers"},
+    {"log", "drt logs"},
+    {"why", "drt explain"},
+    {"timeline", "drt tasks --json"},
+    {NULL, NULL},
+};
+
 const struct args_program cli_program = {
     "drt",
-    "Look at a drt cluster, try it, and stop it. Clusters are made by drt-head, nodes by drt-node.",
+    "Look at a drt cluster, try it, and stop it. drt-head starts a cluster, drt-node adds a node.",
     verbs,
+    hints,
 };

@@ -172,6 +172,23 @@ json_t *json_of_task(const struct state_task *t, uint64_t now_unix_ms)
     return o;
 }
 
+json_t *json_of_worker(const struct state_worker *k)
+{
+    json_t *o = json_object();
+    char id[ID_TEXT_SIZE];
+    set_u64(o, "worker", k->number);
+    set(o, "node", json_of_text(k->node));
+    set(o, "pid", k->pid != 0 ? json_integer((json_int_t)k->pid) : json_null());
+    set(o, "state", json_of_text(k->state));
+    set_u64(o, "job", k->job);
+    set(o, "task", k->task.number != 0 ? json_string(object_id_format(k->task, id)) : json_null());
+    set(o, "function", *text_or(k->function, "") != '\0' ? json_of_text(k->function) : json_null());
+    set(o, "program", json_of_text(k->program));
+    set(o, "started", json_of_time(k->started_unix_ms));
+    set_u64(o, "tasks_done", k->tasks_done);
+    return o;
+}
+
 json_t *json_of_class(const struct state_class *c)
 {
     json_t *o = json_object();

@@ -12,6 +12,7 @@
 json_t *json_of_node(const struct state_node *n, uint64_t now_unix_ms);
 json_t *json_of_job(const struct state_job *j, uint64_t now_unix_ms);
 json_t *json_of_task(const struct state_task *t, uint64_t now_unix_ms);
+json_t *json_of_worker(const struct state_worker *k);
 json_t *json_of_class(const struct state_class *c);
 
 /* Arrays of all rows of one kind. */

@@ -11,7 +11,7 @@
 #include "common/clock.h"
 #include "common/text.h"
 
-enum { CELL_MAX = 1200, BAR_CELLS = 8, COLUMNS_MAX = 16, GAP = 2 };
+enum { CELL_MAX = 1200, BAR_CELLS = 8, COLUMNS_MAX = 20, GAP = 2 };
 
 static const char *const TONES[] = {
     [TONE_PLAIN] = "",       [TONE_GOOD] = "\033[32m", [TONE_WARN] = "\033[33m",
@@ -152,11 +152,11 @@ enum tone tone_of_state(const char *state)
         const char *state;
         enum tone tone;
     } tones[] = {
-        {"alive", TONE_GOOD},   {"running", TONE_GOOD}, {"suspect", TONE_WARN},
-        {"waiting", TONE_WARN}, {"blocked", TONE_WARN}, {"cancelled", TONE_WARN},
-        {"lost", TONE_BAD},     {"failed", TONE_BAD},   {"dead", TONE_BAD},
-        {"leaving", TONE_WARN}, {"left", TONE_DIM},     {"done", TONE_DIM},
-        {"idle", TONE_DIM},
+        {"alive", TONE_GOOD},     {"running", TONE_GOOD}, {"suspect", TONE_WARN},
+        {"unknown", TONE_WARN},   {"waiting", TONE_WARN}, {"blocked", TONE_WARN},
+        {"cancelled", TONE_WARN}, {"lost", TONE_BAD},     {"failed", TONE_BAD},
+        {"dead", TONE_BAD},       {"leaving", TONE_WARN}, {"left", TONE_DIM},
+        {"done", TONE_DIM},       {"idle", TONE_DIM},
     };
     for (size_t i = 0; i < ARRAY_SIZE(tones); i++) {
         if (strcmp(state, tones[i].state) == 0) {

@@ -102,7 +102,8 @@ static void name_users(struct answer *a)
 
 static size_t count_rows(const struct answer *a)
 {
-    return a->node_count + a->job_count + a->task_count + a->line_count;
+    return a->node_count + a->job_count + a->task_count + a->worker_count + a->function_count +
+           a->line_count;
 }
 
 /* What the answers lack: a failure, or the one thing that was asked for. */
@@ -126,6 +127,16 @@ static int check_answers(const struct view *view, const struct wish *wish,
     return EXIT_DONE;
 }
 
+/* When this was so, and when the next look comes. */
+static void put_time(const struct show *show, const struct screen *screen, struct buffer *out)
+{
+    char now[32], every[32];
+    screen_printf(screen, out, TONE_DIM, "%s   every %s, until Ctrl-C",
+                  screen_time(screen, screen->now_unix_ms, now),
+                  text_format_duration(show->watch_ns, every));
+    buffer_append_text(out, "\n\n");
+}
+
 static int render(const struct show *show, const struct wish *wish, const struct view *view,
                   const struct answer *answers)
 {
@@ -137,6 +148,9 @@ static int render(const struct show *show, const struct wish *wish, const struct
     } else {
         if (show->watch && screen.terminal) {
             buffer_append_text(&out, "\033[H\033[2J");
+        }
+        if (show->watch) {
+            put_time(show, &screen, &out);
         }
         view->text(wish, answers, &screen, &out);
         if (show->watch && !screen.terminal) {
@@ -202,6 +216,11 @@ static int show_once(const struct show *show, const struct view *view, struct fa
         answers[0].head_stands = ask.remote == NULL && answers[0].head_pid == 0 &&
                                  stop_finds_head(&ask.place, &answers[0].head_stand_pid);
         answers[0].cluster = text_or(answers[0].cluster, ask.place.cluster);
+        for (size_t i = 1; i < count; i++) {
+            if (queries[i].kind == STATE_SELF) {
+                answer_refresh(&answers[0], &answers[i]);
+            }
+        }
         r = check_answers(view, &wish, answers, f);
         bool is_partial = answers[0].failure.code != 0 && count_rows(&answers[0]) != 0;
         if (r == EXIT_DONE && wish.job != 0 && count_rows(&answers[0]) == 0) {

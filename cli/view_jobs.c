@@ -14,7 +14,14 @@ enum { JOBS = 0, CLASSES = 1 };
 static size_t jobs_ask(const struct wish *w, struct state_query *ret)
 {
     const struct wish all = {.limit = STATE_ROWS_MAX, .job = w->job};
+    uint64_t number;
     ret[JOBS] = query_of(w, STATE_JOBS);
+    /* The thing is a number, "last", or a name. */
+    if (strcmp(ret[JOBS].id, "last") != 0 &&
+        text_parse_u64(ret[JOBS].id, UINT64_MAX, &number) != 0 && *ret[JOBS].id != '\0') {
+        ret[JOBS].name = ret[JOBS].id;
+        ret[JOBS].id = "";
+    }
     ret[CLASSES] = query_of(&all, STATE_CLASSES);
     return 2;
 }

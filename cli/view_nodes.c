@@ -15,7 +15,9 @@ static size_t nodes_ask(const struct wish *w, struct state_query *ret)
     if (*text_or(w->thing, "") != '\0') {
         ret[0].node = w->thing;
     }
-    return 1;
+    const struct wish self = {.node = ret[0].node};
+    ret[1] = query_of(&self, STATE_SELF);
+    return 2;
 }
 
 /* "disk 2/2, x 1/3": what is neither of the columns' nor fixed. */
@@ -47,7 +49,7 @@ static void put_row(const struct state_node *n, const struct screen *s, struct t
     table_cell(t, TONE_PLAIN, "%" PRIu32, n->number);
     table_cell(t, TONE_STRONG, "%s", n->name);
     table_cell(t, TONE_PLAIN, "%s", text_or(n->address, "-"));
-    table_cell(t, tone_of_state(n->state), "%s", n->state);
+    table_cell(t, tone_of_state(node_state(n)), "%s", node_state(n));
     table_cell(t, TONE_PLAIN, "%s", screen_span(n->since_unix_ms, s->now_unix_ms, text));
     if (node_is_gone(n)) {
         if (*text_or(n->note, "") != '\0') {
@@ -55,8 +57,12 @@ static void put_row(const struct state_node *n, const struct screen *s, struct t
         }
         return;
     }
+    if (node_is_old(n)) {
+        put_old(t, s, n);
+        return;
+    }
     put_amount(t, s, n, "CPU");
-    put_amount(t, s, n, "memory");
+    put_memory(t, s, n);
     table_cell(t, TONE_PLAIN, "%s", text_format_count(n->running, count));
     table_cell(t, TONE_PLAIN, "%s", text_format_count(n->waiting, count));
     table_cell(t, TONE_PLAIN, "%s", text_format_count(n->done, count));
@@ -72,7 +78,8 @@ static void put_row(const struct state_node *n, const struct screen *s, struct t
 /* "5 nodes: 3 alive, 1 leaving, 1 lost" */
 static void put_counts(const struct answer *a, const struct screen *s, struct buffer *out)
 {
-    static const char *const states[] = {"alive", "suspect", "leaving", "private", "lost", "left"};
+    static const char *const states[] = {"alive",   "suspect", "leaving", "private",
+                                         "unknown", "lost",    "left"};
     const char *before = ": ";
     if (a->node_count < 2) {
         return;
@@ -82,7 +89,7 @@ static void put_counts(const struct answer *a, const struct screen *s, struct bu
     for (size_t i = 0; i < ARRAY_SIZE(states); i++) {
         size_t count = 0;
         for (size_t k = 0; k < a->node_count; k++) {
-            count += strcmp(a->nodes[k].state, states[i]) == 0;
+            count += strcmp(node_state(&a->nodes[k]), states[i]) == 0;
         }
         if (count != 0) {
             screen_put(s, out, TONE_PLAIN, before);
@@ -104,8 +111,9 @@ static void nodes_text(const struct wish *w, const struct answer *answers, const
         {"FOR", .drop = 5},
         {.title = "CPU"},
         {.title = "", .drop = 8},
-        {"MEMORY", .drop = 1},
+        {"MEMORY USED", .drop = 1},
         {.title = "", .drop = 9},
+        {"RESERVED", .drop = 6},
         {"RUNNING", .right = true},
         {"WAITING", .right = true},
         {"DONE", .right = true, .drop = 2},

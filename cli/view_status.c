@@ -6,8 +6,9 @@
 #include "cli/views.h"
 #include "common/text.h"
 
-enum { CLUSTER = 0, CLASSES = 1, FAILED = 2, CLASSES_MAX = 10, FAILED_MAX = 5 };
-#define HOUR_MS UINT64_C(3600000)
+enum { CLUSTER = 0, CLASSES = 1, FAILED = 2, SELF = 3, CLASSES_MAX = 10, FAILED_MAX = 5 };
+#define FAILED_ROWS 1000 /* looked at: as many as a node remembers */
+#define HOUR_MS     UINT64_C(3600000)
 
 static size_t status_ask(const struct wish *w, struct state_query *ret)
 {
@@ -16,12 +17,14 @@ static size_t status_ask(const struct wish *w, struct state_query *ret)
     ret[CLASSES] = query_of(&all, STATE_CLASSES);
     ret[FAILED] = query_of(&all, STATE_TASKS);
     ret[FAILED].state = "failed";
-    return 3;
+    ret[FAILED].limit = FAILED_ROWS;
+    ret[SELF] = query_of(&all, STATE_SELF);
+    return 4;
 }
 
 struct totals {
     uint64_t waiting, running, done, failed, cancelled;
-    size_t present, lost, leaving, private_ones; /* nodes */
+    size_t present, lost, leaving, private_ones, old; /* nodes */
 };
 
 /* What the raylets count now; the head hears of it once a second. What waits for this node alone,
@@ -51,7 +54,9 @@ static struct totals add_up(const struct answer *a, const struct answer *classes
     for (size_t i = 0; i < a->node_count; i++) {
         const struct state_node *n = &a->nodes[i];
         bool gone = node_is_gone(n); /* nothing runs there, whatever it said last */
-        if (gone || !add_counts_of_now(classes, n->name, &t)) {
+        if (node_is_old(n)) {        /* what it does now nobody knows */
+            t.old++;
+        } else if (gone || !add_counts_of_now(classes, n->name, &t)) {
             t.waiting += gone ? 0 : n->waiting;
             t.running += gone ? 0 : n->running;
             t.done += n->done;
@@ -134,7 +139,7 @@ static void put_node(const struct state_node *n, const struct screen *s, bool st
     table_row(t);
     table_cell(t, TONE_STRONG, "%s", n->name);
     table_cell(t, TONE_PLAIN, "%s", text_or(n->address, "-"));
-    table_cell(t, tone_of_state(n->state), "%s", n->state);
+    table_cell(t, tone_of_state(node_state(n)), "%s", node_state(n));
     table_cell(t, TONE_PLAIN, "%s", screen_span(n->since_unix_ms, s->now_unix_ms, since));
     if (node_is_gone(n)) {
         if (*text_or(n->note, "") != '\0') {
@@ -142,8 +147,12 @@ static void put_node(const struct state_node *n, const struct screen *s, bool st
         }
         return;
     }
+    if (node_is_old(n)) {
+        put_old(t, s, n);
+        return;
+    }
     put_amount(t, s, n, "CPU");
-    put_amount(t, s, n, "memory");
+    put_memory(t, s, n);
     if (store) {
         put_amount(t, s, n, "object_store");
     }
@@ -154,17 +163,18 @@ static void put_node(const struct state_node *n, const struct screen *s, bool st
 
 static void put_nodes(const struct answer *a, const struct screen *s, struct buffer *out)
 {
-    struct table_column columns[12] = {
+    struct table_column columns[13] = {
         {.title = "NODE", .flexible = true},
         {.title = "ADDRESS", .drop = 3},
         {.title = "STATE"},
         {.title = "FOR", .drop = 4},
         {.title = "CPU"},
         {.title = "", .drop = 5},
-        {.title = "MEMORY", .drop = 1},
-        {.title = "", .drop = 6},
+        {.title = "MEMORY USED", .drop = 1},
+        {.title = "", .drop = 7},
+        {.title = "RESERVED", .drop = 6},
     };
-    size_t count = 8;
+    size_t count = 9;
     bool store = any_node_has(a, "object_store"), gpu = any_node_has(a, "GPU");
     if (store) {
         columns[count++] = (struct table_column){.title = "STORE", .drop = 2};
@@ -241,6 +251,87 @@ static void put_classes(const struct answer *a, const struct screen *s, struct b
     }
 }
 
+/* Failures of one kind: the same thing went wrong in the same function, in several tasks. */
+struct kind {
+    const struct state_task *shown; /* the newest, rather one that ran */
+    uint64_t own, others; /* tasks of that function; tasks that needed a result of theirs */
+    bool several_nodes;
+};
+
+static const char *root_of(const struct state_task *k)
+{
+    return text_or(k->root, k->function);
+}
+
+static bool is_same_kind(const struct state_task *a, const struct state_task *b)
+{
+    return a->code == b->code && strcmp(root_of(a), root_of(b)) == 0 &&
+           strcmp(text_or(a->reason, ""), text_or(b->reason, "")) == 0;
+}
+
+static void add_to_kind(struct kind *kind, const struct state_task *k)
+{
+    bool is_own = strcmp(root_of(k), k->function) == 0;
+    kind->own += is_own;
+    kind->others += !is_own;
+    kind->several_nodes =
+        kind->several_nodes ||
+        (kind->shown != NULL && strcmp(text_or(kind->shown->node, ""), text_or(k->node, "")) != 0);
+    if (kind->shown == NULL || (kind->shown->worker == 0 && k->worker != 0)) {
+        kind->shown = k;
+    }
+}
+
+/* The kinds of the last hour, the newest first. Returns how many there are; *ret_more tasks are of
+ * kinds beyond FAILED_MAX. */
+static size_t find_kinds(const struct answer *a, const struct screen *s,
+                         struct kind kinds[FAILED_MAX], uint64_t *ret_more)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < a->task_count; i++) {
+        const struct state_task *k = &a->tasks[i];
+        size_t at = 0;
+        if (strcmp(k->state, "failed") != 0 || k->ended_unix_ms + HOUR_MS < s->now_unix_ms) {
+            continue;
+        }
+        while (at < count && !is_same_kind(kinds[at].shown, k)) {
+            at++;
+        }
+        if (at == count && count == FAILED_MAX) {
+            *ret_more += 1;
+            continue;
+        }
+        if (at == count) {
+            kinds[count++] = (struct kind){0};
+        }
+        add_to_kind(&kinds[at], k);
+    }
+    return count;
+}
+
+static void put_kind(const struct kind *kind, const struct screen *s, struct table *t)
+{
+    const struct state_task *k = kind->shown;
+    char when[32], id[ID_TEXT_SIZE], story[TASK_STORY_SIZE], count[32], others[96] = "";
+    const char *name = kind->own + kind->others > 1 ? root_of(k) : text_or(k->name, k->function);
+    if (kind->others != 0) {
+        snprintf(others, sizeof others, "; %s task%s needed its result",
+                 text_format_count(kind->others, count), kind->others == 1 ? "" : "s");
+    }
+    table_row(t);
+    table_cell(t, TONE_PLAIN, "%s", screen_time(s, k->ended_unix_ms, when));
+    if (kind->own > 1) {
+        table_cell(t, TONE_PLAIN, "%s x %s", text_format_count(kind->own, count), name);
+    } else {
+        table_cell(t, TONE_PLAIN, "%s", name);
+    }
+    table_cell(t, TONE_PLAIN, "%s", kind->several_nodes ? "several nodes" : text_or(k->node, "-"));
+    table_cell(t, TONE_BAD, "%s%s", task_story(k, story), others);
+    /* What never ran wrote nothing. */
+    table_cell(t, TONE_DIM, k->worker != 0 ? "drt logs --task %s" : "drt explain %s",
+               object_id_format(k->id, id));
+}
+
 static void put_failed(const struct answer *a, const struct screen *s, struct buffer *out)
 {
     static const struct table_column columns[] = {{.title = ""},
@@ -248,26 +339,25 @@ static void put_failed(const struct answer *a, const struct screen *s, struct bu
                                                   {"", .drop = 2},
                                                   {"", .flexible = true},
                                                   {.title = ""}};
+    struct kind kinds[FAILED_MAX];
+    uint64_t more = 0;
+    char count[32];
+    size_t kind_count = find_kinds(a, s, kinds, &more);
+    if (kind_count == 0) {
+        return;
+    }
     struct table *t = table_new(columns, ARRAY_SIZE(columns));
-    for (size_t i = 0; i < a->task_count && table_row_count(t) < FAILED_MAX; i++) {
-        const struct state_task *k = &a->tasks[i];
-        char when[32], id[ID_TEXT_SIZE], story[TASK_STORY_SIZE];
-        bool failed = strcmp(k->state, "failed") == 0;
-        if (!failed || k->ended_unix_ms + HOUR_MS < s->now_unix_ms) {
-            continue;
-        }
-        table_row(t);
-        table_cell(t, TONE_PLAIN, "%s", screen_time(s, k->ended_unix_ms, when));
-        table_cell(t, TONE_PLAIN, "%s", text_or(k->name, k->function));
-        table_cell(t, TONE_PLAIN, "%s", text_or(k->node, "-"));
-        table_cell(t, TONE_BAD, "%s", task_story(k, story));
-        table_cell(t, TONE_DIM, "drt logs --task %s", object_id_format(k->id, id));
+    for (size_t i = 0; i < kind_count; i++) {
+        put_kind(&kinds[i], s, t);
     }
-    if (table_row_count(t) > 0) {
-        buffer_append_text(out, "FAILED in the last hour\n");
-        table_print(t, s, 2, false, out);
-    }
+    buffer_append_text(out, "FAILED in the last hour\n");
+    table_print(t, s, 2, false, out);
     table_free(t);
+    if (more != 0) {
+        screen_printf(s, out, TONE_DIM, "  and %s more: drt tasks --state failed",
+                      text_format_count(more, count));
+        buffer_append_text(out, "\n");
+    }
 }
 
 static void status_text(const struct wish *w, const struct answer *answers, const struct screen *s,
@@ -293,6 +383,10 @@ static void status_text(const struct wish *w, const struct answer *answers, cons
     if (t.cancelled != 0) {
         screen_printf(s, out, TONE_PLAIN, "   %s cancelled",
                       text_format_count(t.cancelled, count[0]));
+    }
+    if (t.old != 0) {
+        screen_printf(s, out, TONE_WARN, "   (without %zu node%s that could not be asked)", t.old,
+                      t.old == 1 ? "" : "s");
     }
     buffer_append_text(out, "\n");
     put_classes(&answers[CLASSES], s, out);

@@ -3,6 +3,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "common/text.h"
+
 struct state_query query_of(const struct wish *w, enum state_kind kind)
 {
     return (struct state_query){
@@ -78,10 +80,11 @@ bool node_is_worth_a_line(const struct answer *a, const struct state_node *n, ui
     return true;
 }
 
+static const double GIB = 1024.0 * 1024 * 1024, MIB = 1024.0 * 1024;
+
 void put_amount(struct table *t, const struct screen *s, const struct state_node *n,
                 const char *name)
 {
-    static const double gib = 1024.0 * 1024 * 1024, mib = 1024.0 * 1024;
     bool bytes = strcmp(name, "memory") == 0 || strcmp(name, "object_store") == 0;
     char text[96], bar[32];
     double total, available;
@@ -91,15 +94,67 @@ void put_amount(struct table *t, const struct screen *s, const struct state_node
         table_cell(t, TONE_PLAIN, "%s", "");
         return;
     }
-    double unit = !bytes ? 1 : total >= gib ? gib : mib;
+    double unit = !bytes ? 1 : total >= GIB ? GIB : MIB;
     /* Tenths are enough for the total, too. */
     double most = (double)(int64_t)(total / unit * 10 + 0.5) / 10;
     screen_amount(text, (total - available) / unit, most,
                   !bytes         ? ""
-                  : total >= gib ? "GiB"
+                  : total >= GIB ? "GiB"
                                  : "MiB");
     table_cell(t, TONE_PLAIN, "%s", text);
     table_cell(t, TONE_PLAIN, "%s", screen_bar(s, total - available, total, bar));
+}
+
+/* What is reserved is mostly much less than the whole, so it has its own unit. */
+static void put_reserved(struct table *t, double bytes)
+{
+    if (bytes >= GIB) {
+        table_cell(t, TONE_PLAIN, "%.1f GiB", bytes / GIB);
+    } else if (bytes >= MIB) {
+        table_cell(t, TONE_PLAIN, "%.0f MiB", bytes / MIB);
+    } else {
+        table_cell(t, TONE_PLAIN, bytes > 0 ? "< 1 MiB" : "0");
+    }
+}
+
+void put_memory(struct table *t, const struct screen *s, const struct state_node *n)
+{
+    char text[96], bar[32];
+    double total, available, used = (double)n->memory_used_bytes;
+    answer_amount(n, "memory", &total, &available);
+    if (n->memory_used_bytes == 0 || !(total > 0)) {
+        table_cell(t, TONE_PLAIN, "-");
+        table_cell(t, TONE_PLAIN, "%s", "");
+    } else {
+        bool large = total >= GIB;
+        double unit = large ? GIB : MIB, most = (double)(int64_t)(total / unit * 10 + 0.5) / 10;
+        screen_amount(text, used / unit, most, large ? "GiB" : "MiB");
+        table_cell(t, TONE_PLAIN, "%s", text);
+        table_cell(t, TONE_PLAIN, "%s", screen_bar(s, MIN_OF(used, total), total, bar));
+    }
+    if (total > 0) {
+        put_reserved(t, total - available);
+    } else {
+        table_cell(t, TONE_PLAIN, "-");
+    }
+}
+
+bool node_is_old(const struct state_node *n)
+{
+    return n->heard_unix_ms != 0;
+}
+
+const char *node_state(const struct state_node *n)
+{
+    return node_is_old(n) ? "unknown" : n->state;
+}
+
+void put_old(struct table *t, const struct screen *s, const struct state_node *n)
+{
+    char age[32], count[32];
+    table_rest(t, TONE_WARN, "(as of %s ago: %s, %s task%s running)",
+               screen_span(n->heard_unix_ms, s->now_unix_ms, age), n->state,
+               text_format_count(n->running, count), n->running == 1 ? "" : "s");
 }
 
 static const struct {

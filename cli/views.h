@@ -10,7 +10,7 @@
 #include "cli/answer.h"
 #include "cli/screen.h"
 
-#define VIEW_QUERIES_MAX 3
+#define VIEW_QUERIES_MAX 4
 
 /* What the user asked for beside the verb; "" and 0 where not given. */
 struct wish {
@@ -32,8 +32,8 @@ struct view {
     const char *(*lacks)(const struct wish *w, const struct answer *answers, uint64_t now_unix_ms);
 };
 
-extern const struct view status_view, nodes_view, tasks_view, jobs_view, explain_view,
-    distribute_view;
+extern const struct view status_view, nodes_view, tasks_view, jobs_view, workers_view, summary_view,
+    explain_view, distribute_view;
 
 /* A query of one kind with the wish's filters, empty texts where nothing was said. */
 struct state_query query_of(const struct wish *w, enum state_kind kind);
@@ -46,6 +46,15 @@ void sort_jobs(struct answer *a);
  * "-" if the node has none. */
 void put_amount(struct table *t, const struct screen *s, const struct state_node *n,
                 const char *name);
+/* Three cells: the machine's memory in use by all its processes as a number and as a bar, and what
+ * running tasks have reserved of it. */
+void put_memory(struct table *t, const struct screen *s, const struct state_node *n);
+/* Whether what a row says was so some time ago, and nobody could be asked. */
+bool node_is_old(const struct state_node *n);
+/* Its state as it is shown: "unknown" where what is known is old. */
+const char *node_state(const struct state_node *n);
+/* "(as of 2 min ago: alive, 3 tasks running)", to the end of the line. */
+void put_old(struct table *t, const struct screen *s, const struct state_node *n);
 #define TASK_STORY_SIZE 1024
 /* Why a task waits, or how it ended: its raylet's words where it has some, else what its code means
  * and how often it was tried. "" if there is nothing to say. */

@@ -115,9 +115,16 @@ static int choose_targets(struct head_core *core, struct head_query *q, struct f
     struct object_id id;
     uint32_t kind = q->query.kind;
     /* What a task wrote is where it ran, which need not be its home. */
-    bool is_task = kind == STATE_TASKS || kind == STATE_EXPLAIN;
+    bool is_task = kind == STATE_TASKS || kind == STATE_EXPLAIN || kind == STATE_CANCEL;
+    const struct head_job *job = numbers_get(&core->jobs, q->query.job);
     if (is_task && object_id_parse(q->query.id, &id) == 0) {
         return target_home(core, q, id, f);
+    }
+    if (kind == STATE_CANCEL && job != NULL) {
+        return target_home(core, q, (struct object_id){.node = job->row.node}, f);
+    }
+    if (kind == STATE_CANCEL) {
+        return failure_set(f, CODE_SIGNATURE, "say which task or job is to be cancelled");
     }
     if (*q->query.node != '\0') {
         return target_named(core, q, q->query.node, f);
@@ -232,6 +239,27 @@ static void stop(struct head_core *core, struct head_asker asker, uint64_t reque
     head_quit(core);
 }
 
+/* The raylet that the task or the job was submitted on does it. */
+static void cancel(struct head_core *core, struct head_asker asker, uint64_t request,
+                   const struct state_query *query)
+{
+    const struct head_job *job = numbers_get(&core->jobs, query->job);
+    if (asker.tool == NULL && asker.link->role != PEER_CLIENT) {
+        head_answer_failure(core, asker, request, CODE_REFUSED,
+                            "this key may look, and not cancel: use client.key of the head's "
+                            "directory");
+    } else if (query->job != 0 && job == NULL) {
+        head_answer_failure(core, asker, request, CODE_NOT_FOUND,
+                            "there is no job %" PRIu64 ". 'drt jobs' lists the jobs.", query->job);
+    } else if (query->job != 0 && job->row.state != HEAD_JOB_RUNNING) {
+        head_answer_failure(core, asker, request, CODE_DONE,
+                            "job %" PRIu64 " has already ended (%s)", query->job,
+                            head_job_state_text(job));
+    } else {
+        fan_out(core, asker, request, query);
+    }
+}
+
 void head_query(struct head_core *core, struct head_asker asker, uint64_t request,
                 const struct state_query *query)
 {
@@ -252,6 +280,9 @@ void head_query(struct head_core *core, struct head_asker asker, uint64_t reques
     case STATE_SUMMARY:
     case STATE_OUTPUT:
         fan_out(core, asker, request, query);
+        return;
+    case STATE_CANCEL:
+        cancel(core, asker, request, query);
         return;
     case STATE_STOP:
         stop(core, asker, request);
@@ -281,6 +312,7 @@ static void bound_rows(struct head_query *q, struct state_reply *reply)
     reply->task_count = cut(&left, reply->task_count);
     reply->class_count = cut(&left, reply->class_count);
     reply->worker_count = cut(&left, reply->worker_count);
+    reply->function_count = cut(&left, reply->function_count);
     reply->line_count = cut(&left, reply->line_count);
     reply->output_count = cut(&left, reply->output_count);
     q->rows = STATE_ROWS_MAX - left;

@@ -409,7 +409,8 @@ static void fire(struct raylet_core *c, struct core_timer *t)
 static bool any_ending(const struct raylet_core *c)
 {
     for (const struct list *at = c->jobs.next; at != &c->jobs; at = at->next) {
-        if (list_entry(at, struct job, link)->state == JOB_ENDING) {
+        if (list_entry(at, struct job, link)->state == JOB_ENDING ||
+            list_entry(at, struct job, link)->cancelling) {
             return true;
         }
     }

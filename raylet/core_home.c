@@ -532,16 +532,17 @@ bool home_cancel(struct raylet_core *c, struct object_id id, uint32_t flags)
     return true;
 }
 
-void home_force(struct raylet_core *c, const struct object *o, struct object_id id, uint32_t flags)
+bool home_force(struct raylet_core *c, const struct object *o, struct object_id id, uint32_t flags)
 {
     bool known = o != NULL && o->state == OBJECT_ERROR && o->error->stopped.number != 0;
 
     if (known) {
         id = o->error->stopped;
     }
-    if (!worker_force(c, id) && !force_sent(c, id) && known && id.node != c->node) {
-        (void)home_cancel(c, id, flags);
+    if (worker_force(c, id) || force_sent(c, id)) {
+        return true;
     }
+    return known && id.node != c->node && home_cancel(c, id, flags);
 }
 
 void home_peer_up(struct raylet_core *c, struct peer *p)

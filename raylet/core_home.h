@@ -23,7 +23,7 @@ void home_unsecured(struct raylet_core *c, struct securing *s);
 /* The body of a task that was given up before is killed if it still runs, here or elsewhere: the
  * one that made the settled object `o` (or what `o` followed), whose id this is; NULL: it was let
  * go. */
-void home_force(struct raylet_core *c, const struct object *o, struct object_id id, uint32_t flags);
+bool home_force(struct raylet_core *c, const struct object *o, struct object_id id, uint32_t flags);
 /* The task that makes this object of another node is cancelled there, or as soon as the session is
  * up. False: it cannot be reached. */
 bool home_cancel(struct raylet_core *c, struct object_id id, uint32_t flags);

@@ -258,7 +258,7 @@ void job_program(struct raylet_core *c, const struct raylet_event *e)
         memcpy(job->hash, e->hash, PEER_HASH_SIZE);
         job->program_size = e->size;
     }
-    if (e->failure != NULL) {
+    if (e->failure != NULL && job->program_error == NULL) {
         struct class_ *k, *next;
         job->program_error = error_new(e->failure);
         HASH_ITER(hh, job->classes, k, next)
@@ -298,7 +298,7 @@ void job_end(struct raylet_core *c, struct job *job, uint32_t end_state)
     }
     why = error_make(c, CODE_CANCELLED, "", "its program has ended");
     job_enter(job, JOB_ENDING);
-    job->end_state = end_state;
+    job->end_state = job->is_cancelled ? JOB_CANCELLED : end_state;
     job->ended_unix_ms = core_unix_ms(c);
     stop_workers(c, job, why);
     error_unref(why);
@@ -422,7 +422,9 @@ void job_timer(struct raylet_core *c, struct job *job)
 
 static uint32_t cancel_some(struct raylet_core *c, struct job *job, uint32_t most)
 {
-    struct object_error *why = error_make(c, CODE_CANCELLED, "", "its program has ended");
+    struct object_error *why = job->is_cancelled && job->program_error != NULL
+                                   ? error_ref(job->program_error)
+                                   : error_make(c, CODE_CANCELLED, "", "its program has ended");
     struct class_ *k, *next;
     uint32_t done = 0;
 
@@ -442,6 +444,49 @@ static uint32_t cancel_some(struct raylet_core *c, struct job *job, uint32_t mos
     }
     error_unref(why);
     return done;
+}
+
+struct cancelling {
+    struct raylet_core *c;
+    const struct job *job;
+    uint32_t flags;
+    const char *why;
+};
+
+static bool cancel_sent(uint64_t run, void *value, void *arg)
+{
+    struct cancelling *x = arg;
+    struct task *t = value;
+
+    if (t->class_->job == x->job) {
+        (void)task_cancel(x->c, t, x->flags, x->why);
+    }
+    return true;
+}
+
+void job_cancel(struct raylet_core *c, struct job *job, bool force, const char *why)
+{
+    struct cancelling x = {
+        .c = c, .job = job, .flags = CANCEL_RECURSIVE | (force ? CANCEL_FORCE : 0), .why = why};
+
+    ASSERT(job->state == JOB_LIVE);
+    job->is_cancelled = job->cancelling = true;
+    if (job->program_error == NULL) {
+        job->program_error = error_make(c, CODE_CANCELLED, "", "%s", why);
+    }
+    LIST_FOREACH(at, &job->workers)
+    {
+        struct worker *w = list_entry(at, struct worker, job_link);
+        for (uint32_t i = 0; i < LOCAL_CLAIMS; i++) {
+            if (w->slots[i] != NULL) {
+                (void)task_cancel(c, w->slots[i], x.flags, why);
+            }
+        }
+    }
+    for (struct peer *p = c->peers; p != NULL; p = p->hh.next) {
+        numbers_each(&p->runs, cancel_sent, &x);
+    }
+    c->more_work = true;
 }
 
 /* Objects of all its processes that are gone. True if there are more. */
@@ -483,6 +528,10 @@ bool job_work(struct raylet_core *c)
     LIST_FOREACH_SAFE(at, &c->jobs)
     {
         struct job *job = list_entry(at, struct job, link);
+        if (job->state == JOB_LIVE && job->cancelling) {
+            job->cancelling = cancel_some(c, job, WORK_STEP) == WORK_STEP;
+            more = more || job->cancelling;
+        }
         if (job->state != JOB_ENDING) {
             continue;
         }

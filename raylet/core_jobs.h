@@ -31,6 +31,9 @@ void job_sponsors_changed(struct raylet_core *c, struct job *job);
 void job_over(struct raylet_core *c, struct job *job, uint32_t end_state);
 /* Somebody asks: whether a job of ours has ended. */
 bool job_is_over(const struct raylet_core *c, uint64_t number);
+/* A person ends it, whatever its program does: all its tasks are cancelled, in bounded steps, and
+ * so is what it submits from now on. `force`: bodies are killed. `why` is static. */
+void job_cancel(struct raylet_core *c, struct job *job, bool force, const char *why);
 struct job *job_find(const struct raylet_core *c, uint64_t number); /* NULL: none here */
 /* A guest that no home announces any more ends, once no other node holds objects of it here. */
 void job_let_go(struct raylet_core *c, struct job *job);

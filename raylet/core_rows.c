@@ -1,15 +1,18 @@
 #include "raylet/core_rows.h"
 
 #include "common/text.h"
+#include "raylet/core_cancel.h"
 #include "raylet/core_guests.h"
 #include "raylet/core_head.h"
+#include "raylet/core_history.h"
 #include "raylet/core_jobs.h"
 #include "raylet/core_lanes.h"
 #include "raylet/core_rows_private.h"
 #include "raylet/core_schedule.h"
 #include "raylet/core_tasks.h"
 
-#define HEARD_NS (5 * NS_PER_S) /* the head answers each second */
+#define HEARD_NS      (5 * NS_PER_S) /* the head answers each second */
+#define FUNCTIONS_MAX 300u           /* in one message: 2.7 KB each at most */
 
 /* ---- nodes and jobs ---- */
 
@@ -369,35 +372,102 @@ static uint32_t add_ended_workers(struct raylet_core *c, const struct state_quer
     return n;
 }
 
-static void workers(struct raylet_core *c, const struct state_query *q, struct state_reply *r)
+static const char *worker_state(const struct worker *w)
 {
     static const char *const states[] = {"new",     "starting", "idle", "running",
                                          "blocked", "leaving",  "dead"};
+
+    /* One that has a lease and no task will get one, or lose the lease. */
+    return w->state == WORKER_LEASED && w->placed == 0 ? "idle" : states[w->state];
+}
+
+/* What it runs; so that who attaches a debugger to it knows. */
+static void fill_task(struct raylet_core *c, struct worker *w, struct state_worker *row)
+{
+    struct task *t = worker_first(w);
+
+    row->function = t == NULL ? "" : task_function(t);
+    if (t != NULL && t->first != NULL) {
+        row->task = core_object_id(c, t->first);
+    } else if (t != NULL && t->extra != NULL && t->extra->guest != NULL) {
+        row->task = t->extra->guest->id;
+    } else if (t != NULL && t->extra != NULL) {
+        row->task = t->extra->was; /* given up, and still at work */
+    }
+}
+
+static void workers(struct raylet_core *c, const struct state_query *q, struct state_reply *r)
+{
     uint32_t limit = rows_limit(q), n = 0;
     struct state_worker *list = arena_alloc(&c->arena, limit * sizeof *list);
 
     for (struct list *at = c->workers.prev; at != &c->workers && n < limit; at = at->prev) {
-        const struct worker *w = list_entry(at, struct worker, link);
+        struct worker *w = list_entry(at, struct worker, link);
         if ((q->worker != 0 && q->worker != w->number) ||
-            (q->job != 0 && q->job != w->job->number) || !rows_wanted(q->state, states[w->state])) {
+            (q->job != 0 && q->job != w->job->number) || !rows_wanted(q->state, worker_state(w))) {
             continue;
         }
         list[n++] = (struct state_worker){.number = w->number,
                                           .job = w->job->number,
                                           .node = c->node_name,
                                           .program = core_text(c, w->job->program_name),
-                                          .state = states[w->state],
+                                          .state = worker_state(w),
                                           .pid = (uint32_t)w->pid,
                                           .out_path = rows_text(c, "logs/worker-%u.out", w->number),
                                           .err_path = rows_text(c, "logs/worker-%u.err", w->number),
                                           .started_unix_ms = w->started_unix_ms,
                                           .tasks_done = w->done};
+        fill_task(c, w, &list[n - 1]);
     }
     if (q->job != 0) {
         n += add_ended_workers(c, q, list + n, limit - n);
     }
     r->workers = list;
     r->worker_count = n;
+}
+
+/* ---- functions ---- */
+
+/* Those of its buckets that are not empty. */
+static void fill_buckets(struct raylet_core *c, const struct function_stats *s,
+                         struct state_function *row)
+{
+    struct state_bucket *list = arena_alloc(&c->arena, DURATIONS_BUCKETS * sizeof *list);
+
+    row->buckets = list;
+    for (uint32_t i = 0; i < DURATIONS_BUCKETS; i++) {
+        if (s->buckets[i] > 0) {
+            list[row->bucket_count++] = (struct state_bucket){i, s->buckets[i]};
+        }
+    }
+}
+
+size_t rows_functions(struct raylet_core *c, const char *name, uint32_t most,
+                      const struct state_function **ret)
+{
+    struct state_function *list = arena_alloc(&c->arena, most * sizeof *list);
+    uint32_t n = 0;
+
+    for (struct function_stats *s = c->functions; s != NULL && n < most; s = s->hh.next) {
+        if (rows_wanted(name, s->function)) {
+            list[n] = (struct state_function){.function = s->function,
+                                              .node = c->node_name,
+                                              .done = s->done,
+                                              .failed = s->failed,
+                                              .cancelled = s->cancelled,
+                                              .runs = s->runs,
+                                              .ran_ns = s->ran_ns};
+            fill_buckets(c, s, &list[n++]);
+        }
+    }
+    *ret = list;
+    return n;
+}
+
+static void functions(struct raylet_core *c, const struct state_query *q, struct state_reply *r)
+{
+    r->function_count =
+        rows_functions(c, q->name, MIN_OF(HASH_COUNT(c->functions), FUNCTIONS_MAX), &r->functions);
 }
 
 static void stop(struct raylet_core *c, struct client *client, const struct state_query *q,
@@ -532,6 +602,12 @@ void rows_query(struct raylet_core *c, struct client *client, uint64_t request,
         if (read_log(c, client, request, q, local, head, &reply)) {
             return;
         }
+        break;
+    case STATE_CANCEL:
+        cancel_query(c, client, q, &reply);
+        break;
+    case STATE_SUMMARY:
+        functions(c, q, &reply);
         break;
     case STATE_STOP:
     case STATE_LEAVE:

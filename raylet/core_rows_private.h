@@ -17,6 +17,9 @@ bool rows_wanted(const char *filter, const char *value);
 const char *rows_class_reason(struct raylet_core *c, const struct class_ *k);
 void rows_tasks(struct raylet_core *c, const struct state_query *q, struct state_reply *r);
 void rows_explain(struct raylet_core *c, const struct state_query *q, struct state_reply *r);
+/* What is known of functions, of one by its name or of all (""); at most `most`. */
+size_t rows_functions(struct raylet_core *c, const char *name, uint32_t most,
+                      const struct state_function **ret);
 /* The last `most` that ended in each way, and what of functions is remembered. */
 size_t rows_ended(struct raylet_core *c, uint32_t most, const struct state_task **ret);
 

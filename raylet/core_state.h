@@ -201,6 +201,8 @@ struct job { /* of a driver here, or of one elsewhere whose tasks run here (gues
     struct client *driver; /* NULL once it went */
     bool said_goodbye;
     bool refused;                       /* by the head, which never gives it a number */
+    bool is_cancelled;                  /* by a person; what it submits fails so */
+    bool cancelling;                    /* some of its tasks still stand */
     uint32_t program;                   /* handle; 0 until hashed */
     struct object_error *program_error; /* it cannot be run: every task of the job fails so */
     uint32_t failed_starts;             /* workers in a row that ended before their OPEN */

@@ -117,7 +117,7 @@ void value_cancel(struct raylet_core *c, struct client *client, const struct loc
             code = (uint32_t)task_cancel(c, o->task, m->flags, "it was cancelled");
         }
     } else if (m->flags & CANCEL_FORCE) {
-        home_force(c, o, m->id, m->flags);
+        (void)home_force(c, o, m->id, m->flags);
     }
     struct local_msg *answer = core_send(c, client->number, LOCAL_CANCELLED);
     answer->cancelled.request = m->request;

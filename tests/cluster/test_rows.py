@@ -1,6 +1,7 @@
 """What the rows of tasks, jobs and nodes say is true: when a task began and ended, and its end."""
 
 import datetime
+import re
 import signal
 
 import pytest
@@ -120,3 +121,49 @@ def test_waiting_is_one_word(cluster, held):
     assert cluster.ask("jobs", "last")[0]["tasks_waiting"] == 2
     r = cluster.drt("tasks", "--state", "ready", check=2)
     assert "waiting" in r.stderr
+
+
+def test_with_the_head_stopped_what_is_old_is_marked(cluster, held):
+    cluster.up()
+    cluster.join("n2")
+    h = held(2, "", 0, "node=n2")
+    h.pid_of(0)
+    h.pid_of(1)
+    until("n1 hears of it", lambda: [
+        n for n in cluster.ask("nodes") if n["name"] == "n2" and n["tasks_running"] == 2])
+    until("n1 was told", lambda: cluster.drt("nodes").stdout)
+    cluster.run(cluster.path("drt-head"), "stop", check=0)
+    h.let_go()
+    assert h.end().count("done") == 2
+    out = cluster.drt("status").stdout
+    assert "head does not answer" in out
+    assert re.search(r"n2 .* unknown .*\(as of .* ago: alive, \d tasks? running\)", out)
+    assert re.search(r"TASKS   0 running   0 waiting   2 done   0 failed   "
+                     r"\(without 1 node that could not be asked\)", out)
+    rows = {row["name"]: row for row in cluster.ask("nodes")}
+    assert not rows["n1"]["is_old"] and rows["n2"]["is_old"]
+    assert seconds(rows["n2"]["heard"]) <= seconds(rows["n1"]["heard"])
+    cluster.start_head()
+    until("all is new again", lambda: not any(row["is_old"] for row in cluster.ask("nodes")))
+
+
+def test_cpus_are_free_right_after_a_job(cluster):
+    cluster.up()
+    for _ in range(10):
+        cluster.run(cluster.program("nest"), "2", check=0)
+        for row in cluster.ask("nodes") + cluster.ask("status")["nodes"]:
+            assert row["tasks_running"] == 0 and row["cpus_available"] == row["cpus_total"]
+
+
+def test_memory_in_use_is_not_memory_that_is_asked_for(cluster, held):
+    cluster.up()
+    h = held(1, "memory", 64 << 20)
+    h.pid_of(0)
+    row = cluster.ask("nodes")[0]
+    assert row["memory_total_bytes"] - row["memory_available_bytes"] == 64 << 20
+    used = until("the node has looked", lambda: cluster.ask("nodes")[0]["memory_used_bytes"])
+    assert 64 << 20 < used <= row["memory_total_bytes"]
+    line = cluster.drt("status").stdout.splitlines()[3]
+    assert "64 MiB" in line and "GiB" in line
+    h.let_go()
+    h.end()

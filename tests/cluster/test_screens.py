@@ -59,7 +59,8 @@ def test_usage(cluster):
         assert cluster.drt("status", option, "", check=2).stderr.startswith("drt: ")
     assert cluster.drt("completion", "fish", check=2).stderr.startswith("drt: ")
     assert re.fullmatch(r"drt \d+\.\d+\.\d+\n", cluster.drt("--version").stdout)
-    for verb in ("status", "nodes", "tasks", "jobs", "logs", "explain", "stop", "completion"):
+    for verb in ("status", "nodes", "tasks", "jobs", "workers", "summary", "logs", "explain",
+                 "cancel", "stop", "completion"):
         text = cluster.drt("help", verb).stdout
         assert text == cluster.drt(verb, "--help").stdout
         assert text.count(f"drt {verb}") >= 2 or verb == "completion"
@@ -132,7 +133,8 @@ def test_an_idle_cluster(cluster):
     out = cluster.drt("status").stdout.splitlines()
     assert out[0].startswith(f"default   head 127.0.0.1:{cluster.port}   up ")
     assert out[0].endswith("1 node")
-    assert out[2].split() == ["NODE", "ADDRESS", "STATE", "FOR", "CPU", "MEMORY"]
+    assert out[2].split() == ["NODE", "ADDRESS", "STATE", "FOR", "CPU", "MEMORY", "USED",
+                              "RESERVED"]
     assert out[3].split()[0] == "n1" and out[3].split()[2] == "alive"
     assert "0.0/2" in out[3] and "GiB" in out[3]
     assert out[5].startswith("TASKS   none yet")
@@ -202,7 +204,7 @@ def test_running_and_waiting_tasks(cluster, held):
     assert cluster.ask("nodes", "--state", "lost") == []
     out = cluster.drt("nodes").stdout.splitlines()
     assert out[0].split() == ["NUMBER", "NODE", "ADDRESS", "STATE", "FOR", "CPU", "MEMORY",
-                              "RUNNING", "WAITING", "DONE", "FAILED", "CANCELLED", "WORKERS",
+                              "USED", "RESERVED", "RUNNING", "WAITING", "DONE", "FAILED", "CANCELLED", "WORKERS",
                               "ALSO"]
     assert "disk 1/1" in out[1]
 

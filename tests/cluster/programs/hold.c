@@ -63,7 +63,9 @@ int main(int argc, char **argv)
     if (refs == NULL) {
         return 1;
     }
-    if (argc > 4 && argv[3][0] != '\0') {
+    if (argc > 4 && strcmp(argv[3], "memory") == 0) {
+        options.memory_bytes = strtoull(argv[4], NULL, 10);
+    } else if (argc > 4 && argv[3][0] != '\0') {
         resources[0] = (struct drt_resource){argv[3], strtod(argv[4], NULL)};
         options.resources = resources;
     }

@@ -17,9 +17,9 @@ static const struct wish everything = {.thing = ""};
 static const char status_piped[] =
     "default   head 10.0.0.5:7420   up 3 h 12 min   3 nodes, 1 lost\n"
     "\n"
-    "NODE   ADDRESS        STATE  FOR         CPU    MEMORY\n"
-    "box-1  10.0.0.5:7421  alive  3 h 12 min  6.0/8  4.1/31.2 GiB\n"
-    "box-2  10.0.0.6:7421  alive  3 h 10 min  8.0/8  0.0/16 GiB\n"
+    "NODE   ADDRESS        STATE  FOR         CPU    MEMORY USED   RESERVED\n"
+    "box-1  10.0.0.5:7421  alive  3 h 12 min  6.0/8  9.0/31.2 GiB  4.1 GiB\n"
+    "box-2  10.0.0.6:7421  alive  3 h 10 min  8.0/8  1.0/16 GiB    0\n"
     "box-3  10.0.0.7:7421  lost   2 min       (lease ran out at 10:41:02; its 3 tasks were started "
     "elsewhere)\n"
     "\n"
@@ -32,9 +32,9 @@ static const char status_piped[] =
 static const char status_wide[] =
     "default   head 10.0.0.5:7420   up 3 h 12 min   3 nodes, 1 lost\n"
     "\n"
-    "NODE   ADDRESS        STATE  FOR         CPU              MEMORY\n"
-    "box-1  10.0.0.5:7421  alive  3 h 12 min  6.0/8  ██████░░  4.1/31.2 GiB  █░░░░░░░\n"
-    "box-2  10.0.0.6:7421  alive  3 h 10 min  8.0/8  ████████  0.0/16 GiB    ░░░░░░░░\n"
+    "NODE   ADDRESS        STATE  FOR         CPU              MEMORY USED             RESERVED\n"
+    "box-1  10.0.0.5:7421  alive  3 h 12 min  6.0/8  ██████░░  9.0/31.2 GiB  ██░░░░░░  4.1 GiB\n"
+    "box-2  10.0.0.6:7421  alive  3 h 10 min  8.0/8  ████████  1.0/16 GiB    █░░░░░░░  0\n"
     "box-3  10.0.0.7:7421  lost   2 min       (lease ran out at 10:41:02; its 3 tasks were started "
     "elsew…\n"
     "\n"
@@ -47,9 +47,9 @@ static const char status_wide[] =
 static const char status_narrow[] =
     "default   head 10.0.0.5:7420   up 3 h 12 min   3 nodes, 1 lost\n"
     "\n"
-    "NODE   ADDRESS        STATE  FOR         CPU    MEMORY\n"
-    "box-1  10.0.0.5:7421  alive  3 h 12 min  6.0/8  4.1/31.2 GiB\n"
-    "box-2  10.0.0.6:7421  alive  3 h 10 min  8.0/8  0.0/16 GiB\n"
+    "NODE   ADDRESS        STATE  FOR         CPU    MEMORY USED\n"
+    "box-1  10.0.0.5:7421  alive  3 h 12 min  6.0/8  9.0/31.2 GiB\n"
+    "box-2  10.0.0.6:7421  alive  3 h 10 min  8.0/8  1.0/16 GiB\n"
     "box-3  10.0.0.7:7421  lost   2 min       (lease ran out at ~\n"
     "\n"
     "TASKS   14 running   120 waiting   10,234 done   2 failed   3 cancelled\n"
@@ -59,12 +59,13 @@ static const char status_narrow[] =
     "  10:41:07  resize  crashed with ~  drt logs --task 1-4.2231\n";
 
 static const char nodes_piped[] =
-    "NUMBER  NODE   ADDRESS        STATE  FOR         CPU    MEMORY        RUNNING  WAITING    "
-    "DONE  FAILED  CANCELLED  WORKERS  ALSO\n"
-    "     1  box-1  10.0.0.5:7421  alive  3 h 12 min  6.0/8  4.1/31.2 GiB        6      120  "
-    "10,000       1          3        8  disk 1.5/2, zone=a\n"
-    "     2  box-2  10.0.0.6:7421  alive  3 h 10 min  8.0/8  0.0/16 GiB          8        0     "
-    "233       1          0        8  -\n"
+    "NUMBER  NODE   ADDRESS        STATE  FOR         CPU    MEMORY USED   RESERVED  RUNNING  "
+    "WAITING    DONE  FAILED  CANCELLED  WORKERS  ALSO\n"
+    "     1  box-1  10.0.0.5:7421  alive  3 h 12 min  6.0/8  9.0/31.2 GiB  4.1 GiB         6      "
+    "120  10,000       1          3        8  disk 1.5/2, zone=a\n"
+    "     2  box-2  10.0.0.6:7421  alive  3 h 10 min  8.0/8  1.0/16 GiB    0               8       "
+    " "
+    "0     233       1          0        8  -\n"
     "     3  box-3  10.0.0.7:7421  lost   2 min       (lease ran out at 10:41:02; its 3 tasks were "
     "started elsewhere)\n"
     "\n"
@@ -221,9 +222,9 @@ static void status_leaves_out_what_came_back_or_is_a_programs(void **state)
     assert_string_equal(buffer_text(&out),
                         "x   head h:7420   up 5 s   2 nodes, 1 leaving   1 private\n"
                         "\n"
-                        "NODE  ADDRESS  STATE    FOR  CPU  MEMORY\n"
-                        "a     h:1      alive    1 s  -    -\n"
-                        "b     h:2      leaving  1 s  -    -\n"
+                        "NODE  ADDRESS  STATE    FOR  CPU  MEMORY USED  RESERVED\n"
+                        "a     h:1      alive    1 s  -    -            -\n"
+                        "b     h:2      leaving  1 s  -    -            -\n"
                         "\n"
                         "TASKS   none yet\n");
     buffer_fini(&out);
@@ -257,8 +258,8 @@ static void status_shows_columns_of_what_exists(void **state)
     assert_screen(&status_view, answers, &piped,
                   "c   head h:2   up 2 s   1 node\n"
                   "\n"
-                  "NODE  ADDRESS  STATE  FOR  CPU    MEMORY  STORE      GPU\n"
-                  "a     h:1      alive  1 s  0.0/2  -       3.0/4 GiB  1.5/2\n"
+                  "NODE  ADDRESS  STATE  FOR  CPU    MEMORY USED  RESERVED  STORE      GPU\n"
+                  "a     h:1      alive  1 s  0.0/2  -            -         3.0/4 GiB  1.5/2\n"
                   "\n"
                   "TASKS   none yet\n");
     fixture_fini(answers, 3);
@@ -295,6 +296,86 @@ static void status_without_a_head_or_nodes_says_what_to_do(void **state)
                   "No node has joined. Add this machine: drt-node join h:7420\n"
                   "\n"
                   "TASKS   none yet\n");
+    fixture_fini(answers, 3);
+}
+
+/* Three crashes of one function and two tasks that needed a result of it are one line. */
+static void failures_of_one_kind_are_one_line(void **state)
+{
+    struct state_task tasks[6];
+    struct answer answers[3];
+    struct buffer out = {0};
+    for (size_t i = 0; i < 6; i++) {
+        bool ran = i >= 2 && i < 5;
+        tasks[i] = (struct state_task){.id = {1, 4, 10 + i},
+                                       .function = i < 2 ? "join" : "resize",
+                                       .node = "box-1",
+                                       .state = "failed",
+                                       .reason = i < 5 ? "crashed with signal 11" : "no disk",
+                                       .root = "resize",
+                                       .worker = ran ? 3 : 0,
+                                       .code = i < 5 ? CODE_CRASHED : CODE_IMPOSSIBLE,
+                                       .ended_unix_ms = NOW_MS - 60000 * (i + 1)};
+    }
+    static const struct state_node node = {.name = "box-1", .state = "alive", .failed = 6};
+    const struct state_reply nodes = {.nodes = &node, .node_count = 1, .last = true};
+    const struct state_reply failed = {.tasks = tasks, .task_count = 6, .last = true};
+    for (size_t i = 0; i < 3; i++) {
+        answer_init(&answers[i]);
+    }
+    assert_int_equal(answer_add(&answers[0], &nodes), 0);
+    assert_int_equal(answer_add(&answers[2], &failed), 0);
+    status_view.text(&everything, answers, &piped, &out);
+    assert_non_null(strstr(
+        buffer_text(&out),
+        "FAILED in the last hour\n"
+        "  10:40:30  3 x resize  box-1  crashed with signal 11; 2 tasks needed its result  drt "
+        "logs "
+        "--task 1-4.12\n"
+        "  10:37:30  resize      box-1  no disk                                            drt "
+        "explain 1-4.15\n"));
+    buffer_fini(&out);
+    fixture_fini(answers, 3);
+}
+
+/* The head does not answer: what another node did then is no news of now. */
+static void what_is_old_is_marked(void **state)
+{
+    static const struct state_node nodes[] = {{.name = "a",
+                                               .address = "h:1",
+                                               .state = "alive",
+                                               .since_unix_ms = NOW_MS - 5000,
+                                               .running = 1},
+                                              {.name = "b",
+                                               .address = "h:2",
+                                               .state = "alive",
+                                               .since_unix_ms = NOW_MS - 5000,
+                                               .running = 7,
+                                               .waiting = 9,
+                                               .heard_unix_ms = NOW_MS - 2 * MINUTE_MS}};
+    const struct state_reply reply = {
+        .cluster = "c", .nodes = nodes, .node_count = 2, .last = true};
+    assert_one_reply(
+        &nodes_view, reply, &piped,
+        "NUMBER  NODE  ADDRESS  STATE    FOR  CPU  MEMORY USED  RESERVED  RUNNING  "
+        "WAITING  DONE  FAILED  CANCELLED  WORKERS  ALSO\n"
+        "     0  a     h:1      alive    5 s  -    -            -               1      "
+        "  0     0       0          0        0  -\n"
+        "     0  b     h:2      unknown  5 s  (as of 2 min ago: alive, 7 tasks "
+        "running)\n"
+        "\n"
+        "2 nodes: 1 alive, 1 unknown\n");
+    struct answer answers[3];
+    struct buffer out = {0};
+    for (size_t i = 0; i < 3; i++) {
+        answer_init(&answers[i]);
+    }
+    assert_int_equal(answer_add(&answers[0], &reply), 0);
+    status_view.text(&everything, answers, &piped, &out);
+    assert_non_null(strstr(buffer_text(&out), "(as of 2 min ago: alive, 7 tasks running)"));
+    assert_non_null(strstr(buffer_text(&out), "TASKS   1 running   0 waiting   0 done   0 failed   "
+                                              "(without 1 node that could not be asked)\n"));
+    buffer_fini(&out);
     fixture_fini(answers, 3);
 }
 
@@ -387,18 +468,28 @@ static void questions_carry_the_filters(void **state)
     assert_int_equal(q[0].job, 7);
     assert_int_equal(q[0].limit, 3);
 
-    assert_int_equal(nodes_view.ask(&wish, q), 1);
+    assert_int_equal(nodes_view.ask(&wish, q), 2);
     assert_int_equal(q[0].kind, STATE_NODES);
+    assert_int_equal(q[1].kind, STATE_SELF);
+    assert_string_equal(q[1].node, "last");
     assert_string_equal(q[0].id, "");
     assert_string_equal(q[0].node, "last");
 
-    assert_int_equal(status_view.ask(&everything, q), 3);
+    assert_int_equal(status_view.ask(&everything, q), 4);
+    assert_int_equal(q[3].kind, STATE_SELF);
     assert_int_equal(q[0].kind, STATE_CLUSTER);
     assert_string_equal(q[2].state, "failed");
     assert_int_equal(explain_view.ask(&wish, q), 1);
     assert_int_equal(q[0].kind, STATE_EXPLAIN);
     assert_int_equal(jobs_view.ask(&wish, q), 2);
     assert_int_equal(q[0].kind, STATE_JOBS);
+    assert_string_equal(q[0].id, "last");
+    const struct wish named = {.thing = "train"};
+    assert_int_equal(jobs_view.ask(&named, q), 2);
+    assert_string_equal(q[0].id, "");
+    assert_string_equal(q[0].name, "train");
+    assert_int_equal(summary_view.ask(&named, q), 1);
+    assert_string_equal(q[0].name, "train");
 }
 
 int main(void)
@@ -413,6 +504,8 @@ int main(void)
         cmocka_unit_test(status_leaves_out_what_came_back_or_is_a_programs),
         cmocka_unit_test(status_shows_columns_of_what_exists),
         cmocka_unit_test(status_without_a_head_or_nodes_says_what_to_do),
+        cmocka_unit_test(failures_of_one_kind_are_one_line),
+        cmocka_unit_test(what_is_old_is_marked),
         cmocka_unit_test(nodes_show_what_each_has_and_does),
         cmocka_unit_test(tasks_are_newest_first_and_cut_to_the_width),
         cmocka_unit_test(jobs_are_newest_first_with_the_counts_of_now),
