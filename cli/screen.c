@@ -114,7 +114,7 @@ void screen_printf(const struct screen *s, struct buffer *out, enum tone tone, c
     char text[CELL_MAX];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    text_vformat(text, sizeof text, format, args);
     va_end(args);
     screen_put(s, out, tone, text);
 }
@@ -242,7 +242,7 @@ static void add_cell(struct table *t, enum tone tone, bool rest, const char *for
 {
     char text[CELL_MAX];
     ASSERT(t->row_count > 0 && t->next < t->column_count);
-    vsnprintf(text, sizeof text, format, args);
+    text_vformat(text, sizeof text, format, args);
     text_clean(text);
     struct cell *cell = &t->cells[(t->row_count - 1) * t->column_count + t->next++];
     *cell = (struct cell){xstrdup(text), tone, rest};

@@ -73,16 +73,21 @@ static int find_last_task(struct ask *a, char ret[ID_TEXT_SIZE], struct failure 
     return r;
 }
 
-/* Cuts what is more than was asked for; daemons answer for several nodes at once. */
-static void trim(struct answer *a, uint32_t limit)
+/* Cuts what is more than is to be shown; true if there was more. Daemons are asked for one row more
+ * than that, and answer for several nodes at once. */
+static bool trim(struct answer *a, uint32_t limit)
 {
     sort_tasks(a);
     sort_jobs(a);
-    if (limit != 0) {
-        a->task_count = MIN_OF(a->task_count, limit);
-        a->job_count = MIN_OF(a->job_count, limit);
-        a->node_count = MIN_OF(a->node_count, limit);
+    if (limit == 0) {
+        return false;
     }
+    size_t most = MAX_OF(MAX_OF(a->task_count, a->job_count), a->node_count);
+    bool cut = most > limit || (most == limit && limit == STATE_ROWS_MAX); /* no answer has more */
+    a->task_count = MIN_OF(a->task_count, limit);
+    a->job_count = MIN_OF(a->job_count, limit);
+    a->node_count = MIN_OF(a->node_count, limit);
+    return cut;
 }
 
 /* Raylets tell users by number; people know them by name. */
@@ -138,7 +143,7 @@ static void put_time(const struct show *show, const struct screen *screen, struc
 }
 
 static int render(const struct show *show, const struct wish *wish, const struct view *view,
-                  const struct answer *answers)
+                  const struct answer *answers, bool cut)
 {
     struct buffer out = {0};
     struct screen screen;
@@ -153,12 +158,21 @@ static int render(const struct show *show, const struct wish *wish, const struct
             put_time(show, &screen, &out);
         }
         view->text(wish, answers, &screen, &out);
+        if (cut) {
+            screen_printf(&screen, &out, TONE_DIM, "Only %u %s shown. --limit N shows more.",
+                          wish->limit, wish->limit == 1 ? "is" : "are");
+            buffer_append_text(&out, "\n");
+        }
         if (show->watch && !screen.terminal) {
             buffer_append_text(&out, "\n");
         }
     }
     int r = put_out(&out);
     buffer_fini(&out);
+    if (cut && show->json) {
+        fprintf(stderr, "drt: only %u %s shown. --limit N shows more.\n", wish->limit,
+                wish->limit == 1 ? "is" : "are");
+    }
     return r;
 }
 
@@ -203,14 +217,16 @@ static int show_once(const struct show *show, const struct view *view, struct fa
         ask_close(&ask);
         return r;
     }
+    bool cut = false, is_list = !last && wish.limit != 0;
     size_t count = view->ask(&wish, queries);
+    queries[0].limit += is_list ? 1 : 0;
     for (size_t i = 0; i < count; i++) {
         answer_init(&answers[i]);
     }
     r = ask_rows(&ask, queries, count, answers, f);
     if (r == EXIT_DONE) {
         for (size_t i = 0; i < count; i++) {
-            trim(&answers[i], i == 0 ? wish.limit : 0);
+            cut |= trim(&answers[i], i == 0 ? wish.limit : 0) && is_list;
         }
         name_users(&answers[0]);
         answers[0].head_stands = ask.remote == NULL && answers[0].head_pid == 0 &&
@@ -228,7 +244,7 @@ static int show_once(const struct show *show, const struct view *view, struct fa
         }
         /* Where one node of several does not answer, the others' rows are worth showing. */
         if (r == EXIT_DONE || is_partial) {
-            int shown = render(show, &wish, view, answers);
+            int shown = render(show, &wish, view, answers, cut);
             r = r == EXIT_DONE ? shown : r;
         }
     }

@@ -85,11 +85,11 @@ static bool try_directory(const char *dir, const char *address, char ret_path[PL
 /* Several clusters may have lived at one address: one whose head runs here is meant first. */
 static bool search_home(const char *address, char ret[PLACE_PATH_MAX])
 {
-    const char *home = variable("HOME");
     char base[PLACE_PATH_MAX];
     struct dirent **entries;
+    struct failure ignored;
     bool found = false, live = false;
-    if (home == NULL || snprintf(base, sizeof base, "%s/.drt", home) >= PLACE_PATH_MAX) {
+    if (place_home(base, &ignored) != 0) {
         return false;
     }
     int count = scandir(base, &entries, NULL, alphasort);

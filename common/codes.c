@@ -3,13 +3,15 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "common/text.h"
+
 int failure_set(struct failure *f, int code, const char *format, ...)
 {
     va_list args;
     char message[sizeof f->message];
     /* Written aside first: an argument may be a piece of *f. */
     va_start(args, format);
-    vsnprintf(message, sizeof message, format, args);
+    text_vformat(message, sizeof message, format, args);
     va_end(args);
     memset(f, 0, sizeof *f);
     f->code = code;

@@ -42,9 +42,7 @@ static PRINTF(2, 0) void log_args(enum log_level level, const char *format, va_l
     char *message = line + head;
     size_t room = sizeof line - (size_t)head;
     errno = saved; /* for %m */
-    if (vsnprintf(message, room, format, args) < 0) {
-        message[0] = '\0';
-    }
+    text_vformat(message, room, format, args);
     text_clean(message); /* one line stays one line */
     size_t length = strnlen(line, sizeof line - 1);
     line[length] = '\n';

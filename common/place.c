@@ -15,6 +15,7 @@
 #include "common/text.h"
 
 #define NAME_LIMIT 64 /* with the terminator */
+#define NAMES_TOLD 6u /* in a sentence */
 
 bool place_name_ok(const char *name)
 {
@@ -225,6 +226,21 @@ static int each_name(const char *dir, void (*fn)(const char *name, void *arg), v
     return 0;
 }
 
+/* One more name for a sentence: the first ones are named, the others counted. */
+static void add_name(struct buffer *names, size_t count, const char *name)
+{
+    if (count < NAMES_TOLD) {
+        buffer_printf(names, "%s%s", count != 0 ? ", " : "", name);
+    }
+}
+
+static void add_rest(struct buffer *names, size_t count)
+{
+    if (count > NAMES_TOLD) {
+        buffer_printf(names, " and %zu more", count - NAMES_TOLD);
+    }
+}
+
 struct node_search {
     const struct place *place;
     const char *wanted; /* NULL: any */
@@ -258,8 +274,7 @@ static void consider_node(const char *name, void *arg)
     if (place_node_path(search->place, name, "lock", path) != 0 || !files_is_locked(path)) {
         return;
     }
-    buffer_printf(&search->seen, "%s%s", search->seen.size != 0 ? ", " : "", name);
-    search->count++;
+    add_name(&search->seen, search->count++, name);
     uint64_t number = read_number(search->place, name);
     bool asked = search->wanted != NULL && strcmp(search->wanted, name) == 0;
     bool better = search->best[0] == '\0' || number < search->number;
@@ -273,7 +288,9 @@ static int search_nodes(struct node_search *search)
 {
     char nodes[PLACE_PATH_MAX];
     int r = place_path(search->place, "nodes", nodes);
-    return r == 0 ? each_name(nodes, consider_node, search) : r;
+    r = r == 0 ? each_name(nodes, consider_node, search) : r;
+    add_rest(&search->seen, search->count);
+    return r;
 }
 
 static int find_node(const struct place *p, const char *name, bool only, char ret_name[64],
@@ -285,7 +302,7 @@ static int find_node(const struct place *p, const char *name, bool only, char re
     (void)r; /* no directory: no node */
     if (only && search.wanted == NULL && search.count > 1) {
         r = failure_set(f, CODE_EXISTS,
-                        "several nodes of cluster \"%s\" run on this machine (%.200s). Name one of "
+                        "several nodes of cluster \"%s\" run on this machine (%s). Name one of "
                         "these with --name.",
                         p->cluster, buffer_text(&search.seen));
     } else if (search.best[0] != '\0') {
@@ -295,11 +312,11 @@ static int find_node(const struct place *p, const char *name, bool only, char re
         char shown[NAME_LIMIT];
         (void)text_copy(shown, sizeof shown, search.wanted);
         text_clean(shown);
-        r = failure_set(
-            f, CODE_NOT_FOUND,
-            "no node \"%s\" of cluster \"%s\" runs on this machine (running: %.200s). %s", shown,
-            p->cluster, search.seen.size != 0 ? buffer_text(&search.seen) : "none",
-            name != NULL ? "Name one of these." : "Change DRT_NODE, or unset it.");
+        r = failure_set(f, CODE_NOT_FOUND,
+                        "no node \"%s\" of cluster \"%s\" runs on this machine (running: %s). %s",
+                        shown, p->cluster,
+                        search.seen.size != 0 ? buffer_text(&search.seen) : "none",
+                        name != NULL ? "Name one of these." : "Change DRT_NODE, or unset it.");
     } else {
         r = failure_set(f, CODE_NOT_FOUND,
                         "no node of cluster \"%s\" runs on this machine. Start one with 'drt-node "
@@ -357,7 +374,7 @@ static void consider_cluster(const char *name, void *arg)
         place_in(dir, NULL, &p, &ignored) != 0 || !is_live(&p)) {
         return;
     }
-    buffer_printf(&search->names, "%s%s", search->count++ != 0 ? ", " : "", name);
+    add_name(&search->names, search->count++, name);
     search->found = p;
 }
 
@@ -370,6 +387,7 @@ static int find_live(struct place *ret, struct failure *f)
     }
     struct cluster_search search = {.base = base};
     r = each_name(base, consider_cluster, &search);
+    add_rest(&search.names, search.count);
     (void)r; /* no directory: no cluster */
     if (search.count == 1) {
         *ret = search.found;
@@ -380,7 +398,7 @@ static int find_live(struct place *ret, struct failure *f)
                         "'drt-head start', or name one with --cluster or DRT_CLUSTER.");
     } else {
         r = failure_set(f, CODE_EXISTS,
-                        "several clusters run on this machine: %.300s. Name one with --cluster or "
+                        "several clusters run on this machine: %s. Name one with --cluster or "
                         "DRT_CLUSTER.",
                         buffer_text(&search.names));
     }

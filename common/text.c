@@ -251,6 +251,33 @@ bool text_copy(char *dst, size_t size, const char *src)
     return all;
 }
 
+/* `dst` is full: its end becomes "...", behind whole characters. */
+static void mark_cut(char *dst, size_t size)
+{
+    size_t at = size > 4 ? size - 4 : 0;
+    while (at > 0 && ((unsigned char)dst[at] & 0xc0) == 0x80) {
+        at--;
+    }
+    (void)text_copy(dst + at, size - at, "...");
+}
+
+void text_shorten(char *dst, size_t size, const char *src)
+{
+    if (!text_copy(dst, size, src)) {
+        mark_cut(dst, size);
+    }
+}
+
+void text_vformat(char *dst, size_t size, const char *format, va_list args)
+{
+    int length = vsnprintf(dst, size, format, args);
+    if (length < 0) {
+        dst[0] = '\0';
+    } else if ((size_t)length >= size) {
+        mark_cut(dst, size);
+    }
+}
+
 /* Characters that are not seen and change how others are: directions, joiners, fillers, tags. The
  * selectors behind a character (U+FE00 to U+FE0F) belong to it and stay. */
 static bool is_unseen(uint32_t character)

@@ -5,6 +5,8 @@
 #ifndef COMMON_TEXT_H
 #define COMMON_TEXT_H
 
+#include <stdarg.h>
+
 #include "common/base.h"
 
 /* K, M, G, T are powers of 1,024, with or without "iB" or "B". -EINVAL, -ERANGE. */
@@ -23,6 +25,11 @@ const char *text_format_rfc3339(uint64_t unix_ms, char out[40]); /* "2026-01-31T
 
 /* Copies at most size - 1 bytes and terminates; true if all fitted. */
 bool text_copy(char *dst, size_t size, const char *src);
+/* The same for what people read: where it does not fit it ends in "...", and no character is cut.
+ */
+void text_shorten(char *dst, size_t size, const char *src);
+/* As vsnprintf, ending like text_shorten. */
+void text_vformat(char *dst, size_t size, const char *format, va_list args) PRINTF(3, 0);
 /* Printable ASCII and valid UTF-8 that is seen stay, all else becomes '?', byte by byte: for what
  * came from outside and goes to a terminal. Not seen are control characters, those that turn the
  * direction of others (U+202E), those without width (U+200B), fillers, tags. */

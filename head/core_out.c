@@ -1,5 +1,7 @@
 #include "head/core_private.h"
 
+#include "common/text.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -167,7 +169,7 @@ void head_log(struct head_core *core, const char *format, ...)
     char text[600];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    text_vformat(text, sizeof text, format, args);
     va_end(args);
     effect_add(core, HEAD_EFFECT_LOG)->text = arena_text(&core->turn, text, strlen(text));
 }

@@ -73,7 +73,7 @@ struct head_job_key {
     uint64_t node;
 };
 
-#define HEAD_PARTS_MAX 1024u /* of a job; further ones are not counted */
+#define HEAD_PARTS_MAX (2 * HEAD_NODES_MAX) /* of a job; what further nodes did is not counted */
 
 struct head_part { /* of a job: tasks that were submitted on a node that is not its driver's */
     uint32_t node;

@@ -27,7 +27,7 @@ void head_answer_failure(struct head_core *core, struct head_asker asker, uint64
     char text[sizeof reply.failure.message];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    text_vformat(text, sizeof text, format, args);
     va_end(args);
     failure_set(&reply.failure, code, "%s", text);
     head_answer(core, asker, request, &reply);

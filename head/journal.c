@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "common/place.h"
+#include "common/text.h"
 #include "head/rows.h"
 
 enum statement {
@@ -368,7 +369,7 @@ static void say_bad(const struct journal_reader *reader, const char *format, ...
     char sentence[256];
     va_list args;
     va_start(args, format);
-    vsnprintf(sentence, sizeof sentence, format, args);
+    text_vformat(sentence, sizeof sentence, format, args);
     va_end(args);
     if (reader->on_bad != NULL) {
         reader->on_bad(reader->arg, sentence);

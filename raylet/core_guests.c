@@ -278,7 +278,7 @@ void guest_failed(struct raylet_core *c, struct task *t, enum peer_result_kind k
     r->result.kind = kind;
     r->result.worker = worker_number(t);
     r->result.failure = *f;
-    text_copy(r->result.failure.node, sizeof r->result.failure.node, c->node_name);
+    text_shorten(r->result.failure.node, sizeof r->result.failure.node, c->node_name);
     r->result.args_free = is_free;
     r->result.ran_ns = ran_ns;
     g->args_free_said = is_free;

@@ -248,7 +248,7 @@ static void feasible_answer(struct raylet_core *c, const struct cluster_feasible
         }
         w->state = WISH_IMPOSSIBLE;
         w->error = error_new(&m->failure);
-        text_copy(w->error->failure.node, sizeof w->error->failure.node, c->node_name);
+        text_shorten(w->error->failure.node, sizeof w->error->failure.node, c->node_name);
         wish_ref(w);
         fail_wish(c, w);
         wish_unuse(c, w); /* those that failed may have been its last */

@@ -414,7 +414,7 @@ void home_peer_down(struct raylet_core *c, struct peer *p, const struct raylet_e
     } else {
         failure_set(&f, CODE_NODE_LOST, "the session with node %s was lost", p->name);
     }
-    text_copy(f.node, sizeof f.node, p->name);
+    text_shorten(f.node, sizeof f.node, p->name);
     session_lost(c, p, &f);
 }
 
@@ -423,7 +423,7 @@ void home_peer_dead(struct raylet_core *c, struct peer *p)
     struct failure f;
 
     failure_set(&f, CODE_NODE_LOST, "node %s is lost", p->name);
-    text_copy(f.node, sizeof f.node, p->name);
+    text_shorten(f.node, sizeof f.node, p->name);
     session_lost(c, p, &f);
     LIST_FOREACH_SAFE(at, &p->lanes)
     {

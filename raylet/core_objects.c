@@ -282,7 +282,7 @@ void object_answer_missing(struct raylet_core *c, struct client *client, struct 
     struct failure f;
 
     failure_set(&f, CODE_NOT_FOUND, "%s", why);
-    text_copy(f.node, sizeof f.node, c->node_name);
+    text_shorten(f.node, sizeof f.node, c->node_name);
     answer_failure(c, client, id, &f);
 }
 

@@ -485,6 +485,12 @@ size_t plan_explain(struct raylet_core *c, const struct class_ *k, const char **
     struct sched_node *nodes = peers_as_nodes(c, &count, &peers);
 
     for (size_t i = 0; i < count && n < room; i++) {
+        if (n + 1 == room && i + 1 < count) {
+            char rest[64];
+            snprintf(rest, sizeof rest, "  and %zu more nodes: drt nodes", count - i);
+            ret[n++] = core_text(c, rest);
+            break;
+        }
         const struct told_job *told = peers[i] == NULL ? NULL : lane_told(peers[i], k->job->number);
         char line[768] = "  ", took[32];
         if (told != NULL && told->broken != NULL) {

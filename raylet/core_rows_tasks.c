@@ -23,7 +23,7 @@ const char *rows_text(struct raylet_core *c, const char *format, ...)
     va_list args;
 
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    text_vformat(text, sizeof text, format, args);
     va_end(args);
     return arena_text(&c->arena, text, strlen(text));
 }
@@ -42,17 +42,15 @@ bool rows_wanted(const char *filter, const char *value)
 
 static const char *asks(struct raylet_core *c, const struct shape *s)
 {
-    char text[512] = "";
-    size_t n = 0;
+    CLEANUP(buffer_fini) struct buffer text = {0};
 
-    for (uint32_t i = 0; i < s->asked.count && n < sizeof text; i++) {
+    for (uint32_t i = 0; i < s->asked.count; i++) {
         const struct resource_amount *a = &s->asked.amounts[i];
         char amount[32];
-        n += (size_t)snprintf(text + n, sizeof text - n, "%s%s %s", i > 0 ? ", " : "",
-                              resource_name(&c->resources, a->kind),
-                              resource_format(a->kind, a->units, amount));
+        buffer_printf(&text, "%s%s %s", i > 0 ? ", " : "", resource_name(&c->resources, a->kind),
+                      resource_format(a->kind, a->units, amount));
     }
-    return rows_text(c, "%s", s->asked.count == 0 ? "nothing" : text);
+    return rows_text(c, "%s", s->asked.count == 0 ? "nothing" : buffer_text(&text));
 }
 
 static const char *strategy(struct raylet_core *c, const struct wish *w)

@@ -49,7 +49,7 @@ static void give_up(struct raylet_core *c, struct job *job)
     failure_set(&f, job->guest ? CODE_PROGRAM : CODE_FULL,
                 "no worker could be started on node %s for %u s: %s", c->node_name,
                 (unsigned)(GIVE_UP_NS / NS_PER_S), c->shortage.why->failure.message);
-    text_copy(f.node, sizeof f.node, c->node_name);
+    text_shorten(f.node, sizeof f.node, c->node_name);
     struct object_error *e = error_new(&f);
     job->without_since_ns = c->now_ns; /* who comes later waits as long */
     if (job->guest) {                  /* its homes look for other nodes */

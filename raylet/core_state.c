@@ -123,7 +123,7 @@ void core_protocol_error(struct raylet_core *c, struct client *client, const cha
     memset(f, 0, sizeof *f);
     f->code = CODE_REFUSED;
     va_start(args, format);
-    vsnprintf(f->message, sizeof f->message, format, args);
+    text_vformat(f->message, sizeof f->message, format, args);
     va_end(args);
     struct raylet_effect *e = core_effect(c, EFFECT_CLOSE);
     e->client = client->number;
@@ -158,10 +158,10 @@ struct object_error *error_make(const struct raylet_core *c, int code, const cha
     e->refs = 1;
     e->failure.code = code;
     e->failure.attempts = 1;
-    text_copy(e->failure.task, sizeof e->failure.task, task);
-    text_copy(e->failure.node, sizeof e->failure.node, c->node_name);
+    text_shorten(e->failure.task, sizeof e->failure.task, task);
+    text_shorten(e->failure.node, sizeof e->failure.node, c->node_name);
     va_start(args, format);
-    vsnprintf(e->failure.message, sizeof e->failure.message, format, args);
+    text_vformat(e->failure.message, sizeof e->failure.message, format, args);
     va_end(args);
     return e;
 }

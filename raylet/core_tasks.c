@@ -396,7 +396,7 @@ static struct object_error *never(struct raylet_core *c, struct task *t)
     }
     if (known != NULL) {
         struct object_error *e = error_new(&known->failure);
-        text_copy(e->failure.task, sizeof e->failure.task, task_function(t));
+        text_shorten(e->failure.task, sizeof e->failure.task, task_function(t));
         return e;
     }
     char why[SENTENCE_SIZE];
@@ -518,7 +518,7 @@ static void charge_value(struct raylet_core *c, struct task *t, struct object *o
 static void say_where(const struct task *t, struct failure *f)
 {
     if (t->place == AT_LANE) {
-        text_copy(f->node, sizeof f->node, t->lane->peer->name);
+        text_shorten(f->node, sizeof f->node, t->lane->peer->name);
     }
     f->attempts = t->attempt;
 }
@@ -745,7 +745,7 @@ void task_attempt_died(struct raylet_core *c, struct task *t, const struct failu
         return;
     }
     struct object_error *e = error_new(why);
-    text_copy(e->failure.task, sizeof e->failure.task, task_function(t));
+    text_shorten(e->failure.task, sizeof e->failure.task, task_function(t));
     e->failure.attempts = t->attempt;
     task_settle_error(c, t, worker, e, ran_ns);
     error_unref(e);

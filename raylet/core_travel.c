@@ -112,7 +112,7 @@ void task_lost(struct raylet_core *c, struct task *t, const struct failure *why)
     x = task_extra_of(t);
     if (t->class_->job->state != JOB_LIVE || ++x->losses > LOSSES_MAX) {
         struct object_error *e = error_new(why);
-        text_copy(e->failure.task, sizeof e->failure.task, task_function(t));
+        text_shorten(e->failure.task, sizeof e->failure.task, task_function(t));
         e->failure.attempts = t->attempt;
         task_settle_error(c, t, 0, e, 0);
         error_unref(e);
@@ -135,7 +135,7 @@ void task_end_unknown(struct raylet_core *c, struct task *t, const struct failur
     struct object_error *e =
         error_make(c, CODE_UNKNOWN, task_function(t),
                    "it may have run or not: %s; and it was asked for at most once", why->message);
-    text_copy(e->failure.node, sizeof e->failure.node, why->node);
+    text_shorten(e->failure.node, sizeof e->failure.node, why->node);
     task_settle_error(c, t, 0, e, 0);
     error_unref(e);
     task_free(c, t);
@@ -159,7 +159,7 @@ void task_fail_class(struct raylet_core *c, struct class_ *k, const struct objec
     struct object_error *e = error_new(&why->failure);
     struct task *t;
 
-    text_copy(e->failure.task, sizeof e->failure.task, k->function);
+    text_shorten(e->failure.task, sizeof e->failure.task, k->function);
     k->users++;
     while ((t = class_first(k)) != NULL) {
         task_fail(c, t, e);

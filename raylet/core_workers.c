@@ -49,8 +49,8 @@ static void start_failed(struct raylet_core *c, struct job *job, const struct fa
     if (job->program_error == NULL) {
         job->program_error = error_new(f);
         job->program_error->failure.code = CODE_PROGRAM;
-        text_copy(job->program_error->failure.node, sizeof job->program_error->failure.node,
-                  c->node_name);
+        text_shorten(job->program_error->failure.node, sizeof job->program_error->failure.node,
+                     c->node_name);
         job->broken_unsaid = true;
     }
     fail_job_tasks(c, job, job->program_error);
@@ -124,7 +124,7 @@ static void describe_end(const struct raylet_core *c, const struct worker *w, in
                     WEXITSTATUS(status), logs);
         f->exit_code = WEXITSTATUS(status);
     }
-    text_copy(f->node, sizeof f->node, c->node_name);
+    text_shorten(f->node, sizeof f->node, c->node_name);
 }
 
 static void say_wrote(struct raylet_core *c, const struct worker *w, const struct task *t,

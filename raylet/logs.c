@@ -434,7 +434,7 @@ void logs_last_line(struct logs *logs, uint32_t worker, char ret[256])
                 line = at;
             }
         }
-        (void)text_copy(ret, 256, line);
+        text_shorten(ret, 256, line);
         text_clean(ret);
     }
     buffer_fini(&data);

@@ -71,8 +71,12 @@ static int add_resource(struct offer *o, struct resource_names *names, const cha
 static int add_resources(struct offer *o, const char *text, struct failure *f)
 {
     json_error_t error;
-    json_t *object =
-        strlen(text) <= JSON_MAX ? json_loads(text, JSON_REJECT_DUPLICATES, &error) : NULL;
+    if (strlen(text) > JSON_MAX) {
+        return failure_set(f, CODE_SIGNATURE,
+                           "--resources: at most %u characters, and this has %zu.", JSON_MAX,
+                           strlen(text));
+    }
+    json_t *object = json_loads(text, JSON_REJECT_DUPLICATES, &error);
     int r = 0;
     if (!json_is_object(object)) {
         r = failure_set(f, CODE_SIGNATURE,

@@ -10,7 +10,6 @@
 #include "common/bytes.h"
 
 #define READ_BYTES (64u << 10)
-#define STORED_MAX 4096u
 
 static bool same_time(struct timespec a, struct timespec b)
 {
@@ -109,9 +108,10 @@ static int older_first(const void *a, const void *b)
 }
 
 /* What is stored, oldest first; what does not belong there is removed. */
-static size_t list_store(DIR *dir, struct stored *ret)
+static size_t list_store(DIR *dir, struct stored **ret)
 {
-    size_t count = 0;
+    struct stored *list = NULL;
+    size_t count = 0, room = 0;
     for (struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir)) {
         struct stat st;
         if (entry->d_name[0] == '.') {
@@ -121,21 +121,27 @@ static size_t list_store(DIR *dir, struct stored *ret)
             (void)unlinkat(dirfd(dir), entry->d_name, 0);
             continue;
         }
-        if (count < STORED_MAX &&
-            fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
-            memcpy(ret[count].name, entry->d_name, PROGRAMS_HEX_SIZE);
-            ret[count].size = (uint64_t)st.st_size;
-            ret[count++].mtime = st.st_mtim;
+        if (fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+            if (count == room) {
+                room = MAX_OF(2 * room, (size_t)64);
+                list = xrealloc(list, room * sizeof *list);
+            }
+            memcpy(list[count].name, entry->d_name, PROGRAMS_HEX_SIZE);
+            list[count].size = (uint64_t)st.st_size;
+            list[count++].mtime = st.st_mtim;
         }
     }
-    qsort(ret, count, sizeof *ret, older_first);
+    if (count != 0) {
+        qsort(list, count, sizeof *list, older_first);
+    }
+    *ret = list;
     return count;
 }
 
 static int make_room(DIR *dir, uint64_t wanted, uint64_t bytes_max, const struct program_pins *pins)
 {
-    CLEANUP_FREE struct stored *stored = xcalloc(STORED_MAX, sizeof *stored);
-    size_t count = list_store(dir, stored);
+    CLEANUP_FREE struct stored *stored = NULL;
+    size_t count = list_store(dir, &stored);
     uint64_t total = wanted;
     for (size_t i = 0; i < count; i++) {
         total += stored[i].size;

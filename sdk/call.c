@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "common/clock.h"
+#include "common/text.h"
 #include "proto/layout.h"
 #include "proto/sentences.h"
 #include "sdk/inner.h"
@@ -14,7 +15,7 @@ static int fail(struct drt_call *call, int code, int app_code, const char *forma
     if (call->code == 0) {
         call->code = code;
         call->app_code = app_code;
-        vsnprintf(call->message, sizeof call->message, format, args);
+        text_vformat(call->message, sizeof call->message, format, args);
     }
     return code;
 }

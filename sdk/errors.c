@@ -39,7 +39,7 @@ int error_set(int code, const char *format, ...)
     va_list args;
     /* Written aside first: an argument may be the present sentence. */
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    text_vformat(text, sizeof text, format, args);
     va_end(args);
     memcpy(sentence, text, strlen(text) + 1);
     return code;
@@ -75,8 +75,8 @@ void error_from_failure(const struct failure *f, struct drt_error *ret)
         .attempts = f->attempts,
         .depth = f->depth,
     };
-    text_copy(ret->task, sizeof ret->task, f->task);
-    text_copy(ret->node, sizeof ret->node, f->node);
+    text_shorten(ret->task, sizeof ret->task, f->task);
+    text_shorten(ret->node, sizeof ret->node, f->node);
     text_copy(ret->message, sizeof ret->message, f->message);
 }
 

@@ -32,8 +32,8 @@ void log_print(const struct local_msg *m)
     struct buffer out = {0};
     const char *at = m->payload.data, *end = at + m->payload.size;
     int errno_before = errno;
-    text_copy(node, sizeof node, m->log.node);
-    text_copy(function, sizeof function, m->log.function);
+    text_shorten(node, sizeof node, m->log.node);
+    text_shorten(function, sizeof function, m->log.function);
     text_clean(node);
     text_clean(function);
     snprintf(before, sizeof before, function[0] != '\0' ? "(%s %s) " : "(%s) ", node, function);

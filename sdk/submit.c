@@ -27,7 +27,7 @@ static void refuse(struct submission *s, int code)
     struct failure f;
     error_to_failure(code, &f);
     if (s->entry != NULL) {
-        text_copy(f.task, sizeof f.task, s->entry->name);
+        text_shorten(f.task, sizeof f.task, s->entry->name);
     }
     runtime_lock();
     for (size_t i = 0; i < s->returns; i++) {
@@ -162,7 +162,7 @@ static int find_ids(const struct submission *s, struct object_id *ids, struct fa
             text_copy(why, sizeof why, drt_last_error());
             error_set(-EBADF, "argument %zu of %s: %s", i, s->entry->name, why);
             error_to_failure(-EBADF, ret_failure);
-            text_copy(ret_failure->task, sizeof ret_failure->task, s->entry->name);
+            text_shorten(ret_failure->task, sizeof ret_failure->task, s->entry->name);
             return -EBADF;
         }
         slot = objects_of(&runtime.objects, slot, &number);
@@ -286,7 +286,7 @@ static void go(struct submission *s, uint8_t *args, struct object_id *ids)
         }
         if (rc != 0) {
             error_to_failure(rc, &f);
-            text_copy(f.task, sizeof f.task, s->entry->name);
+            text_shorten(f.task, sizeof f.task, s->entry->name);
         }
     }
     for (size_t i = 0; i < s->returns && rc != 0; i++) {

@@ -40,7 +40,7 @@ static bool needs_fit(const struct sync_task *t, const struct needs *n, struct f
         return true;
     }
     failure_set(ret, DRT_E_TOO_LARGE, "%s", why);
-    text_copy(ret->task, sizeof ret->task, t->entry->name);
+    text_shorten(ret->task, sizeof ret->task, t->entry->name);
     return false;
 }
 
@@ -112,7 +112,7 @@ static void settle(struct drt_call *call, uint32_t index, struct slot *s)
         sentence_result_unset(call->entry->name, index, why);
         failure_set(&f, DRT_E_SIGNATURE, "%s", why);
     }
-    text_copy(f.task, sizeof f.task, call->entry->name);
+    text_shorten(f.task, sizeof f.task, call->entry->name);
     f.attempts = call->attempt;
     object_set_error(&runtime.objects, s, &f);
 }
@@ -156,7 +156,7 @@ static void missed(const struct sync_task *t, const struct body *body, uint32_t 
                     "it was not done when the timeout of the task that submitted it passed, which "
                     "holds for all that a task submits");
     }
-    text_copy(ret->task, sizeof ret->task, t->entry->name);
+    text_shorten(ret->task, sizeof ret->task, t->entry->name);
     ret->attempts = attempts;
 }
 
@@ -179,7 +179,7 @@ static void attempt(const struct sync_task *t, struct drt_call *call, struct bod
             failure_set(f, call->code, "%s", call->message);
             f->app_code = call->app_code;
             f->attempts = call->attempt;
-            text_copy(f->task, sizeof f->task, t->entry->name);
+            text_shorten(f->task, sizeof f->task, t->entry->name);
         } else {
             return;
         }
@@ -202,7 +202,7 @@ static void too_deep(const struct sync_task *t, struct failure *ret)
         "%u tasks that have not ended submitted one another, and it would be the next below "
         "them; in sync mode no more are allowed",
         SYNC_DEPTH_MAX);
-    text_copy(ret->task, sizeof ret->task, t->entry->name);
+    text_shorten(ret->task, sizeof ret->task, t->entry->name);
 }
 
 void sync_run(const struct sync_task *t)

@@ -109,6 +109,16 @@ static void a_limit_cuts(void **state)
     assert_int_equal(json_array_size(array), 1);
     assert_int_equal(json_integer_value(json_object_get(json_array_get(array, 0), "job")), 4);
     json_decref(array);
+    /* And says so, where there is more. */
+    show.json = false;
+    assert_int_equal(shown(*state, &jobs_view, show, out), EXIT_DONE);
+    assert_non_null(strstr(out, "\nOnly 1 is shown. --limit N shows more.\n"));
+    show.wish.limit = 2;
+    assert_int_equal(shown(*state, &jobs_view, show, out), EXIT_DONE);
+    assert_null(strstr(out, "--limit"));
+    show.wish = (struct wish){.thing = "last"};
+    assert_int_equal(shown(*state, &jobs_view, show, out), EXIT_DONE);
+    assert_null(strstr(out, "--limit"));
 }
 
 static void what_is_not_there_fails(void **state)

@@ -10,7 +10,7 @@
 
 struct fixture {
     char *home;
-    int locks[16];
+    int locks[32];
     size_t lock_count;
 };
 
@@ -177,6 +177,7 @@ static void test_finds_the_only_live_one(void **state)
                         "'drt-head start', or name one with --cluster or DRT_CLUSTER.");
     write_text(f, ".drt/dead/head.lock", "");
     make_live(f, ".drt/local-4711/head.lock");
+    make_live(f, ".drt/private-4711/nodes/box-4711/lock");
     assert_int_equal(place_find(NULL, NULL, &p, &why), CODE_NOT_FOUND);
     make_live(f, ".drt/one/head.lock");
     assert_int_equal(place_find(NULL, NULL, &p, &why), 0);
@@ -190,6 +191,32 @@ static void test_finds_the_only_live_one(void **state)
     setenv("DRT_CLUSTER", "dead", 1);
     assert_int_equal(place_find(NULL, NULL, &p, &why), 0);
     check_dir(f, &p, ".drt/dead");
+}
+
+/* A sentence names the first ones and counts the others. */
+static void test_many_are_counted(void **state)
+{
+    struct fixture *f = *state;
+    struct place p;
+    struct failure why;
+    char node[64];
+    for (int i = 0; i < 8; i++) {
+        char lock[64];
+        snprintf(lock, sizeof lock, ".drt/one/nodes/box-%d/lock", i);
+        make_live(f, lock);
+        snprintf(lock, sizeof lock, ".drt/c%d/head.lock", i);
+        make_live(f, lock);
+    }
+    assert_int_equal(place_find(NULL, NULL, &p, &why), CODE_EXISTS);
+    assert_non_null(strstr(why.message, "c0, c1, c2, c3, c4, c5 and 3 more"));
+    assert_int_equal(place_find(NULL, "one", &p, &why), 0);
+    assert_int_equal(place_find_only_node(&p, NULL, node, &why), CODE_EXISTS);
+    assert_non_null(
+        strstr(why.message, "(box-0, box-1, box-2, box-3, box-4, box-5 and 2 more). Name one"));
+    setenv("HOME", "relative", 1);
+    assert_int_equal(place_find(NULL, NULL, &p, &why), CODE_NOT_FOUND);
+    assert_non_null(strstr(why.message, "HOME is not an absolute path"));
+    setenv("HOME", f->home, 1);
 }
 
 static void test_named_places_must_be_there(void **state)
@@ -329,6 +356,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_empty_is_no_directory, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_path_that_is_too_long, setup, teardown),
         cmocka_unit_test_setup_teardown(test_finds_the_only_live_one, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_many_are_counted, setup, teardown),
         cmocka_unit_test_setup_teardown(test_named_places_must_be_there, setup, teardown),
         cmocka_unit_test_setup_teardown(test_finds_the_lowest_node, setup, teardown),
         cmocka_unit_test_setup_teardown(test_sockets_with_short_and_long_paths, setup, teardown),

@@ -251,6 +251,36 @@ static void test_clean(void **state)
     }
 }
 
+static PRINTF(3, 4) void formatted(char *dst, size_t size, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    text_vformat(dst, size, format, args);
+    va_end(args);
+}
+
+/* What is cut says so, and cuts no character. */
+static void test_shorten(void **state)
+{
+    char text[9], one[1];
+    text_shorten(text, sizeof text, "12345678");
+    assert_string_equal(text, "12345678");
+    text_shorten(text, sizeof text, "123456789");
+    assert_string_equal(text, "12345...");
+    text_shorten(text, sizeof text,
+                 "1234\xc3\xb6"
+                 "6789");
+    assert_string_equal(text, "1234...");
+    formatted(text, sizeof text, "%d-%s", 12, "abcde");
+    assert_string_equal(text, "12-abcde");
+    formatted(text, sizeof text, "%d-%s", 12, "abcdefgh");
+    assert_string_equal(text, "12-ab...");
+    text_shorten(one, sizeof one, "x");
+    assert_string_equal(one, "");
+    text_shorten(text, 3, "xyz");
+    assert_string_equal(text, "..");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -259,7 +289,7 @@ int main(void)
         cmocka_unit_test(test_format_size),     cmocka_unit_test(test_format_span),
         cmocka_unit_test(test_format_duration), cmocka_unit_test(test_format_count),
         cmocka_unit_test(test_format_rfc3339),  cmocka_unit_test(test_copy_cuts_and_terminates),
-        cmocka_unit_test(test_clean),
+        cmocka_unit_test(test_clean),           cmocka_unit_test(test_shorten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
