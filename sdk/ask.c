@@ -83,11 +83,13 @@ int ask_whole(struct slot *s)
 
 int ask_nothing(uint64_t deadline_ns)
 {
-    struct request ping = {0};
+    struct request *ping = xcalloc(1, sizeof *ping);
     struct local_msg m = {
         .type = LOCAL_CANCEL,
         .cancel = {.id = {runtime.link.node, runtime.link.client, UINT64_MAX >> 1}}};
-    return request_ask(&ping, &m, deadline_ns);
+    int r = request_ask(ping, &m, deadline_ns);
+    free(ping);
+    return r;
 }
 
 bool ask_some_left(void *unused)

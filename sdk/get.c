@@ -529,13 +529,14 @@ int drt_cancel(struct drt_ref ref, int flags)
         r = object_is_settled(s) && !may_run ? DRT_E_DONE : 0;
     }
     if (r == 0) {
-        struct request request = {0};
+        struct request *request = xcalloc(1, sizeof *request);
         struct local_msg m = {.type = LOCAL_CANCEL,
                               .cancel = {.id = s->id, .flags = (uint32_t)flags}};
-        r = request_ask(&request, &m, NS_FOREVER);
+        r = request_ask(request, &m, NS_FOREVER);
         if (r == 0) {
-            r = (int)request.code;
+            r = (int)request->code;
         }
+        free(request);
     }
     runtime_unlock();
     if (r == DRT_E_DONE) {

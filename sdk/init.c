@@ -3,6 +3,8 @@
  * process, serving.
  */
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -29,20 +31,24 @@
 
 extern char **environ;
 
-static pthread_mutex_t init_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct lock init_lock;
+static int cancel_before;  /* whether who called drt_init can be cancelled */
 static atomic_bool serves; /* a worker: it holds the lock, in drt_init, as long as it lives */
 
 /* ---- what comes from the raylet ---- */
 
 static bool take(void *arg, struct arrival *a)
 {
+    int cancel;
     (void)arg;
     switch (a->msg.type) {
     case LOCAL_VALUES:
         ask_take(&a->msg);
         return false;
     case LOCAL_LOG:
+        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
         log_print(&a->msg);
+        pthread_setcancelstate(cancel, NULL);
         runtime.log_count++;
         return false;
     case LOCAL_CANCELLED:
@@ -161,6 +167,7 @@ static NORETURN void be_worker(int fd)
     atomic_store(&runtime.mode, DRT_MODE_CLUSTER);
     atomic_store(&serves, true);
     fork_mark_set();
+    pthread_setcancelstate(cancel_before, NULL);
     serve();
 }
 
@@ -387,10 +394,8 @@ static void in_child(void)
     fork_mark_clear();
     link_forget(&runtime.link);
     local_cluster_forget();
-    if (atomic_load(&runtime.mode) == DRT_MODE_AUTO) {
-        init_lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
-        runtime.lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
-    }
+    lock_forget(&init_lock);
+    lock_forget(&runtime.lock);
 }
 
 /* When libdrt is loaded: before any drt_init, in whatever thread. */
@@ -453,6 +458,13 @@ static int init(const struct drt_config *config)
     return 0;
 }
 
+static int left_by_longjmp(void)
+{
+    return error_set(-EDEADLK,
+                     "a signal handler left drt_init, drt_shutdown or another call of drt "
+                     "by longjmp: this process cannot use drt any more");
+}
+
 int drt_init_(const struct drt_config *config, size_t config_size, int header_version)
 {
     struct drt_config mine;
@@ -470,13 +482,23 @@ int drt_init_(const struct drt_config *config, size_t config_size, int header_ve
         return r;
     }
     if (!atomic_load(&serves)) {
-        pthread_mutex_lock(&init_lock);
-        if (atomic_load(&runtime.mode) == DRT_MODE_AUTO) {
+        int before;
+        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+        if (lock_is_mine(&init_lock)) {
+            pthread_setcancelstate(before, NULL);
+            return left_by_longjmp();
+        }
+        lock_enter(&init_lock);
+        bool is_first = atomic_load(&runtime.mode) == DRT_MODE_AUTO;
+        if (is_first) {
+            cancel_before = before;
             r = init(&mine);
-            pthread_mutex_unlock(&init_lock);
+        }
+        lock_leave(&init_lock);
+        pthread_setcancelstate(before, NULL);
+        if (is_first) {
             return r;
         }
-        pthread_mutex_unlock(&init_lock);
     }
     return error_set(-EALREADY, "drt_init was called already: call it once, first in main()");
 }
@@ -542,11 +564,18 @@ void drt_shutdown(void)
     if (runtime_is_child() || atomic_load(&serves) || runtime_body() != NULL) {
         return;
     }
-    pthread_mutex_lock(&init_lock);
+    if (lock_is_mine(&runtime.lock) || lock_is_mine(&init_lock)) {
+        (void)!left_by_longjmp();
+        return;
+    }
+    int before;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+    lock_enter(&init_lock);
     fork_mark_clear();
     int mode = atomic_exchange(&runtime.mode, DRT_MODE_AUTO);
     if (mode != DRT_MODE_AUTO) {
         runtime_lock();
+        link_recover(&runtime.link);
         if (mode != DRT_MODE_SYNC) {
             close_link();
             classes_forget();
@@ -555,5 +584,6 @@ void drt_shutdown(void)
         runtime_unlock();
         local_cluster_stop(); /* if there is anything of our own */
     }
-    pthread_mutex_unlock(&init_lock);
+    lock_leave(&init_lock);
+    pthread_setcancelstate(before, NULL);
 }

@@ -1,36 +1,45 @@
 #include "sdk/link.h"
 
 #include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "common/clock.h"
 #include "common/text.h"
 #include "sdk/errors.h"
 
-#define TAKE_MAX      256u        /* messages in one turn */
-#define FREE_ARRIVALS 64u         /* as many as a raylet prefills */
-#define KEEP_BYTES    (16u << 10) /* of an arena that is kept */
+#define TAKE_MAX      256u           /* messages in one turn */
+#define FREE_ARRIVALS 64u            /* as many as a raylet prefills */
+#define LEADER_LIMIT  (1 * NS_PER_S) /* nobody polls for so long without sleeping */
+#define KEEP_BYTES    (16u << 10)    /* of an arena that is kept */
 #define RAYLET_GONE                                                                                \
     "the raylet of this node is gone; what it ran for this program is lost: start the program "    \
     "again"
 
-void link_init(struct link *l, pthread_mutex_t *lock, link_take_fn *take, void *take_arg)
+void link_init(struct link *l, struct lock *lock, link_take_fn *take, void *take_arg)
 {
-    pthread_condattr_t attr;
-    *l = (struct link){.lock = lock, .take = take, .take_arg = take_arg, .socket = -1};
+    *l = (struct link){
+        .lock = lock, .take = take, .take_arg = take_arg, .socket = -1, .signals = -1};
     atomic_store(&l->interrupt_fd, -1);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&l->changed, &attr);
-    pthread_condattr_destroy(&attr);
+}
+
+static void wake_followers(struct link *l)
+{
+    atomic_fetch_add(&l->changes, 1);
+    if (l->followers > 0) {
+        lock_wake(&l->changes);
+    }
 }
 
 static int gone(struct link *l)
 {
     if (!l->broken) {
         l->broken = true;
-        pthread_cond_broadcast(&l->changed);
+        wake_followers(l);
     }
     return error_set(DRT_E_DISCONNECTED, RAYLET_GONE);
 }
@@ -180,7 +189,7 @@ bool link_take(struct link *l)
         }
     }
     if (n > 0 && l->followers > 0) {
-        pthread_cond_broadcast(&l->changed);
+        wake_followers(l);
     }
     return n > 0;
 }
@@ -203,9 +212,9 @@ static bool may_go_on(void *arg)
 {
     struct wait *w = arg;
     if (w->outward) {
-        pthread_mutex_lock(w->l->lock);
+        lock_enter(w->l->lock);
         bool done = w->done(w->arg);
-        pthread_mutex_unlock(w->l->lock);
+        lock_leave(w->l->lock);
         if (done) {
             return true;
         }
@@ -213,17 +222,96 @@ static bool may_go_on(void *arg)
     return ring_has_input(&w->l->ring);
 }
 
+/* ---- leading ---- */
+
+/* What this thread was when it last went to sleep or polled. Where it left by a longjmp, its next
+ * wait finds that here; where it ended, the destructor of a key. Handlers of pthread_cleanup_push
+ * do not serve: a longjmp leaves them behind, on a stack that is gone. */
+static _Thread_local struct {
+    uint64_t turn; /* of the leader that it is; 0: none */
+    bool follows;
+    bool has_key;
+} me;
+
+static pthread_key_t at_end; /* its value is the link that the thread has waited in */
+static pthread_once_t at_end_once = PTHREAD_ONCE_INIT;
+
+static uint64_t last_turn; /* of all links; guarded by the mutex */
+
+struct sleep {
+    struct link *l;
+    sigset_t before; /* the thread's own mask */
+    bool blocked;
+};
+
+/* The signals that the thread does not block. */
+static int watch_signals(struct link *l, const sigset_t *blocked)
+{
+    sigset_t wanted;
+    if (l->signals >= 0 && memcmp(blocked, &l->signals_blocked, sizeof *blocked) == 0) {
+        return 0;
+    }
+    sigfillset(&wanted);
+    for (int i = 1; i < NSIG; i++) {
+        if (sigismember(blocked, i) == 1) {
+            sigdelset(&wanted, i);
+        }
+    }
+    int fd = signalfd(l->signals, &wanted, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (fd < 0) {
+        return -errno;
+    }
+    l->signals = fd;
+    l->signals_blocked = *blocked;
+    return 0;
+}
+
+/* Signals are to run their handlers outside of the mutex, by a thread that does not lead: they may
+ * leave by longjmp. Those that the thread itself blocks wake nobody. Where no signalfd can be had
+ * they stay as they are. */
+static void block_signals(struct sleep *s)
+{
+    sigset_t all;
+    sigfillset(&all);
+    sigemptyset(&s->before);
+    s->blocked = pthread_sigmask(SIG_BLOCK, &all, &s->before) == 0;
+    if (s->blocked && watch_signals(s->l, &s->before) != 0) {
+        pthread_sigmask(SIG_SETMASK, &s->before, NULL);
+        s->blocked = false;
+    }
+}
+
+/* With the mutex, which is left for it: handlers run here. */
+static void unblock_signals(struct sleep *s)
+{
+    if (s->blocked) {
+        lock_leave(s->l->lock);
+        pthread_sigmask(SIG_SETMASK, &s->before, NULL);
+        lock_enter(s->l->lock);
+    }
+}
+
+static void lead_no_more(struct link *l)
+{
+    l->leading = false;
+    l->asleep = false;
+    me.turn = 0;
+}
+
+/* Bare system calls here and in the ring: none is a cancellation point. */
 static bool socket_ended(int socket)
 {
     char byte;
-    ssize_t n = recv(socket, &byte, 1, MSG_DONTWAIT);
+    ssize_t n = syscall(SYS_recvfrom, socket, &byte, 1, MSG_DONTWAIT, NULL, NULL);
     return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
 }
 
-/* Sleeps on the doorbell and the socket. The mutex is not held. */
-static void doze(struct link *l, uint64_t deadline_ns, bool *ret_ended)
+/* Sleeps on the doorbell, the socket and signals; a cancellation point. The mutex is not held. */
+static bool doze(const struct sleep *s, uint64_t deadline_ns)
 {
-    struct pollfd fds[2] = {{l->ring.doorbell_mine, POLLIN, 0}, {l->socket, POLLIN, 0}};
+    const struct link *l = s->l;
+    struct pollfd fds[3] = {
+        {l->ring.doorbell_mine, POLLIN, 0}, {l->socket, POLLIN, 0}, {l->signals, POLLIN, 0}};
     struct timespec limit, *at = NULL;
     if (deadline_ns != NS_FOREVER) {
         uint64_t now = clock_now_ns(), left = deadline_ns > now ? deadline_ns - now : 0;
@@ -231,49 +319,105 @@ static void doze(struct link *l, uint64_t deadline_ns, bool *ret_ended)
         limit.tv_nsec = (long)(left % NS_PER_S);
         at = &limit;
     }
-    int n = ppoll(fds, 2, at, NULL);
-    *ret_ended = n > 0 && fds[1].revents != 0 && socket_ended(l->socket);
+    return ppoll(fds, s->blocked ? 3 : 2, at, NULL) > 0 && fds[1].revents != 0;
 }
 
 /* One turn of the leader, which found nothing to take: polls a while, then sleeps. */
 static void lead(struct wait *w)
 {
     struct link *l = w->l;
+    struct sleep s = {.l = l};
     bool ended = false;
+    uint64_t turn = ++last_turn;
+    l->turn = turn;
+    me.turn = turn;
     l->leading = true;
-    pthread_mutex_unlock(l->lock);
+    lock_leave(l->lock);
     bool go_on = patience_poll(&l->patience, may_go_on, w);
-    pthread_mutex_lock(l->lock);
+    lock_enter(l->lock);
+    if (l->turn != turn) {
+        return; /* it took so long that another one leads now */
+    }
     /* Arming moves on what waited for room: nobody rings for what that brought about. */
     if (!go_on && !l->broken && ring_arm(&l->ring)) {
         if (!w->done(w->arg)) {
-            pthread_mutex_unlock(l->lock);
-            doze(l, w->deadline_ns, &ended);
-            pthread_mutex_lock(l->lock);
+            block_signals(&s);
+            l->asleep = true;
+            lock_leave(l->lock);
+            ended = doze(&s, w->deadline_ns);
+            lock_enter(l->lock);
+            ended = ended && socket_ended(l->socket);
         }
         ring_disarm(&l->ring);
     }
-    l->leading = false;
+    lead_no_more(l);
     link_take(l);
     if (ended) {
         gone(l);
     }
     if (l->followers > 0) {
-        pthread_cond_broadcast(&l->changed); /* one of them leads on */
+        wake_followers(l); /* one of them leads on */
     }
+    unblock_signals(&s);
+}
+
+static void follow_no_more(struct link *l)
+{
+    if (me.follows) {
+        me.follows = false;
+        l->followers -= l->followers > 0;
+    }
+}
+
+/* A thread that was cancelled, or called pthread_exit, while it slept. */
+static void thread_ended(void *arg)
+{
+    struct link *l = arg;
+    /* Not in a forked child; and where it ends in the midst of a change who waits says so. */
+    if (l->open && !lock_is_mine(l->lock)) {
+        lock_enter(l->lock);
+        link_recover(l);
+        lock_leave(l->lock);
+    }
+}
+
+static void make_key(void)
+{
+    (void)pthread_key_create(&at_end, thread_ended);
+}
+
+static void watch_end(struct link *l)
+{
+    pthread_once(&at_end_once, make_key);
+    me.has_key = pthread_setspecific(at_end, l) == 0;
 }
 
 static void follow(struct link *l, uint64_t deadline_ns)
 {
+    uint64_t turn = l->turn, look_at_ns = clock_now_ns() + LEADER_LIMIT;
+    uint32_t seen = atomic_load(&l->changes);
+    me.follows = true;
     l->followers++;
-    if (deadline_ns == NS_FOREVER) {
-        pthread_cond_wait(&l->changed, l->lock);
-    } else {
-        struct timespec at = {.tv_sec = (time_t)(deadline_ns / NS_PER_S),
-                              .tv_nsec = (long)(deadline_ns % NS_PER_S)};
-        pthread_cond_timedwait(&l->changed, l->lock, &at);
+    bool woken = lock_sleep(l->lock, &l->changes, seen, MIN_OF(deadline_ns, look_at_ns));
+    follow_no_more(l);
+    /* Polling is over within a moment: that leader was made to leave, by a longjmp or its end. */
+    if (!woken && l->leading && !l->asleep && l->turn == turn && clock_now_ns() >= look_at_ns) {
+        l->turn = ++last_turn;
+        l->leading = false;
     }
-    l->followers--;
+}
+
+void link_recover(struct link *l)
+{
+    follow_no_more(l);
+    if (me.turn != 0 && me.turn == l->turn && l->leading) {
+        l->turn = ++last_turn;
+        if (l->asleep) {
+            ring_disarm(&l->ring);
+        }
+        lead_no_more(l);
+        wake_followers(l);
+    }
 }
 
 /* The body's raylet hears that it waits, and for what: in the same ring, before and after. False:
@@ -309,6 +453,10 @@ static int wait_turns(struct wait *w)
         }
         if (tell_blocked(w)) {
             continue;
+        }
+        link_recover(l); /* what it was in a wait that it left by longjmp */
+        if (UNLIKELY(!me.has_key)) {
+            watch_end(l);
         }
         if (l->leading) {
             follow(l, w->deadline_ns);
@@ -447,7 +595,7 @@ int link_open(struct link *l, const struct local_open *open, uint64_t deadline_n
     struct greeting g = {.l = l, .take = l->take, .take_arg = l->take_arg};
     struct local_msg m = {.type = LOCAL_OPEN, .open = *open, .payload = open->env};
     m.open.env_size = (uint32_t)open->env.size;
-    pthread_mutex_lock(l->lock);
+    lock_enter(l->lock);
     ring_hide_from_children(&l->ring);
     l->open = true;
     l->take = take_greeting;
@@ -464,7 +612,7 @@ int link_open(struct link *l, const struct local_open *open, uint64_t deadline_n
     if (r == 0) {
         atomic_store(&l->interrupt_fd, l->ring.doorbell_mine);
     }
-    pthread_mutex_unlock(l->lock);
+    lock_leave(l->lock);
     return r;
 }
 
@@ -475,7 +623,7 @@ void link_close(struct link *l)
     ring_fini(&l->ring);
     l->ring = (struct ring_channel){0};
     close_fd(&l->socket);
-    l->socket = -1;
+    close_fd(&l->signals);
     if (l->spare != NULL) {
         arena_fini(&l->spare->arena);
         free(l->spare);
@@ -490,13 +638,14 @@ void link_close(struct link *l)
     l->free_count = 0;
     l->release_count = 0;
     buffer_fini(&l->scratch);
-    pthread_cond_broadcast(&l->changed);
+    wake_followers(l);
 }
 
 void link_forget(struct link *l)
 {
     atomic_store(&l->interrupt_fd, -1);
     close_fd(&l->socket);
+    close_fd(&l->signals);
     ring_forget(&l->ring);
     l->open = false;
 }
@@ -507,7 +656,7 @@ void link_interrupt(struct link *l)
     uint64_t one = 1;
     atomic_fetch_add(&l->interrupts, 1);
     if (fd >= 0) {
-        (void)!write(fd, &one, sizeof one);
+        (void)syscall(SYS_write, fd, &one, sizeof one);
     }
     errno = before;
 }

@@ -1,8 +1,13 @@
 /*
  * This process's connection to its raylet: messages out, messages in, and waiting. One mutex (the
  * owner's) guards it all; no thread of its own. Of the threads that wait one leads: it polls and
- * takes what comes, the others sleep on a condition until it has taken something. What a message
- * means is the business of `take`.
+ * takes what comes, the others sleep until it has taken something. What a message means is the
+ * business of `take`.
+ *
+ * Sleeping is a cancellation point, and signal handlers that run meanwhile may leave by longjmp: a
+ * follower holds nothing while it sleeps, and a leader sleeps with signals blocked, is woken by
+ * them, and lets them in when it leads no more. One that was made to leave while it polled is
+ * replaced.
  *
  * All functions but link_init, link_open and link_interrupt are called with the mutex held;
  * link_wait releases it while it sleeps. When the raylet is gone, all that needs it answers
@@ -11,11 +16,12 @@
 #ifndef SDK_LINK_H
 #define SDK_LINK_H
 
-#include <pthread.h>
+#include <signal.h>
 
 #include "common/patience.h"
 #include "proto/local.h"
 #include "proto/ring.h"
+#include "sdk/lock.h"
 
 #define LINK_RELEASES 128u
 
@@ -32,10 +38,14 @@ struct link;
 typedef bool link_take_fn(void *arg, struct arrival *arrival);
 
 struct link {
-    pthread_mutex_t *lock;
-    pthread_cond_t changed;
-    bool leading;       /* a thread polls */
-    uint32_t followers; /* threads that sleep on `changed` */
+    struct lock *lock;
+    _Atomic uint32_t changes; /* followers sleep on it */
+    bool leading;             /* a thread polls, or sleeps on the bell */
+    bool asleep;              /* that one sleeps */
+    uint64_t turn;            /* the leader's: one that finds another is the leader no more */
+    uint32_t followers;
+    int signals; /* a signalfd: what wakes a leader whose signals are blocked; -1: none */
+    sigset_t signals_blocked; /* that thread's own, which do not wake it */
     bool open, broken;
     struct ring_channel ring;
     int socket;
@@ -57,12 +67,14 @@ struct link {
     _Atomic int interrupt_fd; /* -1: not open */
 };
 
-void link_init(struct link *l, pthread_mutex_t *lock, link_take_fn *take, void *take_arg);
+void link_init(struct link *l, struct lock *lock, link_take_fn *take, void *take_arg);
 /* Greets the raylet behind l->ring and l->socket, which are connected (ring_connect, ring_join):
  * sends `open`, awaits WELCOME. 0; the code of REFUSED, DRT_E_TIMEOUT, DRT_E_DISCONNECTED, each
  * with its sentence. */
 int link_open(struct link *l, const struct local_open *open, uint64_t deadline_ns) MUST_CHECK;
 void link_close(struct link *l); /* also half open; says nothing to the raylet */
+/* This thread left a wait by longjmp: it leads and follows no more. */
+void link_recover(struct link *l);
 /* In a forked child: closes what it inherited of the connection, and nothing else.
  * Async-signal-safe; without the mutex. */
 void link_forget(struct link *l);

@@ -15,7 +15,7 @@ struct question {
     struct request request; /* first */
     struct drt_node *nodes;
     size_t capacity, count;
-    const char *resource; /* NULL: the nodes are wanted */
+    char *resource; /* NULL: the nodes are wanted */
     double total, available;
     struct failure failure;
 };
@@ -36,6 +36,22 @@ static void read_node(struct drt_node *ret, const struct state_node *row)
             ret->memory_available_bytes = (uint64_t)(MAX_OF(a->available_units, 0) / RESOURCE_UNIT);
         }
     }
+}
+
+static struct question *question_new(size_t capacity, const char *resource)
+{
+    struct question *q = xcalloc(1, sizeof *q);
+    q->capacity = capacity;
+    q->nodes = xcalloc(capacity + 1, sizeof *q->nodes);
+    q->resource = resource != NULL ? xstrdup(resource) : NULL;
+    return q;
+}
+
+static void question_free(struct question *q)
+{
+    free(q->nodes);
+    free(q->resource);
+    free(q);
 }
 
 static void take_reply(struct request *r, const struct local_reply *reply)
@@ -99,46 +115,45 @@ static void this_process(struct drt_node *ret)
 
 int drt_nodes_(struct drt_node *ret, size_t capacity, size_t node_size, size_t *ret_count)
 {
-    struct question q = {.capacity = capacity};
     int r = runtime_enter();
     if (r != 0) {
         return r;
     }
-    if (capacity > SIZE_MAX / sizeof *q.nodes || (ret == NULL && capacity != 0)) {
+    if (capacity > SIZE_MAX / sizeof(struct drt_node) || (ret == NULL && capacity != 0)) {
         return error_set(-EINVAL, "drt_nodes was given no room for %zu nodes", capacity);
     }
-    q.nodes = xcalloc(MIN_OF(capacity, STATE_ROWS_MAX) + 1, sizeof *q.nodes);
-    q.capacity = MIN_OF(capacity, STATE_ROWS_MAX);
+    struct question *q = question_new(MIN_OF(capacity, STATE_ROWS_MAX), NULL);
     if (runtime_is_linked()) {
-        r = ask(&q);
+        r = ask(q);
     } else {
-        this_process(&q.nodes[0]);
-        q.count = 1;
+        this_process(&q->nodes[0]);
+        q->count = 1;
     }
-    for (size_t i = 0; i < MIN_OF(q.count, q.capacity) && r == 0; i++) {
+    for (size_t i = 0; i < MIN_OF(q->count, q->capacity) && r == 0; i++) {
         memset((char *)ret + i * node_size, 0, node_size);
-        memcpy((char *)ret + i * node_size, &q.nodes[i], MIN_OF(node_size, sizeof *q.nodes));
+        memcpy((char *)ret + i * node_size, &q->nodes[i], MIN_OF(node_size, sizeof *q->nodes));
     }
-    free(q.nodes);
     if (r == 0 && ret_count != NULL) {
-        *ret_count = q.count;
+        *ret_count = q->count;
     }
+    question_free(q);
     return r;
 }
 
 static void amounts(const char *resource, double *ret_total, double *ret_available)
 {
-    struct question q = {.resource = resource};
     struct drt_node here;
     *ret_total = *ret_available = 0;
     if (resource == NULL || runtime_enter() != 0) {
         return;
     }
     if (runtime_is_linked()) {
-        if (ask(&q) == 0) {
-            *ret_total = q.total;
-            *ret_available = q.available;
+        struct question *q = question_new(0, resource);
+        if (ask(q) == 0) {
+            *ret_total = q->total;
+            *ret_available = q->available;
         }
+        question_free(q);
         return;
     }
     this_process(&here);

@@ -8,6 +8,16 @@ static bool is_over(void *arg)
     return r->over;
 }
 
+static void forget(const struct request *r)
+{
+    for (struct request **at = &waiting; *at != NULL; at = &(*at)->next) {
+        if (*at == r) {
+            *at = r->next;
+            return;
+        }
+    }
+}
+
 int request_ask(struct request *r, struct local_msg *m, uint64_t deadline_ns)
 {
     r->number = ++runtime.link.next_request;
@@ -23,12 +33,7 @@ int request_ask(struct request *r, struct local_msg *m, uint64_t deadline_ns)
     if (rc == 0) {
         rc = link_wait(&runtime.link, is_over, r, deadline_ns, NULL);
     }
-    for (struct request **at = &waiting; *at != NULL; at = &(*at)->next) {
-        if (*at == r) {
-            *at = r->next;
-            break;
-        }
-    }
+    forget(r);
     return rc;
 }
 
@@ -45,6 +50,9 @@ void request_take(const struct local_msg *m)
         } else if (r->reply != NULL) {
             r->reply(r, &m->reply);
             r->over = m->reply.reply.last;
+        }
+        if (r->over) {
+            forget(r);
         }
         return;
     }

@@ -7,6 +7,8 @@
 
 #include "sdk/runtime.h"
 
+/* On the heap: a thread that leaves the wait (cancelled, or by a longjmp out of a signal handler)
+ * leaves its request behind, which then takes its answer for nobody. */
 struct request {
     struct request *next; /* of those that wait */
     uint64_t number;

@@ -4,7 +4,7 @@
 
 #define LARGE_VALUE (64u << 10) /* its room is given back at once */
 
-struct runtime runtime = {.lock = PTHREAD_MUTEX_INITIALIZER, .link = {.socket = -1}};
+struct runtime runtime = {.link = {.socket = -1}};
 
 static _Thread_local uint32_t thread_scope; /* 0: none */
 static _Thread_local uint32_t thread_epoch; /* of the runtime that the scope is in */
@@ -16,10 +16,20 @@ bool runtime_asks_child(void)
     return atomic_load(&runtime.mode) != DRT_MODE_AUTO && fork_is_other_process();
 }
 
+/* This thread's last call of drt has not returned: a signal handler interrupted it, and calls drt,
+ * or has left it by longjmp. */
+static NOINLINE int refuse_inside(void)
+{
+    return error_set(
+        -EDEADLK, "a signal handler interrupted a call of drt in this thread, and calls drt or "
+                  "has left that call by longjmp: of drt, a handler may call drt_interrupt only, "
+                  "which ends blocked calls");
+}
+
 int runtime_enter(void)
 {
     if (fork_is_owner()) {
-        return 0;
+        return UNLIKELY(lock_is_mine(&runtime.lock)) ? refuse_inside() : 0;
     }
     if (runtime_is_child()) {
         return error_set(-ECHILD, "this process is a child of the one that called drt_init, and "

@@ -10,10 +10,11 @@
 #include "sdk/errors.h"
 #include "sdk/fork.h"
 #include "sdk/link.h"
+#include "sdk/lock.h"
 #include "sdk/objects.h"
 
 struct runtime {
-    pthread_mutex_t lock;
+    struct lock lock;
     _Atomic int mode; /* enum drt_mode; DRT_MODE_AUTO: not started */
     uint32_t epoch;   /* how often drt_init was called */
     struct objects objects;
@@ -29,8 +30,8 @@ struct runtime {
 
 extern struct runtime runtime;
 
-/* 0 while the runtime runs; -ECHILD after fork, -ENOTCONN before drt_init and after drt_shutdown.
- */
+/* 0 while the runtime runs; -ECHILD after fork, -ENOTCONN before drt_init and after drt_shutdown,
+ * -EDEADLK in a signal handler that interrupted a drt call, or after a longjmp out of one. */
 int runtime_enter(void) MUST_CHECK;
 /* Whether this process is a child of the one whose runtime it has in its memory. */
 bool runtime_asks_child(void); /* the slow half */
@@ -41,12 +42,12 @@ static inline bool runtime_is_child(void)
 
 static inline void runtime_lock(void)
 {
-    pthread_mutex_lock(&runtime.lock);
+    lock_enter(&runtime.lock);
 }
 
 static inline void runtime_unlock(void)
 {
-    pthread_mutex_unlock(&runtime.lock);
+    lock_leave(&runtime.lock);
 }
 
 /* Whether there is a raylet behind the references (not SYNC). */

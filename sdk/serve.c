@@ -1,5 +1,6 @@
 #include "sdk/serve.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdio_ext.h>
 #include <unistd.h>
@@ -20,6 +21,8 @@ static struct {
     uint32_t class_count;
     struct arrival *first, **last; /* RUN records in their order */
     bool leaving;
+    const char *name; /* of the task that runs; NULL: none */
+    uint32_t slot;    /* its claim */
 } server = {.last = &server.first};
 
 static void take_class(const struct local_run_class *c)
@@ -183,11 +186,11 @@ static void answer(struct drt_call *call, uint64_t ran_ns, const uint64_t ends[R
     }
 }
 
-static void refuse(const struct local_run *run, const char *why)
+static void refuse(uint32_t slot, int code, const char *why)
 {
     struct local_msg m = {
         .type = LOCAL_RESULT,
-        .result = {.slot = run->slot, .code = CODE_SIGNATURE, .message = why},
+        .result = {.slot = slot, .code = code, .message = why},
     };
     (void)!link_send(&runtime.link, &m);
 }
@@ -209,7 +212,10 @@ static void run_body(const struct drt_entry_ *entry, const struct local_msg *m,
     call.deadline_ns = NS_FOREVER;
     call.slot = m->run.slot;
     uint64_t ends[RING_METERS] = {0}, began_ns = clock_now_ns();
+    server.slot = call.slot;
+    server.name = entry->name;
     call_run(&call, &body);
+    server.name = NULL;
     uint64_t ran_ns = clock_now_ns() - began_ns;
     if (ran_ns >= OUTPUT_LEAST_NS || __fpending(stdout) != 0) {
         output_end(&runtime.link.ring, ends);
@@ -235,11 +241,11 @@ static void run(const struct local_msg *m)
         snprintf(why, sizeof why, "the program of this worker has no task \"%s\"",
                  c == NULL ? "?" : c->function);
         runtime_lock();
-        refuse(&m->run, why);
+        refuse(m->run.slot, CODE_SIGNATURE, why);
         runtime_unlock();
     } else if (args_decode(local_run_args(m), &args) != 0) {
         runtime_lock();
-        refuse(&m->run, "its arguments arrived broken");
+        refuse(m->run.slot, CODE_SIGNATURE, "its arguments arrived broken");
         runtime_unlock();
     } else {
         local_run_values(m, needs);
@@ -281,7 +287,29 @@ static struct arrival *await_run(void)
     }
 }
 
-void serve(void)
+/* The body ended the thread that runs it, or another thread cancelled it. It has failed, and this
+ * process, which has no thread for the next one, ends. */
+static void thread_ended(void *unused)
+{
+    (void)unused;
+    if (server.name != NULL && runtime_is_child()) {
+        fork_end_child(server.name);
+    }
+    if (server.name != NULL) {
+        char why[REGISTRY_NAME_BUFFER + 128];
+        snprintf(why, sizeof why,
+                 "%s ended the thread that ran it, by pthread_exit or pthread_cancel: a body ends "
+                 "with return",
+                 server.name);
+        (void)fflush(stdout);
+        runtime_lock();
+        refuse(server.slot, CODE_FAILED, why);
+        runtime_unlock();
+    }
+    exit(0);
+}
+
+static void serve_runs(void)
 {
     runtime_lock();
     for (;;) {
@@ -295,5 +323,12 @@ void serve(void)
         link_arrival_free(&runtime.link, a);
     }
     runtime_unlock();
+}
+
+void serve(void)
+{
+    pthread_cleanup_push(thread_ended, NULL);
+    serve_runs();
+    pthread_cleanup_pop(0);
     exit(0);
 }

@@ -83,3 +83,35 @@ def test_daemon_goes_before_drt_init(cluster):
         until("it has ended", lambda: cluster.pids("children") == [])
     assert (cluster.work / "daemon").read_text() == "DRT_OK 101 \n"
     assert (cluster.work / "late").read_text().startswith("ECHILD 0 this process is a child of")
+
+
+ENDED = "ended the thread that ran it, by pthread_exit or pthread_cancel: a body ends with return"
+
+
+@pytest.mark.parametrize("mode", ["cluster", "local"])
+@pytest.mark.parametrize("what, lines", [
+    ("exit-thread", [f"exit-thread: DRT_E_FAILED exit 0: exit_thread {ENDED}"]),
+    ("cancel", [f"busy: DRT_E_FAILED exit 0: cancelled {ENDED}",
+                f"waiting: DRT_E_FAILED exit 0: cancelled {ENDED}"]),
+    ("exit", ["exit: DRT_E_EXITED exit 7: "]),
+    ("exit-beside", ["exit-beside: DRT_E_EXITED exit 8: "]),
+])
+def test_a_body_that_does_not_return(cluster, mode, what, lines):
+    up(cluster, mode)
+    r = cluster.run(cluster.program("odd_ends"), what, DRT_MODE=mode)
+    assert r.returncode == 0, r.stderr
+    out = r.stdout.splitlines()
+    assert out[1::2] == ["then: DRT_OK 2"] * len(lines)
+    for said, line in zip(out[::2], lines):
+        assert said.startswith(line)
+    if what == "exit-thread" and mode == "cluster":
+        until("what it printed is kept", lambda: "it printed this before" in "".join(
+            p.read_text() for p in cluster.home.rglob("worker-*")))
+
+
+@pytest.mark.parametrize("mode", ["cluster", "local"])
+def test_a_program_exits_while_its_threads_wait(cluster, mode):
+    up(cluster, mode)
+    r = cluster.run(cluster.program("odd_ends"), "program-exits", DRT_MODE=mode)
+    assert r.returncode == 5, r.stderr
+    until("nothing of it is left", lambda: cluster.pids("odd_ends") == [])

@@ -2,7 +2,7 @@
  * drt.h - run C functions anywhere in a cluster.
  *
  * Every function may be called from any thread. Nothing installs a signal handler. After fork()
- * each call in the child answers -ECHILD (docs/sdk/config.md, child processes). Functions that can
+ * each call in the child answers -ECHILD (docs/sdk/process.md, child processes). Functions that can
  * fail return 0, a positive DRT_E_* outcome, or -errno for misuse and environment; drt_last_error()
  * then holds one sentence for this thread. Names that end in an underscore are not for users;
  * drt/detail.h holds them.
