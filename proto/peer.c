@@ -178,6 +178,13 @@ static const struct codec_field job_ask_fields[] = {
 static const struct codec job_ask_codec =
     CODEC_OF("PeerJobAsk", job_ask_fields, struct peer_job_ask);
 
+static const struct codec_field lift_fields[] = {
+    CODEC_FIELD(CODEC_ID, struct peer_lift, id),
+    CODEC_FIELD(CODEC_U64, struct peer_lift, run),
+    CODEC_FIELD(CODEC_S32, struct peer_lift, priority),
+};
+static const struct codec lift_codec = CODEC_OF("PeerLift", lift_fields, struct peer_lift);
+
 static const struct codec_field look_fields[] = {
     CODEC_FIELD(CODEC_U64, struct peer_look, look),
     CODEC_FIELD(CODEC_U32, struct peer_look, item),
@@ -236,6 +243,7 @@ static const struct codec *const codecs[] = {
     [PEER_JOB_ASK - PEER_JOB] = &job_ask_codec,
     [PEER_LOOK - PEER_JOB] = &look_codec,
     [PEER_SEEN - PEER_JOB] = &seen_codec,
+    [PEER_LIFT - PEER_JOB] = &lift_codec,
 };
 
 const struct codec *peer_codec(unsigned type)

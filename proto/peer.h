@@ -62,6 +62,9 @@ enum peer_type {
     PEER_JOB_ASK = 120, /* is it over? Answered with JOB_END only if so */
     PEER_LOOK = 121,
     PEER_SEEN = 122, /* exactly one for each LOOK */
+    /* borrower to owner, home to executor */
+    PEER_LIFT = 123, /* the task that makes an object, or an attempt, is waited for by one of this
+                        priority */
 };
 
 /* A job whose tasks the sender will ask to run. Once in a session, before its first CLASS. */
@@ -249,6 +252,12 @@ struct peer_step { /* one of them, and who knows */
     uint64_t run;
 };
 
+struct peer_lift { /* one of both */
+    struct object_id id;
+    uint64_t run;
+    int32_t priority;
+};
+
 struct peer_look {
     uint64_t look;       /* the asker's number */
     uint32_t item;       /* likewise */
@@ -305,6 +314,7 @@ struct peer_msg {
         struct peer_value value;
         struct peer_cancel cancel;
         struct peer_job_ask job_ask;
+        struct peer_lift lift;
         struct peer_look look;
         struct peer_seen seen;
     };

@@ -143,6 +143,8 @@ static int check_small(const struct peer_msg *m, const char **ret_why)
         return numbered(m->cancel.id.number != 0 &&
                             m->cancel.flags <= (CANCEL_FORCE | CANCEL_RECURSIVE),
                         ret_why);
+    case PEER_LIFT:
+        return numbered((m->lift.id.number != 0) != (m->lift.run != 0), ret_why);
     case PEER_JOB_ASK:
         return numbered(m->job_ask.job != 0, ret_why);
     case PEER_JOB_BROKEN:

@@ -9,6 +9,7 @@
 #include "raylet/core_host.h"
 #include "raylet/core_jobs.h"
 #include "raylet/core_lanes.h"
+#include "raylet/core_lift.h"
 #include "raylet/core_objects.h"
 #include "raylet/core_parts.h"
 #include "raylet/core_peers.h"
@@ -120,6 +121,7 @@ struct raylet_core *raylet_core_new(const struct raylet_config *config)
                              : (uint32_t)MAX_OF(JOB_WORKERS_PER_CPU * cpus, JOB_WORKERS_LEAST);
     c->depth_max = config->depth_max != 0 ? config->depth_max : DEPTH_DEFAULT;
     core_timer_init(&c->shortage.timer, TIMER_STARTS);
+    lift_init(c);
     c->idle_worker_ns = config->idle_worker_ns == 0 ? IDLE_DEFAULT_NS : config->idle_worker_ns;
     c->head_state = HEAD_DOWN_;
     return c;
@@ -186,6 +188,7 @@ void raylet_core_free(struct raylet_core *c)
     core_timer_disarm(c, &c->linger_timer);
     core_timer_disarm(c, &c->guests_timer);
     core_timer_disarm(c, &c->shortage.timer);
+    lift_free(c);
     error_unref(c->shortage.why);
     cycles_free(c);
     timers_fini(&c->timers);
@@ -399,6 +402,9 @@ static void fire(struct raylet_core *c, struct core_timer *t)
     case TIMER_CYCLES:
         cycles_timer(c);
         break;
+    case TIMER_LIFT:
+        lift_timer(c);
+        break;
     case TIMER_STARTS: /* the step does it */
         break;
     default:
@@ -437,6 +443,7 @@ void raylet_core_step(struct raylet_core *c, uint64_t now_ns, uint64_t boot_ns,
     c->more_work = UNLIKELY(any_ending(c)) && job_work(c);
     c->more_work = session_work(c) || c->more_work;
     task_wake(c);
+    c->more_work = (UNLIKELY(c->lifts.count > 0) && lift_work(c)) || c->more_work;
     plan_choose(c);
     schedule(c);
     plan_send(c);
@@ -463,7 +470,8 @@ void raylet_core_note_memory(struct raylet_core *c, uint64_t used_bytes)
 
 bool raylet_core_has_work(const struct raylet_core *c)
 {
-    return c->more_work || foreign_has_work(c) || !list_is_empty((struct list *)&c->woken);
+    return c->more_work || c->lifts.count > 0 || foreign_has_work(c) ||
+           !list_is_empty((struct list *)&c->woken);
 }
 
 uint64_t raylet_core_next_ns(const struct raylet_core *c)
@@ -527,6 +535,7 @@ void raylet_core_check(struct raylet_core *c)
     }
     ASSERT(outstanding == c->outstanding_all);
     lanes_check(c);
+    lift_check(c);
     foreign_check(c);
 }
 

@@ -107,13 +107,22 @@ void pool_unuse(struct raylet_core *c, struct pool *p)
     }
 }
 
-static size_t make_key(const struct class_decl *d, uint32_t depth, char *key, size_t room)
+struct traits { /* what makes classes of one job equal */
+    const char *function;
+    const uint8_t *kinds;
+    size_t kinds_size;
+    struct wish *wish;
+    int32_t priority, own;
+    uint32_t depth;
+};
+
+static size_t make_key(const struct traits *t, char *key, size_t room)
 {
-    int n =
-        snprintf(key, room, "%s|%p|%d|%u|", d->function, (const void *)d->wish, d->priority, depth);
+    int n = snprintf(key, room, "%s|%p|%d|%d|%u|", t->function, (const void *)t->wish, t->priority,
+                     t->own, t->depth);
     ASSERT(n > 0 && (size_t)n < room);
-    size_t more = MIN_OF(d->kinds_size, room - (size_t)n);
-    memcpy(key + n, d->kinds, more);
+    size_t more = MIN_OF(t->kinds_size, room - (size_t)n);
+    memcpy(key + n, t->kinds, more);
     return (size_t)n + more;
 }
 
@@ -149,25 +158,49 @@ static void put_function(struct raylet_core *c, struct class_ *k, const char *fu
     k->kinds_size = kinds_size;
 }
 
+/* No new user. */
+static struct class_ *find_or_make(struct raylet_core *c, struct job *job, const struct traits *t)
+{
+    char key[8192];
+    size_t size = make_key(t, key, sizeof key);
+    struct class_ *k;
+
+    HASH_FIND(hh, job->classes, key, size, k);
+    if (k == NULL) {
+        k = class_new(c, job, t->wish, key, size);
+        put_function(c, k, t->function, t->kinds, t->kinds_size);
+        k->priority = t->priority;
+        k->own = t->own;
+        k->depth = t->depth;
+    }
+    return k;
+}
+
+struct class_ *class_use_at(struct raylet_core *c, const struct class_ *like, int32_t priority)
+{
+    const struct traits t = {like->function, like->kinds, like->kinds_size, like->wish,
+                             priority,       like->own,   like->depth};
+    struct class_ *k = find_or_make(c, like->job, &t);
+
+    ASSERT(!like->of_others);
+    if (k->users++ == 0) {
+        k->duration_ns = like->duration_ns;
+    }
+    return k;
+}
+
 struct class_ *class_use(struct raylet_core *c, struct client *client, struct class_decl *d,
                          uint32_t depth)
 {
     struct class_ *k = d->last;
-    struct job *job = client->job;
-    char key[8192];
 
     if (LIKELY(k != NULL && k->depth == depth)) {
         k->users++;
         return k;
     }
-    size_t size = make_key(d, depth, key, sizeof key);
-    HASH_FIND(hh, job->classes, key, size, k);
-    if (k == NULL) {
-        k = class_new(c, job, d->wish, key, size);
-        put_function(c, k, d->function, d->kinds, d->kinds_size);
-        k->priority = d->priority;
-        k->depth = depth;
-    }
+    const struct traits t = {d->function, d->kinds,    d->kinds_size, d->wish,
+                             d->priority, d->priority, depth};
+    k = find_or_make(c, client->job, &t);
     k->users += 2; /* the declaration, and the caller */
     if (d->last != NULL) {
         class_unuse(c, d->last);
@@ -210,7 +243,7 @@ struct class_ *class_use_guest(struct raylet_core *c, struct job *job, uint32_t 
                      (unsigned long long)++c->next_guest_class);
     struct class_ *k = class_new(c, job, wish, key, (size_t)n);
     put_function(c, k, m->function, m->kinds.data, m->kinds.size);
-    k->priority = m->priority;
+    k->priority = k->own = m->priority;
     k->depth = m->depth;
     k->users = 1;
     k->of_others = true;

@@ -15,6 +15,8 @@ void class_forget_decls(struct raylet_core *c, struct client *client);
 /* The instance of a declaration at `depth`; one more user, given back with class_unuse. */
 struct class_ *class_use(struct raylet_core *c, struct client *client, struct class_decl *decl,
                          uint32_t depth);
+/* The same class at another priority, which tasks inherited; one more user. */
+struct class_ *class_use_at(struct raylet_core *c, const struct class_ *like, int32_t priority);
 void class_unuse(struct raylet_core *c, struct class_ *k);
 /* A class of another home, for one session; one user. NULL: it asks for what this node never had.
  */

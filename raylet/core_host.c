@@ -5,6 +5,7 @@
 #include "raylet/core_guests.h"
 #include "raylet/core_home.h"
 #include "raylet/core_jobs.h"
+#include "raylet/core_lift.h"
 #include "raylet/core_objects.h"
 #include "raylet/core_peers.h"
 #include "raylet/core_schedule.h"
@@ -395,6 +396,9 @@ bool host_message(struct raylet_core *c, struct peer *p, const struct peer_msg *
         return true;
     case PEER_CANCEL:
         cancel(c, p, &m->cancel);
+        return true;
+    case PEER_LIFT:
+        lift_heard(c, p, &m->lift);
         return true;
     case PEER_RECORDED:
         for (size_t i = 0; i < m->runs.run_count; i++) {

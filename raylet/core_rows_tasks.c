@@ -455,9 +455,11 @@ void rows_explain(struct raylet_core *c, const struct state_query *q, struct sta
             const struct class_ *k = o->task->class_;
             bool fixed = k->wish->strategy == SCHED_SPREAD && o->task->state == TASK_READY &&
                          o->task->place != AT_FRESH;
-            lines[n++] = rows_text(c, "  It asks %s; %s%s%s; priority %d.", asks(c, k->pool->shape),
-                                   strategy(c, k->wish), fixed ? ", which chose node " : "",
-                                   fixed ? row.node : "", k->priority);
+            int32_t priority = task_priority(o->task);
+            lines[n++] = rows_text(
+                c, "  It asks %s; %s%s%s; priority %d%s.", asks(c, k->pool->shape),
+                strategy(c, k->wish), fixed ? ", which chose node " : "", fixed ? row.node : "",
+                priority, priority != k->own ? ", that of a task that waits for it" : "");
             lines[n++] = rows_text(c, "  Now: %s.", row.reason);
             if (!fixed) { /* else it goes to no other */
                 n += plan_explain(c, k, lines + n, LINES_MAX - n - 2);

@@ -205,3 +205,43 @@ void core_timer_disarm(struct raylet_core *c, struct core_timer *t)
 {
     timer_disarm(&c->timers, &t->timer);
 }
+
+/* ---- what waits for what ---- */
+
+const struct object *core_followed(const struct object *o)
+{
+    for (uint32_t i = 0; o->following && i < WORK_STEP; i++) {
+        o = o->alias;
+    }
+    return o;
+}
+
+void core_note_lift(struct lifts *to, const struct lift *lift)
+{
+    if (to->count == to->room) {
+        to->room = MAX_OF(2 * to->room, (size_t)64);
+        to->items = xrealloc(to->items, to->room * sizeof *to->items);
+    }
+    to->items[to->count++] = *lift;
+}
+
+void core_note_wait(struct raylet_core *c, const struct object *o, int32_t priority)
+{
+    o = core_followed(o);
+    if (o->state != OBJECT_PENDING || o->following) {
+        return;
+    }
+    /* Of what is made elsewhere the priority is not known; most tasks have 0. */
+    if (o->owner->node != 0 ? priority > 0 : o->task != NULL && task_priority(o->task) < priority) {
+        core_note_lift(&c->lifts, &(struct lift){core_object_id(c, o), priority, false});
+    }
+}
+
+void core_note_wait_over(struct raylet_core *c, const struct object *o)
+{
+    o = core_followed(o);
+    if (o->state == OBJECT_PENDING && !o->following && o->owner->node == 0 && o->task != NULL &&
+        o->task->class_->priority != o->task->class_->own) {
+        core_note_lift(&c->lifts, &(struct lift){core_object_id(c, o), 0, true});
+    }
+}

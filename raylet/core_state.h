@@ -47,6 +47,7 @@ enum core_timer_kind {
     TIMER_GUESTS,  /* guests that wait go back; promises unused are revoked */
     TIMER_FOREIGN, /* core_foreign's */
     TIMER_CYCLES,  /* core_cycles's */
+    TIMER_LIFT,    /* core_lift's: nodes that could not be told are told again */
     TIMER_STARTS,  /* core_starts's: a worker may be started again; the step does */
 };
 
@@ -274,7 +275,8 @@ struct class_ {
     const char *shown; /* the same, interned: kept for good; "(other)" beyond a bound */
     uint8_t *kinds;
     size_t kinds_size;
-    int32_t priority;
+    int32_t priority; /* in effect */
+    int32_t own;      /* as declared: a lower one, where tasks inherited the other (core_lift) */
     uint32_t depth;
     struct list queue; /* tasks READY, by link: whoever is free may take them */
     uint64_t queued;
@@ -420,6 +422,7 @@ struct task_extra { /* what most tasks do not have */
     char *name;
     struct core_timer deadline_timer, backoff_timer;
     uint64_t backoff_ns;
+    int32_t lifted;       /* guest, or sent: the priority that it inherited; INT32_MIN: none */
     uint64_t deadline_ns; /* 0: none */
     uint64_t timeout_ns;  /* that it set itself; 0: the deadline is that of who submitted it */
     struct object_id was; /* ABANDONED: its first return */
@@ -608,6 +611,17 @@ struct ended_worker { /* so that its job's logs are found */
 };
 #define ENDED_WORKERS 256u /* as many as the shell keeps the output of */
 
+struct lift { /* of the task that makes an object */
+    struct object_id id;
+    int32_t priority; /* of one that waits for it */
+    bool again;       /* one waits no more: it is to be found out again */
+};
+
+struct lifts {
+    struct lift *items;
+    size_t count, room;
+};
+
 struct start_shortage { /* core_starts's: the machine had no process, descriptor or memory to spare
                          */
     struct object_error *why; /* of the last failure; NULL: there was none yet */
@@ -647,6 +661,8 @@ struct raylet_core {
     uint32_t job_workers_max; /* processes of one job here, those that wait included */
     uint32_t depth_max;       /* of nested tasks */
     struct start_shortage shortage;
+    struct lifts lifts, lifts_later; /* later: no session with that node yet */
+    struct core_timer lift_timer;
     uint64_t idle_worker_ns;
     struct list levels;
     uint64_t
@@ -740,6 +756,20 @@ void core_protocol_error(struct raylet_core *c, struct client *client, const cha
     PRINTF(3, 4);
 
 struct object_id core_object_id(const struct raylet_core *c, const struct object *o);
+
+/* The task that makes the object is waited for by one of this priority, or by one less: core_lift
+ * sees to it in this step. Nothing is noted where it cannot matter. */
+void core_note_wait(struct raylet_core *c, const struct object *o, int32_t priority);
+void core_note_wait_over(struct raylet_core *c, const struct object *o);
+void core_note_lift(struct lifts *to, const struct lift *lift);
+/* What an object follows, or itself. */
+const struct object *core_followed(const struct object *o);
+static inline int32_t task_priority(const struct task *t)
+{
+    int32_t priority = t->class_->priority;
+
+    return UNLIKELY(t->extra != NULL && t->extra->lifted > priority) ? t->extra->lifted : priority;
+}
 
 struct object_error *error_new(const struct failure *f);
 struct object_error *error_make(const struct raylet_core *c, int code, const char *task,

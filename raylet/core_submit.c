@@ -91,6 +91,7 @@ static struct object_error *take_needs(struct raylet_core *c, struct task *t,
         x->need_count++;
         if (!object_is_settled(n->object) && !cache_had(n->object)) {
             n->watcher = object_need(c, n->object, t, (uint32_t)i);
+            core_note_wait(c, n->object, t->class_->priority);
             t->needs_missing++;
         }
     }

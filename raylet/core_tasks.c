@@ -94,6 +94,7 @@ struct task_extra *task_extra_of(struct task *t)
         core_timer_init(&x->deadline_timer, TIMER_DEADLINE);
         core_timer_init(&x->backoff_timer, TIMER_BACKOFF);
         x->backoff_ns = BACKOFF_DEFAULT_NS;
+        x->lifted = INT32_MIN;
         list_init(&x->room_link);
         list_init(&x->siblings);
         list_init(&x->children);
@@ -154,6 +155,7 @@ static void extra_free(struct raylet_core *c, struct task *t)
     for (uint32_t i = 0; i < x->need_count; i++) {
         if (x->needs[i].watcher != NULL) {
             object_unneed(c, x->needs[i].watcher);
+            core_note_wait_over(c, x->needs[i].object);
         }
         object_unhold(c, x->needs[i].object);
     }
@@ -560,6 +562,7 @@ static void settle_return(struct raylet_core *c, struct task *t, struct object *
     case RETURN_ALIAS:
         target = find_alias(c, t, r->alias);
         if (target != NULL) {
+            core_note_wait(c, target, task_priority(t)); /* who waits for it waits for that now */
             object_follow(c, o, target);
             return;
         }
@@ -685,11 +688,27 @@ void task_taken_back(struct raylet_core *c, struct task *t)
     }
     task_enter(c, t, TASK_READY);
     task_leave_place(c, t);
+    if (away && t->extra != NULL && t->extra->lifted != INT32_MIN) { /* inherited while it was */
+        task_set_class(c, t, t->extra->lifted);
+        t->extra->lifted = INT32_MIN;
+    }
     if (away && class_chooses(t->class_)) {
         class_enqueue(c, t); /* perhaps for another node */
     } else {
         class_enqueue_first(c, t);
     }
+}
+
+void task_set_class(struct raylet_core *c, struct task *t, int32_t priority)
+{
+    struct class_ *old = t->class_;
+
+    t->class_ = class_use_at(c, old, priority);
+    if (t->state == TASK_READY) {
+        old->ready--;
+        t->class_->ready++;
+    }
+    class_unuse(c, old);
 }
 
 static bool is_unheld(struct task *t)

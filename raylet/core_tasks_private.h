@@ -1,6 +1,6 @@
 /*
- * What core_tasks (a task's states and its end), core_submit (how it comes) and core_travel (to and
- * from other nodes) share, and nobody else.
+ * What core_tasks (a task's states and its end), core_submit (how it comes), core_travel (to and
+ * from other nodes) and core_lift (inherited priorities) share, and nobody else.
  */
 #ifndef RAYLET_CORE_TASKS_PRIVATE_H
 #define RAYLET_CORE_TASKS_PRIVATE_H
@@ -14,6 +14,9 @@ void task_enter(struct raylet_core *c, struct task *t, uint8_t state);
 void task_leave_place(struct raylet_core *c, struct task *t);
 struct task_extra *task_extra_of(struct task *t); /* made if it has none */
 void task_free(struct raylet_core *c, struct task *t);
+
+/* It is in no queue of its class: its class is the same at another priority from now on. */
+void task_set_class(struct raylet_core *c, struct task *t, int32_t priority);
 
 void task_fill_payload(struct task *t, struct bytes payload);
 /* The error of an argument, one deeper; NULL: none has failed. */

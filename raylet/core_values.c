@@ -5,6 +5,7 @@
 #include "raylet/core_held.h"
 #include "raylet/core_home.h"
 #include "raylet/core_objects.h"
+#include "raylet/core_schedule.h"
 #include "raylet/core_tasks.h"
 
 void value_put(struct raylet_core *c, struct client *client, const struct local_put *m,
@@ -58,6 +59,10 @@ void value_get(struct raylet_core *c, struct client *client, const struct local_
             object_answer_missing(c, client, m->ids[i], NOT_HELD);
         } else {
             object_ask(c, o, client, m->flags);
+            struct task *body = client->worker == NULL ? NULL : worker_first(client->worker);
+            if (body != NULL) { /* it waits for that, or is about to */
+                core_note_wait(c, o, task_priority(body));
+            }
         }
     }
 }

@@ -336,7 +336,7 @@ static void declare(struct sim_node *n, struct sim_driver *d)
     char name[16], label[16];
     const struct rig_class kinds[] = {
         {.cpus_x10000 = 10000},
-        {.cpus_x10000 = 5000, .priority = 1},
+        {.cpus_x10000 = 5000},
         {.cpus_x10000 = 20000},
         {.cpus_x10000 = 10000, .strategy = SCHED_SPREAD},
         {.cpus_x10000 = 5000, .strategy = SCHED_LOAD_BALANCED},
@@ -359,7 +359,9 @@ static void declare(struct sim_node *n, struct sim_driver *d)
     for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
         snprintf(name, sizeof name, "box-%d", (int)rng_between(dice(n), 1, 3));
         snprintf(label, sizeof label, "box=%d", (int)rng_between(dice(n), 1, 3));
-        d->classes[d->class_count++] = rig_class(n->rig, d->process, names[i], kinds[i]);
+        struct rig_class kind = kinds[i];
+        kind.priority = (int)rng_below(dice(n), 3) - 1; /* what waits for others lifts them */
+        d->classes[d->class_count++] = rig_class(n->rig, d->process, names[i], kind);
     }
 }
 

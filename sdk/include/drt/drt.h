@@ -341,8 +341,8 @@ struct drt_options {
     const struct drt_resource *resources DRT_ZERO_; /* ends with a NULL name: DRT_RESOURCES */
     bool retry_on_error DRT_ZERO_;                  /* also when the function itself failed */
     bool at_most_once DRT_ZERO_;                    /* never run it twice, whatever is lost */
-    int32_t priority DRT_ZERO_;                     /* higher first; 0 normal */
-    uint32_t max_attempts DRT_ZERO_;                /* 0: four; 1: no retries */
+    int32_t priority DRT_ZERO_;        /* higher first; what it waits for inherits it */
+    uint32_t max_attempts DRT_ZERO_;   /* 0: four; 1: no retries */
     struct drt_span backoff DRT_ZERO_; /* between attempts, doubled each time; not set: 100 ms;
                                           drt_ms(0): none */
     struct drt_span timeout DRT_ZERO_; /* from submit to result, waiting and all attempts; children

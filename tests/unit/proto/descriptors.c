@@ -63,6 +63,7 @@ static const ProtobufCMessageDescriptor *const descriptors[] = {
     &wire__peer_value__descriptor,
     &wire__peer_cancel__descriptor,
     &wire__peer_job_ask__descriptor,
+    &wire__peer_lift__descriptor,
     &wire__peer_look__descriptor,
     &wire__peer_seen__descriptor,
 };

@@ -493,6 +493,8 @@ static const struct peer_msg peer_samples[] = {
      .payload = {payload_words, 8}},
     {.type = PEER_CANCEL, .cancel = {.id = {3, 7, 2231}, .flags = CANCEL_RECURSIVE}},
     {.type = PEER_JOB_ASK, .job_ask = {.job = UINT64_MAX}},
+    {.type = PEER_LIFT, .lift = {.id = {3, 7, 2231}, .priority = INT32_MIN}},
+    {.type = PEER_LIFT, .lift = {.run = UINT64_MAX, .priority = 10}},
     {.type = PEER_LOOK,
      .look = {.look = UINT64_MAX,
               .item = 7,
