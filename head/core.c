@@ -9,7 +9,7 @@ struct head_core *head_core_new(const struct head_config *config)
     core->address = xstrdup(config->address);
     core->pid = config->pid;
     core->time = config->time;
-    core->started_unix_ms = config->time.unix_ms;
+    core->started_boot_ns = config->time.boot_ns;
     core->restored_until_boot_ns = config->time.boot_ns + HEAD_LEASE_NS;
     core->tick_at_ns = config->time.now_ns;
     core->view_soon_at_ns = NS_FOREVER;

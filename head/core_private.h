@@ -134,7 +134,7 @@ struct head_out {
 struct head_core {
     char *cluster, *address;
     uint32_t pid;
-    uint64_t started_unix_ms;
+    uint64_t started_boot_ns;
     struct head_time time;
 
     struct numbers nodes; /* all that are remembered */

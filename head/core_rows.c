@@ -121,6 +121,12 @@ static void add_node(struct node_rows *out, const struct head_node *node,
     out->left--;
 }
 
+/* By the clock of now: how long it has run is then true, also when the clock was set since. */
+static uint64_t started_unix_ms(const struct head_core *core)
+{
+    return core->time.unix_ms - (core->time.boot_ns - core->started_boot_ns) / NS_PER_MS;
+}
+
 /* Those that live by number, then those that ended, the newest first. */
 void head_answer_nodes(struct head_core *core, struct head_asker asker, uint64_t request,
                        const struct state_query *query)
@@ -132,7 +138,7 @@ void head_answer_nodes(struct head_core *core, struct head_asker asker, uint64_t
                             .reply = {.cluster = core->cluster,
                                       .head_address = core->address,
                                       .head_pid = core->pid,
-                                      .head_started_unix_ms = core->started_unix_ms}};
+                                      .head_started_unix_ms = started_unix_ms(core)}};
     LIST_FOREACH(at, &core->alive)
     {
         add_node(&out, list_entry(at, struct head_node, listed), query);

@@ -302,6 +302,18 @@ static void client_message(struct raylet_core *c, const struct raylet_event *e)
 
 /* ---- the step ---- */
 
+/* What is shown of times in the past moves with the clock: then spans are those that have passed.
+ */
+static void set_clock(struct raylet_core *c, uint64_t unix_ms)
+{
+    uint64_t step_ms = unix_ms - core_unix_ms(c); /* modulo 2^64: it may go back */
+    c->start_unix_ms += step_ms;
+    LIST_FOREACH(at, &c->jobs)
+    {
+        list_entry(at, struct job, link)->started_unix_ms += step_ms;
+    }
+}
+
 static void event(struct raylet_core *c, const struct raylet_event *e)
 {
     switch (e->kind) {
@@ -347,6 +359,9 @@ static void event(struct raylet_core *c, const struct raylet_event *e)
         break;
     case EVENT_LEAVE:
         head_leave(c, e->limit_ns);
+        break;
+    case EVENT_CLOCK:
+        set_clock(c, e->unix_ms);
         break;
     case EVENT_PEER_UP:
     case EVENT_PEER_MESSAGE:

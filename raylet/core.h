@@ -95,6 +95,7 @@ enum raylet_event_kind {
                         `key_refused`: no session, because the head does not know our key */
     EVENT_LEAVE,   /* this node shall leave: no new work, running work ends within `limit_ns`, then
                       EFFECT_QUIT */
+    EVENT_CLOCK,   /* the machine's clock was set, or it slept: `unix_ms` is the time now */
     EVENT_PEER_UP, /* `peer`, `side`: a session with this node begins */
     EVENT_PEER_MESSAGE, /* `peer`, `side`, `peer_msg` */
     EVENT_PEER_DOWN,    /* `peer`, `side`: it ended. SIDE_OUT: `refused`: its process is gone,
@@ -134,6 +135,7 @@ struct raylet_event {
         };
         uint64_t job;
         uint64_t limit_ns;
+        uint64_t unix_ms;
     };
     const struct failure *failure; /* NULL: none */
     union {

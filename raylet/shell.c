@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -53,9 +54,9 @@ struct shell {
     struct events stepped; /* given to the core last */
     struct raylet_core *core;
     struct guard guard;
-    struct loop_source signal_source, parent_source, parent_exit_source;
+    struct loop_source clock_source, signal_source, parent_source, parent_exit_source;
     int parent_pidfd;
-    int signal_fd;
+    int signal_fd, clock_fd;
     struct patience patience;
     unsigned turns;         /* since the last look at the loop */
     unsigned polls;         /* while nothing is to be done */
@@ -362,6 +363,39 @@ static int raise_files(struct shell *s, struct failure *f)
     return 0;
 }
 
+/* A timer that is never due, and cancelled when the clock is set. */
+static int arm_clock(int fd)
+{
+    const struct itimerspec never = {.it_value.tv_sec = INT64_MAX / (int64_t)NS_PER_S - 1};
+    return timerfd_settime(fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &never, NULL) < 0
+               ? -errno
+               : 0;
+}
+
+static void clock_ready(struct loop_source *source, uint32_t epoll_events)
+{
+    struct shell *s = source->arg;
+    uint64_t due;
+    if (read(s->clock_fd, &due, sizeof due) < 0 && errno == ECANCELED) {
+        log_info("the machine's clock was set");
+        events_add(&s->parts.events, EVENT_CLOCK)->unix_ms = clock_unix_ms();
+    }
+    if (arm_clock(s->clock_fd) != 0) {
+        loop_remove(source);
+    }
+}
+
+/* Without it only what people are shown may be wrong. */
+static void watch_clock(struct shell *s)
+{
+    s->clock_fd = timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC | TFD_NONBLOCK);
+    int r = s->clock_fd < 0 ? -errno : arm_clock(s->clock_fd);
+    r = r != 0 ? r : loop_add(s->loop, &s->clock_source, s->clock_fd, EPOLLIN, clock_ready, s);
+    if (r != 0) {
+        log_warn("cannot notice that the clock is set: %s", strerror(-r));
+    }
+}
+
 static int watch_signals(struct shell *s)
 {
     sigset_t wanted;
@@ -529,6 +563,7 @@ static int begin(struct shell *s, struct failure *f)
 {
     int r = loop_new(&s->loop);
     if (r == 0) {
+        watch_clock(s);
         r = watch_signals(s);
     }
     if (r == 0) {
@@ -576,8 +611,10 @@ static void end(struct shell *s)
     raylet_core_free(s->core);
     loop_remove(&s->parent_source);
     loop_remove(&s->parent_exit_source);
+    loop_remove(&s->clock_source);
     loop_remove(&s->signal_source);
     close_fd(&s->signal_fd);
+    close_fd(&s->clock_fd);
     close_fd(&s->parent_pidfd);
     loop_free(s->loop);
     events_fini(&s->parts.events);
@@ -589,7 +626,7 @@ int shell_run(const struct shell_config *config, struct failure *f)
 {
     struct shell *s = xcalloc(1, sizeof *s);
     s->config = config;
-    s->signal_fd = -1;
+    s->signal_fd = s->clock_fd = -1;
     s->parent_pidfd = -1;
     s->peek_every = PEEK_MOST;
     s->guard.pipe = -1;

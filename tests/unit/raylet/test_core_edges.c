@@ -31,6 +31,25 @@ static struct object_id put_bytes(struct scene *s, struct bytes value)
     return id;
 }
 
+/* Spans are those that passed, whatever the clock is set to while something runs. */
+static void a_clock_that_is_set_moves_what_is_shown(void **state)
+{
+    struct scene *s = begin();
+    struct raylet_core *c = s->rig.core;
+    uint64_t before_ms = core_unix_ms(c);
+    struct job *job = list_entry(c->jobs.next, struct job, link);
+    uint64_t age_ms = before_ms - job->started_unix_ms;
+    for (int way = 0; way < 2; way++) {
+        uint64_t now_ms = way == 0 ? before_ms + 1000000000 : before_ms / 2;
+        rig_event(&s->rig, EVENT_CLOCK)->unix_ms = now_ms;
+        rig_settle(&s->rig);
+        assert_in_range(core_unix_ms(c), now_ms, now_ms + 1000);
+        assert_in_range(core_unix_ms(c) - job->started_unix_ms, age_ms, age_ms + 2000);
+        assert_in_range(core_unix_of(c, 0), now_ms - 100000, now_ms + 1000);
+    }
+    end(s);
+}
+
 static void a_result_larger_than_a_value_is_an_error(void **state)
 {
     struct scene *s = begin();
@@ -774,6 +793,7 @@ static void force_stops_no_body_that_something_else_needed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_clock_that_is_set_moves_what_is_shown),
         cmocka_unit_test(a_job_that_is_over_is_over_whoever_announced_it),
         cmocka_unit_test(what_waited_behind_a_blocked_body_keeps_its_order),
         cmocka_unit_test(a_body_that_waits_now_and_then_is_no_shorter),
