@@ -14,7 +14,7 @@ struct remote {
     struct loop *loop;
     struct link *link;
     char cluster[64];
-    char addresses[KEYS_ADDRESSES_MAX][KEYS_ADDRESS_SIZE];
+    char addresses[KEYS_ADDRESSES_MAX][HOSTPORT_SIZE];
     size_t address_count;
     char key_file[PLACE_PATH_MAX];
     bool up;

@@ -14,8 +14,8 @@
 struct remote;
 
 struct remote_wish {
-    char address[KEYS_ADDRESS_SIZE]; /* "host:port"; "": those that the key file names */
-    char cluster[64];                /* that the key must be for; "": any */
+    char address[HOSTPORT_SIZE]; /* "host:port"; "": those that the key file names */
+    char cluster[64];            /* that the key must be for; "": any */
     char key_file[PLACE_PATH_MAX];
 };
 

@@ -36,11 +36,11 @@ bool where_is_remote(const struct where *w)
 }
 
 /* "host:port" as links and key files write it. */
-static int take_address(const char *text, char ret[KEYS_ADDRESS_SIZE], struct failure *f)
+static int take_address(const char *text, char ret[HOSTPORT_SIZE], struct failure *f)
 {
     char host[256];
     uint16_t port;
-    if (keys_address_parse(text, HEAD_PORT, host, &port) != 0) {
+    if (hostport_parse(text, HEAD_PORT, host, &port) != 0) {
         char shown[128];
         (void)text_copy(shown, sizeof shown, text);
         text_clean(shown);
@@ -50,7 +50,7 @@ static int take_address(const char *text, char ret[KEYS_ADDRESS_SIZE], struct fa
             "printed it.",
             shown);
     }
-    keys_address_format(host, port, ret);
+    hostport_format(host, port, ret);
     return 0;
 }
 

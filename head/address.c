@@ -22,14 +22,14 @@ static bool default_route(char ret[INET_ADDRSTRLEN])
            inet_ntop(AF_INET, &here.sin_addr, ret, INET_ADDRSTRLEN) != NULL;
 }
 
-void address_format(const char *bind, uint16_t port, char ret[KEYS_ADDRESS_SIZE])
+void address_format(const char *bind, uint16_t port, char ret[HOSTPORT_SIZE])
 {
     char host[INET_ADDRSTRLEN] = "127.0.0.1";
-    if (keys_address_is_any(bind)) {
+    if (hostport_is_any(bind)) {
         (void)default_route(host);
         bind = host;
     }
-    keys_address_format(bind, port, ret);
+    hostport_format(bind, port, ret);
 }
 
 uint16_t address_remembered_port(const struct place *place)

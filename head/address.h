@@ -9,7 +9,7 @@
 #include "proto/keys.h"
 
 /* "10.0.0.5:7420": of `bind` where it names one, else of the default route, else loopback. */
-void address_format(const char *bind, uint16_t port, char ret[KEYS_ADDRESS_SIZE]);
+void address_format(const char *bind, uint16_t port, char ret[HOSTPORT_SIZE]);
 /* head.port of the directory: 0 where there is none. */
 uint16_t address_remembered_port(const struct place *place);
 int address_remember_port(const struct place *place, uint16_t port, struct failure *f) MUST_CHECK;

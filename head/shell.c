@@ -35,7 +35,7 @@ struct shell {
     struct inbox inboxes[2]; /* one is filled while the core reads the other */
     struct inbox *inbox;
     bool stepping, quit;
-    char address[KEYS_ADDRESS_SIZE];
+    char address[HOSTPORT_SIZE];
     int signals;
     struct loop_source signal_source, parent_source, parent_exit_source;
     int parent_pidfd;

@@ -79,72 +79,12 @@ int keys_pair_new(struct keys_pair *ret)
     return 0;
 }
 
-/* ---- addresses ---- */
-
-static bool host_ok(const char *host, size_t size, bool brackets)
-{
-    static const char letters[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
-    static const char six[] = "0123456789abcdefABCDEF:.%";
-    for (size_t i = 0; i < size; i++) {
-        if (host[i] == '\0' || strchr(brackets ? six : letters, host[i]) == NULL) {
-            return false;
-        }
-    }
-    return size > 0 && size < 256;
-}
-
-int keys_address_parse(const char *text, uint16_t default_port, char ret_host[256],
-                       uint16_t *ret_port)
-{
-    bool brackets = text[0] == '[';
-    const char *host = text + brackets;
-    size_t size = strcspn(host, brackets ? "]" : ":");
-    const char *rest = host + size;
-    if (!host_ok(host, size, brackets)) {
-        return -EINVAL;
-    }
-    if (brackets) {
-        if (*rest != ']') {
-            return -EINVAL;
-        }
-        rest++;
-    }
-    uint64_t port = default_port;
-    if (*rest == ':') {
-        if (strlen(rest + 1) > 5 || text_parse_u64(rest + 1, UINT16_MAX, &port) != 0) {
-            return -EINVAL;
-        }
-    } else if (*rest != '\0') {
-        return -EINVAL;
-    }
-    if (port == 0) {
-        return -EINVAL;
-    }
-    memcpy(ret_host, host, size);
-    ret_host[size] = '\0';
-    *ret_port = (uint16_t)port;
-    return 0;
-}
-
-void keys_address_format(const char *host, uint16_t port, char ret[KEYS_ADDRESS_SIZE])
-{
-    bool brackets = strchr(host, ':') != NULL && host[0] != '[';
-    snprintf(ret, KEYS_ADDRESS_SIZE, brackets ? "[%.255s]:%u" : "%.255s:%u", host, port);
-}
-
-bool keys_address_is_any(const char *bind)
-{
-    return bind == NULL || *bind == '\0' || strcmp(bind, "*") == 0 ||
-           strcmp(bind, "0.0.0.0") == 0 || strcmp(bind, "::") == 0;
-}
-
 /* ---- reading ---- */
 
 struct parser {
     struct fields fields;
     bool seen[ARRAY_SIZE(field_table)];
-    char addresses[KEYS_ADDRESSES_MAX][KEYS_ADDRESS_SIZE];
+    char addresses[KEYS_ADDRESSES_MAX][HOSTPORT_SIZE];
     size_t address_count;
 };
 
@@ -176,10 +116,10 @@ static const char *take_address(struct parser *p, const char *value)
     if (p->address_count == KEYS_ADDRESSES_MAX) {
         return "too many addresses";
     }
-    if (strlen(value) >= KEYS_ADDRESS_SIZE || keys_address_parse(value, 0, host, &port) != 0) {
+    if (strlen(value) >= HOSTPORT_SIZE || hostport_parse(value, 0, host, &port) != 0) {
         return "an address reads host:port";
     }
-    text_copy(p->addresses[p->address_count++], KEYS_ADDRESS_SIZE, value);
+    text_copy(p->addresses[p->address_count++], HOSTPORT_SIZE, value);
     return NULL;
 }
 
@@ -584,7 +524,7 @@ int keys_set_addresses(const struct place *place, const char *const *addresses, 
     uint16_t port;
     ASSERT(count <= KEYS_ADDRESSES_MAX);
     for (size_t i = 0; i < count; i++) {
-        if (keys_address_parse(addresses[i], 0, host, &port) != 0) {
+        if (hostport_parse(addresses[i], 0, host, &port) != 0) {
             return failure_set(f, CODE_FAILED, "\"%s\" is no address.", addresses[i]);
         }
     }
@@ -594,7 +534,7 @@ int keys_set_addresses(const struct place *place, const char *const *addresses, 
         if (code == 0 && !same_addresses(&keys, addresses, count)) {
             keys.address_count = count;
             for (size_t k = 0; k < count; k++) {
-                text_copy(keys.addresses[k], KEYS_ADDRESS_SIZE, addresses[k]);
+                text_copy(keys.addresses[k], HOSTPORT_SIZE, addresses[k]);
             }
             code = write_member(place, &keys, f);
         }

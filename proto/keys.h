@@ -14,13 +14,13 @@
 
 #include "common/bytes.h"
 #include "common/codes.h"
+#include "common/hostport.h"
 #include "common/place.h"
 #include "proto/transport.h"
 
 #define KEYS_TEXT_SIZE     41 /* Z85 of 32 bytes, terminated */
 #define KEYS_ID_SIZE       33 /* 32 hexadecimal digits, terminated */
 #define KEYS_ADDRESSES_MAX 8u
-#define KEYS_ADDRESS_SIZE  272 /* "host:port" */
 #define KEYS_FILE_MAX      8192u
 
 struct keys_pair {
@@ -46,8 +46,7 @@ struct keys_member { /* join.key, client.key, reader.key */
     enum peer_role role;
     char cluster[64];
     char id[KEYS_ID_SIZE];
-    char addresses[KEYS_ADDRESSES_MAX]
-                  [KEYS_ADDRESS_SIZE]; /* of the head; the first is the likeliest */
+    char addresses[KEYS_ADDRESSES_MAX][HOSTPORT_SIZE]; /* of the head; the first is the likeliest */
     size_t address_count;
     char server_public[KEYS_TEXT_SIZE];
     struct keys_pair own;
@@ -83,13 +82,5 @@ int keys_parse(struct bytes text, struct keys_head *ret_head, struct keys_member
                unsigned *ret_line, const char **ret_why) MUST_CHECK;
 void keys_format_head(const struct keys_head *keys, struct buffer *ret);
 void keys_format_member(const struct keys_member *keys, struct buffer *ret);
-
-/* "host:port" as it may stand in a file or on a command line; "[::1]:7420" for IPv6. A missing port
- * becomes `default_port` (0: it must be there). */
-int keys_address_parse(const char *text, uint16_t default_port, char ret_host[256],
-                       uint16_t *ret_port) MUST_CHECK;
-void keys_address_format(const char *host, uint16_t port, char ret[KEYS_ADDRESS_SIZE]);
-/* Whether what is to be bound is every address of this machine: NULL, "", "*", "0.0.0.0", "::". */
-bool keys_address_is_any(const char *bind);
 
 #endif

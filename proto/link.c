@@ -9,11 +9,11 @@
 #include "common/text.h"
 #include "common/timers.h"
 #include "proto/news.h"
-#include "proto/probe.h"
+#include "proto/reach.h"
 #include "proto/transport_zmq.h"
 
-#define PROBES_MAX    64
 #define PROBE_NS      (1 * NS_PER_S)
+#define REACH_NS      (3 * NS_PER_S)
 #define UNKNOWN_NS    (30 * NS_PER_S) /* a peer that is not up after so long is forgotten */
 #define SUSPICIOUS_NS (4 * NS_PER_S)  /* a client that is not answered tries another connection */
 
@@ -34,14 +34,6 @@ struct peer {
     uint64_t renewed_ns; /* client: the last connection that was made out of suspicion */
 };
 
-struct question {
-    struct list link;
-    struct link *owner;
-    struct probe probe;
-    uint64_t token;
-    enum probe_answer answer; /* 0: not yet */
-};
-
 enum item_kind {
     ITEM_NONE = 0, /* its peer was dropped meanwhile */
     ITEM_UP,
@@ -51,15 +43,16 @@ enum item_kind {
     ITEM_DOWN,
     ITEM_CUT,
     ITEM_PROBE,
+    ITEM_REACH,
 };
 
 struct item { /* what the owner is to be told */
     enum item_kind kind;
-    uint64_t peer; /* PROBE: the token */
+    uint64_t peer; /* PROBE, REACH: the token */
     struct link_identity identity;
     struct bytes message;
     enum link_down why;
-    enum link_probe_answer answer;
+    enum reach_answer answer;
 };
 
 struct link {
@@ -73,8 +66,8 @@ struct link {
     struct numbers peers;
     struct timers timers;
     struct list dead;
-    struct list questions;
-    unsigned question_count;
+    struct resolver *resolver; /* a server's, and `reach` */
+    struct reach *reach;
     unsigned depth; /* calls into sessions that are under way: nothing is freed meanwhile */
     struct news news;
     bool telling; /* the owner is being told */
@@ -240,7 +233,13 @@ static void tell(struct link *link, const struct item *item)
         e->on_cut(e->arg, item->peer);
         break;
     case ITEM_PROBE:
-        e->on_probe(e->arg, item->peer, item->answer);
+        e->on_probe(e->arg, item->peer,
+                    item->answer == REACH_FOUND     ? LINK_PROBE_LISTENS
+                    : item->answer == REACH_REFUSED ? LINK_PROBE_REFUSED
+                                                    : LINK_PROBE_SILENT);
+        break;
+    case ITEM_REACH:
+        e->on_reach(e->arg, item->peer, item->answer);
         break;
     }
 }
@@ -267,7 +266,7 @@ static void untell(struct link *link, uint64_t peer)
 {
     struct item *item;
     for (size_t i = 0; (item = news_waiting(&link->news, i)) != NULL; i++) {
-        if (item->kind != ITEM_PROBE && item->peer == peer) {
+        if (item->kind != ITEM_PROBE && item->kind != ITEM_REACH && item->peer == peer) {
             item->kind = ITEM_NONE;
         }
     }
@@ -427,6 +426,15 @@ static const struct transport_events transport_events = {.on_up = on_transport_u
                                                          .on_room = on_transport_room,
                                                          .on_down = on_transport_down};
 
+/* Of link_probe and link_reach. */
+static void on_answer(void *arg, uint64_t token, bool keyed, enum reach_answer answer)
+{
+    struct link *link = arg;
+    if (keyed ? link->events.on_reach != NULL : link->events.on_probe != NULL) {
+        add_item(link, keyed ? ITEM_REACH : ITEM_PROBE, token)->answer = answer;
+    }
+}
+
 /* ---- beginning and end ---- */
 
 static int link_new(struct loop *loop, const struct link_events *events, bool server,
@@ -447,7 +455,6 @@ static int link_new(struct loop *loop, const struct link_events *events, bool se
     numbers_init(&link->peers);
     timers_init(&link->timers);
     list_init(&link->dead);
-    list_init(&link->questions);
     news_init(&link->news, sizeof(struct item));
     *ret = link;
     return 0;
@@ -460,6 +467,13 @@ int link_server_new(const struct link_server_config *config, struct link **ret, 
     if (r != 0) {
         return r;
     }
+    r = resolver_new(config->loop, &link->resolver);
+    if (r != 0) {
+        link_free(link);
+        return r;
+    }
+    link->reach = reach_new(&(struct reach_config){
+        .loop = config->loop, .resolver = link->resolver, .on_answer = on_answer, .arg = link});
     struct transport_zmq_server_config below = {
         .loop = config->loop,
         .context = config->context,
@@ -543,12 +557,8 @@ void link_free(struct link *link)
          node = list_first(&link->dead)) {
         peer_free(list_entry(node, struct peer, dead_link));
     }
-    for (struct list *node = list_pop(&link->questions); node != NULL;
-         node = list_pop(&link->questions)) {
-        struct question *q = list_entry(node, struct question, link);
-        probe_stop(&q->probe);
-        free(q);
-    }
+    reach_free(link->reach);
+    resolver_free(link->resolver);
     numbers_fini(&link->peers);
     timers_fini(&link->timers);
     news_fini(&link->news);
@@ -614,75 +624,21 @@ bool link_is_up(const struct link *link, uint64_t peer)
     return p != NULL && p->up;
 }
 
-/* ---- questions ---- */
-
-static void on_answer(struct probe *probe, enum probe_answer answer)
+const char *link_peer_address(const struct link *link, uint64_t peer)
 {
-    struct question *q = container_of(probe, struct question, probe);
-    struct link *link = q->owner;
-    uint64_t token = q->token;
-    list_unlink(&q->link);
-    link->question_count--;
-    free(q);
-    if (link->events.on_probe != NULL) {
-        add_item(link, ITEM_PROBE, token)->answer = answer == PROBE_LISTENS   ? LINK_PROBE_LISTENS
-                                                    : answer == PROBE_REFUSED ? LINK_PROBE_REFUSED
-                                                                              : LINK_PROBE_SILENT;
-    }
+    return link->server ? transport_zmq_server_address(link->transport, peer) : "";
 }
+
+/* ---- questions ---- */
 
 int link_probe(struct link *link, const char *address, uint64_t token)
 {
-    union probe_address parsed;
-    int r = probe_address_parse(address, &parsed);
-    if (r != 0) {
-        return r;
-    }
-    if (link->question_count == PROBES_MAX) {
-        return -EBUSY;
-    }
-    struct question *q = xcalloc(1, sizeof *q);
-    probe_init(&q->probe);
-    q->owner = link;
-    q->token = token;
-    r = probe_start(&q->probe, link->loop, &parsed, clock_now_ns() + PROBE_NS, on_answer);
-    if (r < 0) {
-        free(q);
-        return r;
-    }
-    q->answer = (enum probe_answer)r;
-    list_init(&q->link);
-    list_append(&link->questions, &q->link);
-    link->question_count++;
-    return 0;
+    return reach_ask(link->reach, address, NULL, PROBE_NS, token);
 }
 
-static uint64_t next_answer_ns(const struct link *link)
+int link_reach(struct link *link, const char *address, const char *key, uint64_t token)
 {
-    uint64_t next = NS_FOREVER;
-    LIST_FOREACH(node, &link->questions)
-    {
-        const struct question *q = list_entry(node, struct question, link);
-        next = MIN_OF(next, q->answer != 0 ? 0 : q->probe.deadline_ns);
-    }
-    return next;
-}
-
-static bool give_one_answer(struct link *link, uint64_t now_ns)
-{
-    LIST_FOREACH(node, &link->questions)
-    {
-        struct question *q = list_entry(node, struct question, link);
-        if (q->answer != 0) {
-            on_answer(&q->probe, q->answer);
-            return true;
-        }
-        if (q->probe.deadline_ns <= now_ns) {
-            probe_tick(&q->probe, now_ns);
-            return true;
-        }
-    }
-    return false;
+    return reach_ask(link->reach, address, key, REACH_NS, token);
 }
 
 /* ---- time ---- */
@@ -693,7 +649,7 @@ uint64_t link_next_ns(const struct link *link)
         return 0;
     }
     uint64_t next = MIN_OF(timers_next_ns(&link->timers), transport_zmq_next_ns(link->transport));
-    return MIN_OF(next, next_answer_ns(link));
+    return link->reach != NULL ? MIN_OF(next, reach_next_ns(link->reach)) : next;
 }
 
 static void tick_peer(struct peer *p, uint64_t now_ns)
@@ -722,8 +678,8 @@ void link_tick(struct link *link, uint64_t now_ns)
          t = timers_pop(&link->timers, now_ns)) {
         tick_peer(container_of(t, struct peer, timer), now_ns);
     }
-    while (give_one_answer(link, now_ns)) {
-        /* those that are ready */
+    if (link->reach != NULL) {
+        reach_tick(link->reach, now_ns);
     }
     tell_all(link);
 }

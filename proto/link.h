@@ -21,6 +21,7 @@
 
 #include "common/loop.h"
 #include "proto/keys.h"
+#include "proto/reach.h"
 #include "proto/session.h"
 #include "proto/transport.h"
 
@@ -65,6 +66,8 @@ struct link_events {
     void (*on_cut)(void *arg, uint64_t peer);
     /* May be NULL: the answer to link_probe. */
     void (*on_probe)(void *arg, uint64_t token, enum link_probe_answer answer);
+    /* May be NULL: the answer to link_reach. */
+    void (*on_reach)(void *arg, uint64_t token, enum reach_answer answer);
     /* Client, may be NULL: the loop was here, and link_next_ns may be sooner than before. For who
      * has too many links to ask each of them in every turn. The one callback that the loop calls:
      * it may only ask link_next_ns. */
@@ -121,10 +124,15 @@ int link_datagram(struct link *link, uint64_t peer,
  * follow; a client begins anew. */
 void link_drop(struct link *link, uint64_t peer);
 bool link_is_up(const struct link *link, uint64_t peer);
+/* Server: from where this peer comes, numeric and without a port; "" where it is not known. Valid
+ * until the loop runs again. */
+const char *link_peer_address(const struct link *link, uint64_t peer);
 
-/* Asks whether anybody listens at "1.2.3.4:7421" (numeric); on_probe answers with `token` within 1
- * s. 0; -EINVAL; -EBUSY with 64 under way; -errno */
+/* Server. Asks whether anybody listens at "1.2.3.4:7421"; on_probe answers with `token` within 1 s.
+ * 0; -EINVAL; -EBUSY with REACH_MAX under way; -errno */
 int link_probe(struct link *link, const char *address, uint64_t token) MUST_CHECK;
+/* Server. Likewise whether the one there has this key (Z85); on_reach answers within 3 s. */
+int link_reach(struct link *link, const char *address, const char *key, uint64_t token) MUST_CHECK;
 
 uint64_t
 link_next_ns(const struct link *link); /* clock_now_ns when link_tick is wanted; NS_FOREVER */

@@ -36,7 +36,7 @@ struct lane {
     uint64_t link_peer; /* IN: at the port's link */
 
     struct link *link; /* OUT; NULL: between two tries */
-    char address[KEYS_ADDRESS_SIZE], key[KEYS_TEXT_SIZE];
+    char address[HOSTPORT_SIZE], key[KEYS_TEXT_SIZE];
     struct timer timer;
     uint64_t again_ns;   /* OUT: when to make another link; NS_FOREVER: not */
     bool anew;           /* OUT: the present link is of no use, the next tick frees it */

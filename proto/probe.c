@@ -1,33 +1,11 @@
 #include "proto/probe.h"
 
-#include <arpa/inet.h>
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "proto/keys.h"
-
-int probe_address_parse(const char *text, union probe_address *ret)
-{
-    char host[256];
-    uint16_t port;
-    union probe_address a = {0};
-    if (keys_address_parse(text, 0, host, &port) != 0) {
-        return -EINVAL;
-    }
-    if (inet_pton(AF_INET, host, &a.four.sin_addr) == 1) {
-        a.four.sin_family = AF_INET;
-        a.four.sin_port = htons(port);
-    } else if (inet_pton(AF_INET6, host, &a.six.sin6_addr) == 1) {
-        a.six.sin6_family = AF_INET6;
-        a.six.sin6_port = htons(port);
-    } else {
-        return -EINVAL;
-    }
-    *ret = a;
-    return 0;
-}
+#include "proto/hello.h"
 
 void probe_init(struct probe *probe)
 {
@@ -44,6 +22,8 @@ void probe_stop(struct probe *probe)
     loop_remove(&probe->source);
     close_fd(&probe->fd);
     probe->fd = -1;
+    free(probe->hello);
+    probe->hello = NULL;
 }
 
 static enum probe_answer answer_of(int error)
@@ -51,50 +31,94 @@ static enum probe_answer answer_of(int error)
     return error == 0 ? PROBE_LISTENS : error == ECONNREFUSED ? PROBE_REFUSED : PROBE_SILENT;
 }
 
-static void finish(struct probe *probe)
+static void finish(struct probe *probe, enum probe_answer answer)
+{
+    probe_stop(probe);
+    probe->fn(probe, answer);
+}
+
+/* A fresh connection takes the few bytes that we say. */
+static void say_hello(struct probe *probe)
+{
+    const struct hello *hello = probe->hello;
+    probe->connected = true;
+    int r = probe->source.loop != NULL ? loop_change(&probe->source, EPOLLIN) : 0;
+    if (r != 0 || send(probe->fd, hello->said, HELLO_SIZE, MSG_NOSIGNAL) != (ssize_t)HELLO_SIZE) {
+        finish(probe, PROBE_SILENT);
+    }
+}
+
+static void take_answer(struct probe *probe)
+{
+    uint8_t piece[HELLO_ANSWER];
+    ssize_t size = recv(probe->fd, piece, sizeof piece, MSG_DONTWAIT);
+    if (size < 0 && (errno == EAGAIN || errno == EINTR)) {
+        return;
+    }
+    int r = size > 0 ? hello_take(probe->hello, bytes_of(piece, (size_t)size)) : -EPROTO;
+    if (r != -EAGAIN) {
+        finish(probe, r == 0 ? PROBE_LISTENS : PROBE_OTHER);
+    }
+}
+
+static void look(struct probe *probe)
 {
     int error = 0;
     socklen_t size = sizeof error;
+    if (probe->connected) {
+        take_answer(probe);
+        return;
+    }
     if (getsockopt(probe->fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0) {
         error = errno;
     }
-    probe_stop(probe);
-    probe->fn(probe, answer_of(error));
+    if (error == 0 && probe->hello != NULL) {
+        say_hello(probe);
+    } else {
+        finish(probe, answer_of(error));
+    }
 }
 
 static void on_ready(struct loop_source *source, uint32_t epoll_events)
 {
-    finish(source->arg);
+    look(source->arg);
+}
+
+static int begin(struct probe *probe, struct loop *loop, const union probe_address *address)
+{
+    socklen_t size = address->any.sa_family == AF_INET ? sizeof address->four : sizeof address->six;
+    probe->fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (probe->fd < 0) {
+        return errno == EAFNOSUPPORT ? PROBE_SILENT : -errno; /* such an address leads nowhere */
+    }
+    if (connect(probe->fd, &address->any, size) == 0) {
+        if (probe->hello == NULL) {
+            return PROBE_LISTENS;
+        }
+    } else if (errno != EINPROGRESS) {
+        return answer_of(errno);
+    }
+    return loop != NULL ? loop_add(loop, &probe->source, probe->fd, EPOLLOUT, on_ready, probe) : 0;
 }
 
 int probe_start(struct probe *probe, struct loop *loop, const union probe_address *address,
-                uint64_t deadline_ns, void (*fn)(struct probe *, enum probe_answer))
+                const char *key, uint64_t deadline_ns,
+                void (*fn)(struct probe *, enum probe_answer))
 {
-    socklen_t size = address->any.sa_family == AF_INET ? sizeof address->four : sizeof address->six;
     ASSERT(!is_running(probe));
     probe_init(probe);
     probe->deadline_ns = deadline_ns;
     probe->fn = fn;
-    CLEANUP_FD int fd =
-        socket(address->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-        return -errno;
+    int r = 0;
+    if (key != NULL) {
+        probe->hello = xmalloc(sizeof *probe->hello);
+        r = hello_init(probe->hello, key);
     }
-    if (connect(fd, &address->any, size) == 0) {
-        return PROBE_LISTENS;
+    r = r == 0 ? begin(probe, loop, address) : r;
+    if (r != 0) {
+        probe_stop(probe);
     }
-    if (errno != EINPROGRESS) {
-        return answer_of(errno);
-    }
-    if (loop != NULL) {
-        int r = loop_add(loop, &probe->source, fd, EPOLLOUT, on_ready, probe);
-        if (r != 0) {
-            return r;
-        }
-    }
-    probe->fd = fd;
-    fd = -1;
-    return 0;
+    return r;
 }
 
 void probe_tick(struct probe *probe, uint64_t now_ns)
@@ -102,9 +126,9 @@ void probe_tick(struct probe *probe, uint64_t now_ns)
     if (!is_running(probe)) {
         return;
     }
-    struct pollfd p = {.fd = probe->fd, .events = POLLOUT};
+    struct pollfd p = {.fd = probe->fd, .events = probe->connected ? POLLIN : POLLOUT};
     if (poll(&p, 1, 0) > 0) {
-        finish(probe);
+        look(probe);
     } else if (now_ns >= probe->deadline_ns) {
         probe_stop(probe);
         probe->fn(probe, PROBE_SILENT);

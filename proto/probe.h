@@ -1,7 +1,7 @@
 /*
- * Asks whether anybody listens at a TCP port, without talking to whom it finds: connects and
- * closes. "Refused" is an answer of the machine itself: it is there, and the process is not. Never
- * blocks. On the thread of the loop.
+ * Asks whether anybody listens at a TCP port: connects and closes. "Refused" is an answer of the
+ * machine itself: it is there, and the process is not. With a key it also asks whether that one is
+ * who it should be (proto/hello.h). Never blocks. On the thread of the loop.
  */
 #ifndef PROTO_PROBE_H
 #define PROTO_PROBE_H
@@ -10,10 +10,13 @@
 
 #include "common/loop.h"
 
+struct hello;
+
 enum probe_answer {
     PROBE_LISTENS = 1,
     PROBE_REFUSED,
     PROBE_SILENT, /* no answer, no way there */
+    PROBE_OTHER,  /* with a key: somebody who does not have it */
 };
 
 union probe_address {
@@ -26,16 +29,17 @@ struct probe {
     int fd; /* private from here */
     uint64_t deadline_ns;
     struct loop_source source;
+    struct hello *hello; /* NULL: there is no key, or it was not yet connected */
+    bool connected;
     void (*fn)(struct probe *probe, enum probe_answer answer);
 };
 
-/* "1.2.3.4:7421", "[::1]:7421". 0; -EINVAL when it is not numeric */
-int probe_address_parse(const char *text, union probe_address *ret) MUST_CHECK;
-
-/* Begins. A probe_answer when it is known at once; 0: `fn` follows, from the loop (if there is one)
- * or probe_tick; -errno. Whoever embeds it frees it after fn was called or probe_stop. */
+/* Begins. `key`: the public one, Z85, of who should be there; NULL: anybody. A probe_answer when it
+ * is known at once; 0: `fn` follows, from the loop (if there is one) or probe_tick; -EINVAL for
+ * what is no key; -errno. Whoever embeds it frees it after fn was called or probe_stop. */
 int probe_start(struct probe *probe, struct loop *loop, const union probe_address *address,
-                uint64_t deadline_ns, void (*fn)(struct probe *, enum probe_answer)) MUST_CHECK;
+                const char *key, uint64_t deadline_ns,
+                void (*fn)(struct probe *, enum probe_answer)) MUST_CHECK;
 void probe_tick(struct probe *probe,
                 uint64_t now_ns);     /* without a loop: looks; notices the deadline */
 void probe_stop(struct probe *probe); /* fine if it is not under way, or zeroed by probe_init */

@@ -19,8 +19,9 @@
 #define TRANSPORT_ZMQ_QUEUE_MAX                                                                    \
     (4u << 20) /* bytes that wait here for one peer; beyond: -EAGAIN                               \
                 */
-#define TRANSPORT_ZMQ_PEERS_MAX 1024u
-#define TRANSPORT_ZMQ_ONLY_PEER 1u /* the peer of a client */
+#define TRANSPORT_ZMQ_PEERS_MAX    1024u
+#define TRANSPORT_ZMQ_ONLY_PEER    1u /* the peer of a client */
+#define TRANSPORT_ZMQ_ADDRESS_SIZE 64 /* of an IPv6 address with its link */
 
 /* ZeroMQ's two threads, shared by the transports that are made with it. Counted. */
 struct transport_zmq_context;
@@ -30,9 +31,9 @@ void transport_zmq_context_unref(struct transport_zmq_context *context); /* NULL
 struct transport_zmq_server_config {
     struct loop *loop;                     /* NULL: driven by turn */
     struct transport_zmq_context *context; /* NULL: its own. One server for each */
-    const char *bind;                      /* numeric address; NULL, "" or "*": all */
-    uint16_t port;                         /* 0: any */
-    bool exact; /* else, when `port` is taken, the next free one of 100, or any */
+    const char *bind; /* numeric address; NULL, "" or "*": all, of IPv6 and IPv4 */
+    uint16_t port;    /* 0: any */
+    bool exact;       /* else, when `port` is taken, the next free one of 100, or any */
     struct keys_pair key;
     struct keys_access access;
     uint32_t peers_max; /* 0: TRANSPORT_ZMQ_PEERS_MAX; messages of others are ignored and counted */
@@ -43,6 +44,9 @@ struct transport_zmq_server_config {
 int transport_zmq_server_new(const struct transport_zmq_server_config *config,
                              const struct transport_events *events, struct transport **ret,
                              uint16_t *ret_port) MUST_CHECK;
+/* From where a peer's connection comes, numeric and as hostport_normalize writes it; "" where there
+ * is no such peer. Valid until the peer's next message. */
+const char *transport_zmq_server_address(const struct transport *server, uint64_t peer);
 /* Proves that a random key is refused at the server's own port: 0. -EACCES: it was let in;
  * -ETIMEDOUT: no answer within 2 s; -errno. Blocks until then (some milliseconds); no message is
  * delivered meanwhile. */

@@ -184,8 +184,8 @@ static void ask(struct client *c, bool first)
 {
     c->state = CLIENT_PROBING;
     c->asked_first = first;
-    int r = probe_start(&c->probe, c->t.loop, &c->addresses[c->current], clock_now_ns() + PROBE_NS,
-                        on_probe);
+    int r = probe_start(&c->probe, c->t.loop, &c->addresses[c->current], NULL,
+                        clock_now_ns() + PROBE_NS, on_probe);
     if (r != 0) {
         take_answer(c, r > 0 ? (enum probe_answer)r : PROBE_SILENT);
     }
@@ -476,7 +476,7 @@ static int resolve(struct client *c, const char *text)
     char host[256], service[8];
     uint16_t port;
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM}, *found;
-    if (keys_address_parse(text, 0, host, &port) != 0) {
+    if (hostport_parse(text, 0, host, &port) != 0) {
         return -EINVAL;
     }
     snprintf(service, sizeof service, "%u", port);

@@ -1,10 +1,10 @@
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <uthash.h>
 #include <zmq.h>
 
 #include "common/log.h"
 #include "common/numbers.h"
+#include "common/text.h"
 #include "proto/transport_zmq_private.h"
 
 #define ZAP_ENDPOINT "inproc://zeromq.zap.01"
@@ -28,7 +28,8 @@ struct server_peer {
     uint64_t connection; /* the number of that one */
     uint64_t number;
     enum peer_role role;
-    int fd; /* of its connection, as ZeroMQ's monitor calls it */
+    int fd;                                   /* of its connection, as ZeroMQ's monitor calls it */
+    char address[TRANSPORT_ZMQ_ADDRESS_SIZE]; /* from where that one comes */
     bool up;
     unsigned doubts; /* questions left; 0: there is no doubt */
     uint64_t at_ns;  /* doubt: of the next question; down: when it went */
@@ -334,6 +335,16 @@ static void process_monitor(struct server *s)
     }
 }
 
+/* ZeroMQ looks it up in a table for each message: so once for a connection, which begins with a
+ * greeting. */
+static void take_address(struct server_peer *p, zmq_msg_t *message)
+{
+    const char *address = zmq_msg_gets(message, "Peer-Address");
+    char plain[HOSTPORT_HOST_SIZE];
+    hostport_normalize(address != NULL ? address : "", plain);
+    (void)text_copy(p->address, sizeof p->address, plain);
+}
+
 static void receive_part(struct server *s, const void *id, size_t id_size, zmq_msg_t *message)
 {
     enum peer_role role = role_of_name(zmq_msg_gets(message, "User-Id"));
@@ -365,7 +376,11 @@ static void receive_part(struct server *s, const void *id, size_t id_size, zmq_m
         set_route(p, &route);
     }
     uint64_t number = p->number;
-    p->fd = zmq_msg_get(message, ZMQ_SRCFD);
+    int fd = zmq_msg_get(message, ZMQ_SRCFD);
+    if (greeting || fd != p->fd) {
+        take_address(p, message);
+    }
+    p->fd = fd;
     p->doubts = 0;
     if (!p->up) {
         p->up = true;
@@ -577,6 +592,12 @@ static int set_up_zap(struct server *s)
     return r != 0 ? r : zmq_bind(s->zap, ZAP_ENDPOINT) == 0 ? 0 : -errno;
 }
 
+const char *transport_zmq_server_address(const struct transport *t, uint64_t number)
+{
+    const struct server_peer *p = numbers_get(&of(t)->by_number, number);
+    return p != NULL ? p->address : "";
+}
+
 static int bind_port(struct server *s, const char *host, bool six, uint16_t port,
                      uint16_t *ret_port)
 {
@@ -597,17 +618,11 @@ static int bind_port(struct server *s, const char *host, bool six, uint16_t port
     return 0;
 }
 
-static int bind_somewhere(struct server *s, const struct transport_zmq_server_config *config,
-                          uint16_t *ret_port)
+static int bind_host(struct server *s, const struct transport_zmq_server_config *config,
+                     const char *host, uint16_t *ret_port)
 {
-    struct in6_addr six_address;
-    struct in_addr four_address;
-    const char *host = config->bind == NULL || *config->bind == '\0' ? "*" : config->bind;
-    bool six = inet_pton(AF_INET6, host, &six_address) == 1;
-    if (!six && strcmp(host, "*") != 0 && inet_pton(AF_INET, host, &four_address) != 1) {
-        return -EINVAL;
-    }
-    int r = six ? zmq_set(s->socket, ZMQ_IPV6, 1) : 0;
+    bool six = strchr(host, ':') != NULL;
+    int r = zmq_set(s->socket, ZMQ_IPV6, six);
     unsigned tries = config->exact || config->port == 0 ? 1 : PORTS_TRIED;
     for (unsigned i = 0; i < tries && r == 0; i++) {
         if (config->port + i > UINT16_MAX) {
@@ -619,6 +634,22 @@ static int bind_somewhere(struct server *s, const struct transport_zmq_server_co
         }
     }
     return r != 0 ? r : config->exact ? -EADDRINUSE : bind_port(s, host, six, 0, ret_port);
+}
+
+/* All addresses are those of IPv6, to which the kernel adds those of IPv4; where it knows no IPv6,
+ * those of IPv4. */
+static int bind_somewhere(struct server *s, const struct transport_zmq_server_config *config,
+                          uint16_t *ret_port)
+{
+    char host[HOSTPORT_HOST_SIZE];
+    bool is_all = config->bind == NULL || *config->bind == '\0' || strcmp(config->bind, "*") == 0;
+    if (!is_all) {
+        return hostport_parse_bind(config->bind, host) == 0 ? bind_host(s, config, host, ret_port)
+                                                            : -EINVAL;
+    }
+    int r = bind_host(s, config, "::", ret_port);
+    bool lacks_six = r == -EAFNOSUPPORT || r == -EADDRNOTAVAIL || r == -EINVAL || r == -ENODEV;
+    return lacks_six ? bind_host(s, config, "0.0.0.0", ret_port) : r;
 }
 
 int transport_zmq_server_new(const struct transport_zmq_server_config *config,
@@ -681,12 +712,11 @@ static int connect_stranger(struct server *s, void *socket)
     struct keys_pair random;
     char endpoint[sizeof s->endpoint];
     /* Bound to all addresses: by the way round. */
-    const char *all = strstr(s->endpoint, "0.0.0.0:");
-    bool six = strchr(s->endpoint, '[') != NULL;
-    if (all != NULL) {
-        snprintf(endpoint, sizeof endpoint, "tcp://127.0.0.1:%s", all + strlen("0.0.0.0:"));
-    } else if (strncmp(s->endpoint, "tcp://[::]:", 11) == 0) {
-        snprintf(endpoint, sizeof endpoint, "tcp://[::1]:%s", s->endpoint + 11);
+    bool is_all = strncmp(s->endpoint, "tcp://0.0.0.0:", 14) == 0 ||
+                  strncmp(s->endpoint, "tcp://[::]:", 11) == 0;
+    bool six = !is_all && strchr(s->endpoint, '[') != NULL;
+    if (is_all) {
+        snprintf(endpoint, sizeof endpoint, "tcp://127.0.0.1%s", strrchr(s->endpoint, ':'));
     } else {
         snprintf(endpoint, sizeof endpoint, "%s", s->endpoint);
     }

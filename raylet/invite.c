@@ -14,7 +14,7 @@
 static void take_address(struct invite *i, const char *host, uint16_t port)
 {
     char *to = i->addresses[i->address_count++];
-    keys_address_format(host, port, to);
+    hostport_format(host, port, to);
 }
 
 static bool same_host(const struct sockaddr *a, const char *text)
@@ -63,7 +63,7 @@ static bool listens_at(const struct keys_member *keys, uint16_t port)
     for (size_t i = 0; i < keys->address_count; i++) {
         char host[256];
         uint16_t at = 0;
-        if (keys_address_parse(keys->addresses[i], HEAD_PORT, host, &at) == 0 && at == port) {
+        if (hostport_parse(keys->addresses[i], HEAD_PORT, host, &at) == 0 && at == port) {
             return true;
         }
     }
@@ -167,8 +167,8 @@ static int find_private(const struct invite_wish *wish, const char *host, uint16
                            "--private needs the head's address, or a key that names it: "
                            "--join-file.");
     } else {
-        char address[KEYS_ADDRESS_SIZE];
-        keys_address_format(host, port, address);
+        char address[HOSTPORT_SIZE];
+        hostport_format(host, port, address);
         if (!search_home(address, port, i) &&
             !(is_this_machine(host) && search_home(NULL, port, i))) {
             return without_key(wish, f);
@@ -208,7 +208,7 @@ int invite_find(const struct invite_wish *wish, struct invite *ret, struct failu
     struct invite i = {0};
     char host[256];
     uint16_t port = 0;
-    if (wish->address != NULL && keys_address_parse(wish->address, HEAD_PORT, host, &port) != 0) {
+    if (wish->address != NULL && hostport_parse(wish->address, HEAD_PORT, host, &port) != 0) {
         return failure_set(f, CODE_SIGNATURE,
                            "\"%.120s\" is no address. Give the head's as host:port, as 'drt-head "
                            "start' printed it.",

@@ -19,7 +19,7 @@ struct invite {
     struct place place; /* where the node's directory will be */
     struct keys_member keys;
     char key_name[PLACE_PATH_MAX]; /* of its file, as the user would say it */
-    char addresses[KEYS_ADDRESSES_MAX][KEYS_ADDRESS_SIZE];
+    char addresses[KEYS_ADDRESSES_MAX][HOSTPORT_SIZE];
     size_t address_count;
 };
 

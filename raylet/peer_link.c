@@ -16,7 +16,7 @@ struct peer_link {
     struct mesh *mesh;
     uint64_t traffic; /* messages, both ways */
     uint16_t port;
-    char address[KEYS_ADDRESS_SIZE];
+    char address[HOSTPORT_SIZE];
     char public_key[KEYS_TEXT_SIZE];
     struct log_limit limit;
 };
@@ -160,7 +160,7 @@ static void find_own_host(const char *address, char ret[256])
     char host[256];
     uint16_t port = 0;
     (void)text_copy(ret, 256, "127.0.0.1");
-    if (keys_address_parse(address, 1, host, &port) != 0) {
+    if (hostport_parse(address, 1, host, &port) != 0) {
         return;
     }
     char service[8];
@@ -187,12 +187,12 @@ static void find_own_host(const char *address, char ret[256])
 static void name_ourselves(struct peer_link *p, const struct peer_link_config *config)
 {
     char host[256];
-    if (keys_address_is_any(config->bind)) {
+    if (hostport_is_any(config->bind)) {
         find_own_host(config->head_address, host);
     } else {
         (void)text_copy(host, sizeof host, config->bind);
     }
-    keys_address_format(host, p->port, p->address);
+    hostport_format(host, p->port, p->address);
 }
 
 /* Why the port cannot be opened, for people. */

@@ -44,7 +44,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     buffer_append(&text, data, MIN_OF(size, 1000u));
     char host[256];
     uint16_t port;
-    if (keys_address_parse(buffer_text(&text), 7420, host, &port) == 0) {
+    if (hostport_parse(buffer_text(&text), 7420, host, &port) == 0) {
         ASSERT(memchr(host, '\0', sizeof host) != NULL && port != 0);
     }
     buffer_fini(&text);

@@ -26,7 +26,7 @@ struct head {
     struct place place;
     struct keys_head keys;
     pid_t pid; /* 0: none */
-    char address[KEYS_ADDRESS_SIZE];
+    char address[HOSTPORT_SIZE];
     /* in its process */
     enum manner manner;
     struct link *link;

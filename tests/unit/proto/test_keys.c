@@ -219,33 +219,6 @@ static void test_any_bytes(void **state)
     buffer_fini(&text);
 }
 
-static void test_address_forms(void **state)
-{
-    char host[256];
-    uint16_t port = 0;
-    assert_int_equal(keys_address_parse("10.0.0.5:80", 0, host, &port), 0);
-    assert_string_equal(host, "10.0.0.5");
-    assert_int_equal(port, 80);
-    assert_int_equal(keys_address_parse("box", 7420, host, &port), 0);
-    assert_int_equal(port, 7420);
-    assert_int_equal(keys_address_parse("[fe80::1]:7420", 0, host, &port), 0);
-    assert_string_equal(host, "fe80::1");
-    const char *bad[] = {"",     ":80",   "a",       "a:",      "a:99999",
-                         "a:1x", "a b:1", "[::1:80", "[::1]80", "a:+1"};
-    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-        assert_int_equal(keys_address_parse(bad[i], 0, host, &port), -EINVAL);
-    }
-    char text[KEYS_ADDRESS_SIZE];
-    keys_address_format("10.0.0.5", 80, text);
-    assert_string_equal(text, "10.0.0.5:80");
-    keys_address_format("fe80::1", 7420, text);
-    assert_string_equal(text, "[fe80::1]:7420");
-    keys_address_format("[::1]", 1, text);
-    assert_string_equal(text, "[::1]:1");
-    assert_true(keys_address_is_any(NULL) && keys_address_is_any("*") && keys_address_is_any("::"));
-    assert_false(keys_address_is_any("::1") || keys_address_is_any("10.0.0.5"));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -256,7 +229,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_wrong_role, setup, teardown),
         cmocka_unit_test(test_errors_name_the_line),
         cmocka_unit_test(test_any_bytes),
-        cmocka_unit_test(test_address_forms),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

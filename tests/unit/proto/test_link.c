@@ -403,7 +403,9 @@ static void test_probe(void **state)
     WAIT_FOR(p, p->server.answers == 2);
     assert_int_equal(p->server.answer, LINK_PROBE_REFUSED);
     assert_int_equal(p->server.token, 6);
-    assert_int_equal(link_probe(p->server.link, "box:1", 7), -EINVAL);
+    assert_int_equal(link_probe(p->server.link, "no.such.host.invalid:1", 7), 0);
+    WAIT_FOR(p, p->server.answers == 3);
+    assert_int_equal(p->server.answer, LINK_PROBE_SILENT);
     assert_int_equal(link_probe(p->server.link, "127.0.0.1", 7), -EINVAL);
 }
 

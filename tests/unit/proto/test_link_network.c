@@ -216,7 +216,7 @@ static void start_links(struct world *w)
         .bind = "127.0.0.1",
         .key = server_key,
         .number = SESSION_NUMBER_HEAD,
-        .events = {on_server_up, on_server_message, on_room, on_down, on_cut, NULL, NULL, w}};
+        .events = {on_server_up, on_server_message, on_room, on_down, on_cut, NULL, NULL, NULL, w}};
     memcpy(server.access.node_public, node_key.public_key, KEYS_TEXT_SIZE);
     assert_int_equal(link_server_new(&server, &w->server, &w->server_port), 0);
     snprintf(address, sizeof address, "127.0.0.1:%u", w->relay_port);
@@ -225,7 +225,7 @@ static void start_links(struct world *w)
         .addresses = addresses,
         .address_count = 1,
         .key = node_key,
-        .events = {on_client_up, on_client_message, on_room, on_down, NULL, NULL, NULL, w}};
+        .events = {on_client_up, on_client_message, on_room, on_down, NULL, NULL, NULL, NULL, w}};
     memcpy(client.server_public, server_key.public_key, KEYS_TEXT_SIZE);
     assert_int_equal(link_client_new(&client, &w->client), 0);
 }

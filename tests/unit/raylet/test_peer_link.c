@@ -150,7 +150,7 @@ static void test_a_peer_that_is_gone(void **state)
     struct rig r;
     rig_init(&r);
     struct side *a = &r.sides[0], *b = &r.sides[1];
-    char address[KEYS_ADDRESS_SIZE], key[KEYS_TEXT_SIZE];
+    char address[HOSTPORT_SIZE], key[KEYS_TEXT_SIZE];
     open_session(&r);
     snprintf(address, sizeof address, "%s", peer_link_address(b->link));
     snprintf(key, sizeof key, "%s", peer_link_key(b->link));
