@@ -2,6 +2,8 @@
 
 #include <inttypes.h>
 
+#include "common/text.h"
+
 struct head_core *head_core_new(const struct head_config *config)
 {
     struct head_core *core = xcalloc(1, sizeof *core);
@@ -208,6 +210,9 @@ static void link_event(struct head_core *core, const struct head_event *event)
         core->dropped_messages++;
         return;
     }
+    if (event->seen != NULL) {
+        (void)text_copy(link->seen, sizeof link->seen, event->seen);
+    }
     if (event->kind == HEAD_EVENT_LINK_DOWN) {
         link_gone(core, link);
     } else if (link->closing) {
@@ -315,6 +320,9 @@ static void take_event(struct head_core *core, const struct head_event *event)
         return;
     case HEAD_EVENT_PROBED:
         head_node_probed(core, event->node, event->probe);
+        return;
+    case HEAD_EVENT_REACHED:
+        head_reached(core, event->node, event->reach);
         return;
     case HEAD_EVENT_COMMITTED:
         ASSERT(event->record <= core->record_asked);

@@ -17,15 +17,19 @@
 #include "proto/local.h"
 #include "proto/transport.h"
 
-#define HEAD_LEASE_NS        9000000000ull /* of a node, renewed each second */
-#define HEAD_STALL_NS        3000000000ull /* a pause between two turns above this is a stall */
-#define HEAD_SUSPECT_NS      1500000000ull /* without a renewal: its port is probed */
-#define HEAD_PROBE_NS        400000000ull  /* between two probes */
-#define HEAD_PROBES_REFUSED  2u            /* in a row: its process is gone */
-#define HEAD_RECONCILE_NS    5000000000ull /* a job that its node no longer lists is lost after */
-#define HEAD_QUERY_NS        2000000000ull /* nodes answer a query within, or are named */
-#define HEAD_NODES_MAX       4096u         /* alive */
-#define HEAD_NODES_ENDED_MAX 1000u         /* remembered; the numbers of all are */
+#define HEAD_LEASE_NS       9000000000ull /* of a node, renewed each second */
+#define HEAD_STALL_NS       3000000000ull /* a pause between two turns above this is a stall */
+#define HEAD_SUSPECT_NS     1500000000ull /* without a renewal: its port is probed */
+#define HEAD_PROBE_NS       400000000ull  /* between two probes */
+#define HEAD_PROBES_REFUSED 2u            /* in a row: its process is gone */
+#define HEAD_REACH_PAUSE_NS                                                                        \
+    1000000000ull                           /* between two checks of an address; doubled each time \
+                                             */
+#define HEAD_REACH_MAX_NS    30000000000ull /* up to this */
+#define HEAD_RECONCILE_NS    5000000000ull  /* a job that its node no longer lists is lost after */
+#define HEAD_QUERY_NS        2000000000ull  /* nodes answer a query within, or are named */
+#define HEAD_NODES_MAX       4096u          /* alive */
+#define HEAD_NODES_ENDED_MAX 1000u          /* remembered; the numbers of all are */
 #define HEAD_JOBS_LIVE_MAX   200000u
 #define HEAD_JOBS_ENDED_MAX  100000u
 #define HEAD_QUERIES_MAX     256u
@@ -66,6 +70,7 @@ enum head_event_kind {
     HEAD_EVENT_LINK_CUT,  /* `link`: its connection ended; the session waits for another one */
     HEAD_EVENT_LINK_DOWN, /* `link`: its session ended */
     HEAD_EVENT_PROBED,    /* `node`, `probe`: the answer to HEAD_EFFECT_PROBE */
+    HEAD_EVENT_REACHED,   /* `node`, `reach`: the answer to HEAD_EFFECT_REACH */
     HEAD_EVENT_COMMITTED, /* `record`: all records up to this one are on disk */
     HEAD_EVENT_TOOL_UP, /* `tool` (handle, never used again): a process of this user at head.sock */
     HEAD_EVENT_TOOL_MESSAGE, /* `tool`, `local` */
@@ -74,6 +79,16 @@ enum head_event_kind {
 
 enum head_probe { HEAD_PROBE_ALIVE = 1, HEAD_PROBE_REFUSED = 2, HEAD_PROBE_SILENT = 3 };
 
+/* What was found at the address of a node. */
+enum head_reach {
+    HEAD_REACH_NODE = 1, /* the node: it has its key */
+    HEAD_REACH_REFUSED,  /* nobody listens there */
+    HEAD_REACH_SILENT,   /* no answer, no way there */
+    HEAD_REACH_OTHER,    /* another program, or another node */
+    HEAD_REACH_NO_NAME,  /* it is a name that this machine does not know */
+    HEAD_REACH_UNASKED,  /* too many questions at once: later again */
+};
+
 struct head_event {
     enum head_event_kind kind;
     uint64_t link;
@@ -81,6 +96,8 @@ struct head_event {
     uint32_t node;
     enum peer_role role;
     enum head_probe probe;
+    enum head_reach reach;
+    const char *seen; /* MESSAGE, DATAGRAM: from where it comes, a numeric address; NULL: unknown */
     uint64_t record;
     const struct cluster_msg *cluster;
     const struct local_msg *local;
@@ -94,6 +111,7 @@ enum head_effect_kind {
     HEAD_EFFECT_DATAGRAM, /* `link`, `message` */
     HEAD_EFFECT_DROP,     /* `link`: end it, after what was sent before; no LINK_DOWN follows */
     HEAD_EFFECT_PROBE,    /* `node`, `address`: connect to this port and say how it answered */
+    HEAD_EFFECT_REACH,    /* `node`, `address`, `key`: find out who is there */
     HEAD_EFFECT_TOOL,     /* `tool`, `message` (an encoded local_msg) */
     HEAD_EFFECT_TOOL_CLOSE, /* `tool`: after what was sent before; no TOOL_DOWN follows */
     HEAD_EFFECT_LOG,        /* `text`, one line for the log */
@@ -109,7 +127,7 @@ struct head_effect {
     uint64_t record_number;
     const struct head_record *record;
     struct bytes message;
-    const char *address, *text;
+    const char *address, *key, *text;
 };
 
 struct head_effects {

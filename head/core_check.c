@@ -81,7 +81,7 @@ static void check_held(struct head_core *core)
         const struct head_effect *effect = &core->effects[i];
         bool is_free = effect->kind == HEAD_EFFECT_RECORD || effect->kind == HEAD_EFFECT_COMMIT ||
                        effect->kind == HEAD_EFFECT_DATAGRAM || effect->kind == HEAD_EFFECT_PROBE ||
-                       effect->kind == HEAD_EFFECT_LOG;
+                       effect->kind == HEAD_EFFECT_REACH || effect->kind == HEAD_EFFECT_LOG;
         ASSERT(is_free || effect->after <= core->record_committed);
     }
 }

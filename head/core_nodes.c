@@ -60,8 +60,8 @@ static size_t text_room(const char *text)
 static struct head_node *node_new(const struct head_node_row *row)
 {
     struct head_node *node = xcalloc(1, sizeof *node);
-    size_t room = text_room(row->name) + text_room(row->host) + text_room(row->address) +
-                  text_room(row->version) + text_room(row->public_key) + text_room(row->labels);
+    size_t room = text_room(row->name) + text_room(row->host) + text_room(row->version) +
+                  text_room(row->public_key) + text_room(row->labels);
     for (size_t i = 0; i < row->amount_count; i++) {
         room += text_room(row->amounts[i].name);
     }
@@ -69,11 +69,11 @@ static struct head_node *node_new(const struct head_node_row *row)
     node->row = *row;
     node->row.name = put_text(&at, head_text(row->name));
     node->row.host = put_text(&at, head_text(row->host));
-    node->row.address = put_text(&at, head_text(row->address));
     node->row.version = put_text(&at, head_text(row->version));
     node->row.public_key = put_text(&at, head_text(row->public_key));
     node->row.labels = put_text(&at, head_text(row->labels));
     node->row.note = node->note;
+    head_reach_init(node, head_text(row->address));
     (void)text_copy(node->note, sizeof node->note, head_text(row->note));
     node->row.secret_digest = node->secret_digest;
     (void)text_copy(node->secret_digest, sizeof node->secret_digest, head_text(row->secret_digest));
@@ -132,11 +132,11 @@ struct head_node *head_node_named(struct head_core *core, const char *text)
     if (node == NULL && text_parse_u64(text, UINT32_MAX, &number) == 0) {
         node = numbers_get(&core->nodes, number);
     }
-    if (node == NULL) {
+    if (node == NULL && strchr(text, ':') != NULL) {
         LIST_FOREACH(at, &core->alive)
         {
             struct head_node *other = list_entry(at, struct head_node, listed);
-            if (strcmp(other->row.address, text) == 0) {
+            if (hostport_same(other->row.address, text)) {
                 return other;
             }
         }
@@ -313,9 +313,11 @@ static void attach(struct head_core *core, struct head_link *link, struct head_n
     struct cluster_msg joined = {.type = CLUSTER_JOINED,
                                  .joined = {.number = node->row.number,
                                             .lease_ns = HEAD_LEASE_NS,
-                                            .cluster = core->cluster}};
+                                            .cluster = core->cluster,
+                                            .address = node->address}};
     head_send(core, link, &joined);
     head_view_whole(core, link);
+    head_reach_begin(core, node);
 }
 
 /* What it says anew in each JOIN. One that has said that it leaves does not come to stay. */
@@ -364,10 +366,14 @@ static void join_again(struct head_core *core, struct head_link *link,
     (void)take_amounts(node, join->amounts, join->amount_count, &haste);
     bool was_closed = node->is_private || node->leaving;
     take_intent(node, join);
+    bool has_moved = head_reach_join(core, node, link->seen, join);
+    if (has_moved) {
+        head_record_node(core, node);
+    }
     attach(core, link, node);
     head_jobs_listed(core, node, join->jobs, join->job_count);
     bool is_closed = node->is_private || node->leaving;
-    head_view_touch(core, node, is_closed != was_closed ? HASTE_NOW : haste);
+    head_view_touch(core, node, has_moved || is_closed != was_closed ? HASTE_NOW : haste);
 }
 
 /* The answer to its first JOIN was lost with the session: the same process asks again. */
@@ -375,7 +381,6 @@ static bool is_same_life(const struct head_node *node, const struct cluster_join
 {
     return node->row.pid == join->pid && strcmp(node->row.name, head_text(join->name)) == 0 &&
            strcmp(node->row.host, head_text(join->host)) == 0 &&
-           strcmp(node->row.address, head_text(join->address)) == 0 &&
            strcmp(node->row.public_key, head_text(join->public_key)) == 0 &&
            node->row.number != join->supersedes && has_its_secret(node, join);
 }
@@ -424,6 +429,7 @@ static void join_new(struct head_core *core, struct head_link *link,
     row.secret_digest = digest;
     struct head_node *node = node_new(&row);
     take_intent(node, join);
+    (void)head_reach_join(core, node, link->seen, join);
     enter_alive(core, node);
     set_state(core, node, HEAD_NODE_ALIVE, "");
     head_log(core, "node %u \"%s\" joined from %s", number, node->row.name, node->row.address);
@@ -478,6 +484,7 @@ void head_node_renew(struct head_core *core, struct head_link *link,
     node->heard_ns = core->time.now_ns;
     node->suspect = false;
     node->refused = 0;
+    head_reach_seen(core, node, link->seen);
     struct cluster_msg answer = {.type = CLUSTER_RENEWED, .renewed.sent_ns = renew->sent_ns};
     head_datagram(core, link, &answer);
     if (!is_newer) {
@@ -519,7 +526,9 @@ void head_node_probed(struct head_core *core, uint32_t number, enum head_probe p
     }
     node->probing = false;
     node->probe_at_ns = core->time.now_ns + HEAD_PROBE_NS;
-    if (probe != HEAD_PROBE_REFUSED || !node->suspect || is_guarded(core, node)) {
+    /* Where the node was never reached, that nobody listens says nothing about it. */
+    if (probe != HEAD_PROBE_REFUSED || !node->suspect || is_guarded(core, node) ||
+        *node->warning != '\0') {
         node->refused = 0;
         return;
     }
@@ -557,6 +566,7 @@ static void tick_node(struct head_core *core, struct head_node *node, bool *any_
         node->probing = true;
         head_probe(core, node);
     }
+    head_reach_tick(core, node);
     if (core->time.now_ns >= node->reconcile_at_ns) {
         node->reconcile_at_ns = NS_FOREVER;
         head_jobs_reconcile(core, node);

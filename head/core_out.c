@@ -164,6 +164,14 @@ void head_probe(struct head_core *core, const struct head_node *node)
     effect->address = arena_text(&core->turn, node->row.address, strlen(node->row.address));
 }
 
+void head_reach(struct head_core *core, const struct head_node *node)
+{
+    struct head_effect *effect = effect_add(core, HEAD_EFFECT_REACH);
+    effect->node = node->row.number;
+    effect->address = arena_text(&core->turn, node->address, strlen(node->address));
+    effect->key = arena_text(&core->turn, node->row.public_key, strlen(node->row.public_key));
+}
+
 void head_log(struct head_core *core, const char *format, ...)
 {
     char text[600];

@@ -1,12 +1,13 @@
 /*
  * The inside of the head's core, shared by head/core*.c alone: its tables and who may call whom.
  * core.c is on top and dispatches; core_query, core_nodes, core_jobs, core_view and core_feasible
- * stand side by side above core_out, which alone makes effects.
+ * stand side by side above core_reach, and that above core_out, which alone makes effects.
  */
 #ifndef HEAD_CORE_PRIVATE_H
 #define HEAD_CORE_PRIVATE_H
 
 #include "common/clock.h"
+#include "common/hostport.h"
 #include "common/list.h"
 #include "common/numbers.h"
 #include "common/resources.h"
@@ -24,6 +25,7 @@
 struct head_link {
     uint64_t link;
     enum peer_role role;
+    char seen[64];          /* from where it comes; "": unknown */
     bool closing;           /* DROP is on its way: nothing that it says counts */
     bool whole;             /* it was sent the whole view */
     struct head_node *node; /* NULL: it has not joined */
@@ -58,6 +60,16 @@ struct head_node {
     uint32_t refused;
     uint64_t probe_at_ns;
     uint64_t reconcile_at_ns; /* NS_FOREVER: no job is unaccounted for */
+
+    char address[HOSTPORT_SIZE];       /* what row.address is: as others are told it */
+    char said[HOSTPORT_SIZE];          /* as the node sees itself */
+    bool advertised;                   /* and then that is what others are told */
+    char warning[HOSTPORT_SIZE + 128]; /* why it is not reached there; "" */
+    bool reach_asked;                  /* the answer is on its way */
+    bool reach_stale;                  /* and is about another address */
+    bool reach_told;                   /* in this session */
+    uint64_t reach_at_ns;              /* of the next question; NS_FOREVER: none */
+    uint64_t reach_pause_ns;
 
     struct cluster_amount *amounts; /* row.amount_count of them */
     uint64_t waiting, running, done, failed, cancelled, memory_used_bytes;
@@ -192,10 +204,25 @@ void head_tell(struct head_core *core, struct head_tool *tool, const struct loca
 void head_tool_close(struct head_core *core, struct head_tool *tool);
 void head_quit(struct head_core *core);
 void head_probe(struct head_core *core, const struct head_node *node);
+void head_reach(struct head_core *core, const struct head_node *node);
 void head_log(struct head_core *core, const char *format, ...) PRINTF(2, 3);
 void head_out_begin(struct head_core *core); /* of a turn: frees what the last one handed out */
 void head_out_finish(struct head_core *core);
 void head_out_fini(struct head_core *core);
+
+/* ---- core_reach.c: the address of a node, and whether others reach it there ---- */
+
+/* Before a node's row is made. */
+void head_reach_init(struct head_node *node, const char *address);
+/* The node said JOIN over this link, and will hear JOINED: its address is chosen anew. True if it
+ * is another one than before. */
+bool head_reach_join(struct head_core *core, struct head_node *node, const char *seen,
+                     const struct cluster_join *join);
+void head_reach_begin(struct head_core *core, struct head_node *node); /* after JOINED */
+/* It may have moved to another address. */
+void head_reach_seen(struct head_core *core, struct head_node *node, const char *seen);
+void head_reached(struct head_core *core, uint32_t number, enum head_reach reach);
+void head_reach_tick(struct head_core *core, struct head_node *node);
 
 /* ---- core_nodes.c ---- */
 

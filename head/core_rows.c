@@ -55,7 +55,8 @@ static bool is_number(const char *filter, uint64_t number)
 static bool node_fits(const struct head_node *node, const struct state_query *query)
 {
     return (fits(query->node, node->row.name) || is_number(query->node, node->row.number) ||
-            fits(query->node, node->row.address)) &&
+            (strchr(head_text(query->node), ':') != NULL &&
+             hostport_same(query->node, node->row.address))) &&
            fits(query->name, node->row.name) && fits(query->state, head_node_state_text(node)) &&
            (fits(query->id, node->row.name) || is_number(query->id, node->row.number));
 }
@@ -73,7 +74,7 @@ static struct state_node node_row(const struct head_node *node)
         .host = node->row.host,
         .address = node->row.address,
         .state = head_node_state_text(node),
-        .note = node->note,
+        .note = node->row.state == HEAD_NODE_ALIVE ? node->warning : node->note,
         .labels = node->row.labels,
         .since_unix_ms = node->row.since_unix_ms,
         .pid = node->row.pid,

@@ -35,6 +35,7 @@ static struct cluster_view_node row_of(const struct head_node *node, bool is_who
         .waiting = node->waiting,
         .running = node->running,
         .closed = node->is_private || node->leaving,
+        .warning = is_whole ? node->warning : "",
     };
 }
 

@@ -84,8 +84,10 @@ static void link_message(void *arg, uint64_t peer, struct bytes message, bool da
     struct cluster_msg *msg = arena_alloc(arena, sizeof *msg);
     struct bytes copy = bytes_of(arena_copy(arena, message.data, message.size), message.size);
     if (cluster_decode(copy, arena, msg, &why) == 0) {
+        const char *seen = link_peer_address(s->link, peer);
         push(s, &(struct head_event){.kind = datagram ? HEAD_EVENT_DATAGRAM : HEAD_EVENT_MESSAGE,
                                      .link = peer,
+                                     .seen = arena_text(arena, seen, strlen(seen)),
                                      .cluster = msg});
         return;
     }
@@ -112,6 +114,17 @@ static void link_probed(void *arg, uint64_t node, enum link_probe_answer answer)
                                    .probe = answer == LINK_PROBE_LISTENS   ? HEAD_PROBE_ALIVE
                                             : answer == LINK_PROBE_REFUSED ? HEAD_PROBE_REFUSED
                                                                            : HEAD_PROBE_SILENT});
+}
+
+static void link_reached(void *arg, uint64_t node, enum reach_answer answer)
+{
+    static const enum head_reach reaches[] = {[REACH_FOUND] = HEAD_REACH_NODE,
+                                              [REACH_REFUSED] = HEAD_REACH_REFUSED,
+                                              [REACH_SILENT] = HEAD_REACH_SILENT,
+                                              [REACH_OTHER] = HEAD_REACH_OTHER,
+                                              [REACH_NO_NAME] = HEAD_REACH_NO_NAME};
+    push(arg, &(struct head_event){
+                  .kind = HEAD_EVENT_REACHED, .node = (uint32_t)node, .reach = reaches[answer]});
 }
 
 static void tool_up(void *arg, uint32_t tool)
@@ -214,6 +227,17 @@ static void probe(struct shell *s, const struct head_effect *effect)
     }
 }
 
+static void reach(struct shell *s, const struct head_effect *effect)
+{
+    int r = link_reach(s->link, effect->address, effect->key, effect->node);
+    if (r != 0) {
+        push(s,
+             &(struct head_event){.kind = HEAD_EVENT_REACHED,
+                                  .node = effect->node,
+                                  .reach = r == -EINVAL ? HEAD_REACH_NO_NAME : HEAD_REACH_UNASKED});
+    }
+}
+
 static void carry_out(struct shell *s, const struct head_effect *effect)
 {
     switch (effect->kind) {
@@ -236,6 +260,9 @@ static void carry_out(struct shell *s, const struct head_effect *effect)
         return;
     case HEAD_EFFECT_PROBE:
         probe(s, effect);
+        return;
+    case HEAD_EFFECT_REACH:
+        reach(s, effect);
         return;
     case HEAD_EFFECT_TOOL:
         tools_send(s->tools, effect->tool, effect->message);
@@ -366,13 +393,14 @@ static int listen_nodes(struct shell *s, bool has_nodes, struct failure *f)
                    .on_down = link_down,
                    .on_cut = link_cut,
                    .on_probe = link_probed,
+                   .on_reach = link_reached,
                    .arg = s},
     };
     int r = link_server_new(&config, &s->link, &port);
     if (r != 0) {
         return listen_failed(c, config.port, r, f);
     }
-    address_format(c->bind, port, s->address);
+    address_choose(c->bind, c->advertise, port, s->address);
     const char *addresses[] = {s->address};
     r = address_remember_port(c->place, port, f);
     return r != 0 ? r : keys_set_addresses(c->place, addresses, 1, f);

@@ -14,7 +14,8 @@
 struct head_shell_config {
     const struct place *place; /* its lock is held */
     const struct keys_head *keys;
-    const char *bind; /* NULL: all interfaces */
+    const char *bind;      /* NULL: all interfaces */
+    const char *advertise; /* "host[:port]" that others shall be told; NULL: address_choose */
     bool port_given;
     uint16_t port;                /* with port_given; 0: any */
     void (*on_chores)(void *arg); /* now and then: the log */

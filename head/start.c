@@ -86,8 +86,14 @@ static void print_screen(const struct start *s, int32_t pid, const char *address
     printf("  Head         %s   (pid %d, this machine)\n", address, pid);
     printf("  Directory    %s\n\n", buffer_text(&dir));
     printf("  Add this machine            drt-node join %s%s\n", address, buffer_text(&option));
-    printf("  Add another machine         copy %s/join.key there, then\n", buffer_text(&dir));
-    printf("                              drt-node join %s --join-file join.key\n", address);
+    if (address_is_local(address)) {
+        printf(
+            "  Add another machine         not at this address: others do not reach it. Start the\n"
+            "                              head with --advertise, or with another --bind\n");
+    } else {
+        printf("  Add another machine         copy %s/join.key there, then\n", buffer_text(&dir));
+        printf("                              drt-node join %s --join-file join.key\n", address);
+    }
     printf("  Look                        drt status%s\n", buffer_text(&option));
     printf("  Stop all on this machine    drt stop%s\n", buffer_text(&option));
     fflush(stdout);
@@ -218,6 +224,8 @@ static int prepare(struct start *s, struct failure *f)
     if (r == 0 && inherited_warning("the head", warning)) {
         fprintf(stderr, "drt-head: warning: %s.\n", warning);
     }
+    const char *advertise = s->options->advertise;
+    r = r == 0 && advertise != NULL ? hostport_check_advertise(advertise, f) : r;
     r = r != 0 ? r : raise_files(f);
     r = r != 0 ? r : place_for_start(s->options->dir, s->options->cluster, &s->place, f);
     r = r != 0 ? r : make_dir(&s->place, f);
@@ -256,6 +264,7 @@ static int run(struct start *s, struct failure *f)
         .place = &s->place,
         .keys = &s->keys,
         .bind = s->options->bind,
+        .advertise = s->options->advertise,
         .port_given = s->options->port_given,
         .port = s->options->port,
         .parent_pipe = s->options->parent_pipe,

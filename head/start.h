@@ -8,7 +8,7 @@
 #include "common/args.h"
 
 struct start_options {
-    const char *dir, *cluster, *bind; /* NULL: not given */
+    const char *dir, *cluster, *bind, *advertise; /* NULL: not given */
     bool port_given, foreground;
     bool accept_loss; /* where the journal holds less than was acknowledged */
     uint16_t port;

@@ -3,9 +3,10 @@
 #include "proto/decode.h"
 #include "proto/tables.h"
 
-#define KEY_MAX   40u
-#define JOBS_MAX  65536u
-#define NODES_MAX 4096u
+#define KEY_MAX     40u
+#define JOBS_MAX    65536u
+#define NODES_MAX   4096u
+#define WARNING_MAX 511u
 
 static const struct codec_field amount_fields[] = {
     CODEC_BOUND(CODEC_TEXT, struct cluster_amount, name, TEXT_NAME_MAX),
@@ -34,6 +35,7 @@ static const struct codec_field join_fields[] = {
     CODEC_FIELD(CODEC_BOOL, struct cluster_join, closed),
     CODEC_FIELD(CODEC_BOOL, struct cluster_join, leaving),
     CODEC_BOUND(CODEC_TEXT, struct cluster_join, secret, KEY_MAX),
+    CODEC_FIELD(CODEC_BOOL, struct cluster_join, advertised),
 };
 static const struct codec join_codec = CODEC_OF("Join", join_fields, struct cluster_join);
 
@@ -41,8 +43,15 @@ static const struct codec_field joined_fields[] = {
     CODEC_FIELD(CODEC_U32, struct cluster_joined, number),
     CODEC_FIELD(CODEC_U64, struct cluster_joined, lease_ns),
     CODEC_BOUND(CODEC_TEXT, struct cluster_joined, cluster, TEXT_NAME_MAX),
+    CODEC_BOUND(CODEC_TEXT, struct cluster_joined, address, TEXT_NAME_MAX),
 };
 static const struct codec joined_codec = CODEC_OF("Joined", joined_fields, struct cluster_joined);
+
+static const struct codec_field reach_fields[] = {
+    CODEC_BOUND(CODEC_TEXT, struct cluster_reach, address, TEXT_NAME_MAX),
+    CODEC_BOUND(CODEC_TEXT, struct cluster_reach, warning, WARNING_MAX),
+};
+static const struct codec reach_codec = CODEC_OF("Reach", reach_fields, struct cluster_reach);
 
 static const struct codec_field refused_fields[] = {
     CODEC_INSIDE(struct cluster_refused, failure, &failure_codec),
@@ -136,6 +145,7 @@ static const struct codec_field view_node_fields[] = {
     CODEC_FIELD(CODEC_U64, struct cluster_view_node, waiting),
     CODEC_FIELD(CODEC_U64, struct cluster_view_node, running),
     CODEC_FIELD(CODEC_BOOL, struct cluster_view_node, closed),
+    CODEC_BOUND(CODEC_TEXT, struct cluster_view_node, warning, WARNING_MAX),
 };
 static const struct codec view_node_codec =
     CODEC_OF("ViewNode", view_node_fields, struct cluster_view_node);
@@ -186,6 +196,7 @@ static const struct codec *const codecs[] = {
     [CLUSTER_REPLY] = &reply_codec,
     [CLUSTER_DRAIN] = &nothing_codec,
     [CLUSTER_HISTORY] = &history_codec,
+    [CLUSTER_REACH] = &reach_codec,
 };
 
 const struct codec *cluster_codec(unsigned type)

@@ -33,6 +33,7 @@ enum cluster_type {
     CLUSTER_REPLY = 79,
     CLUSTER_DRAIN = 80,   /* raylet: it will leave, and takes no new work of others */
     CLUSTER_HISTORY = 81, /* raylet, now and then and when it leaves: what ended there */
+    CLUSTER_REACH = 82,   /* head: whether the node was reached at its address */
 };
 
 struct cluster_amount {
@@ -46,8 +47,10 @@ struct cluster_join {
                         give me one */
     uint32_t supersedes; /* the number of the same directory's former incarnation, surely dead: its
                             lock is ours; 0: none */
-    const char *name, *host, *address, *version; /* address: "10.0.0.5:7421", the message port */
-    const char *public_key;                      /* Z85, 40 characters: of its message port */
+    /* address: "10.0.0.5:7421", of the message port, as the node sees itself. The head tells others
+     * the address at which it sees the node, unless this one is `advertised`. */
+    const char *name, *host, *address, *version;
+    const char *public_key; /* Z85, 40 characters: of its message port */
     uint32_t pid;
     const struct cluster_amount *amounts;
     size_t amount_count;
@@ -59,6 +62,7 @@ struct cluster_join {
     /* A random text that only this node's directory has (CLUSTER_SECRET_SIZE - 1 characters). Who
      * comes back as a number, or supersedes one, shows the secret that it joined with. */
     const char *secret;
+    bool advertised; /* its user chose the address, with --advertise or --bind */
 };
 #define CLUSTER_SECRET_SIZE 65u
 
@@ -66,6 +70,13 @@ struct cluster_joined {
     uint32_t number;
     uint64_t lease_ns;
     const char *cluster;
+    const char *address; /* the node's, as others are told it */
+};
+
+/* After JOINED, and whenever it changes. */
+struct cluster_reach {
+    const char *address;
+    const char *warning; /* why others cannot reach the node there; "": they can */
 };
 
 struct cluster_refused {
@@ -133,12 +144,13 @@ struct cluster_feasible_answer {
 
 struct cluster_view_node {
     uint32_t number;
-    const char *name, *address, *public_key, *labels; /* all "": as they were */
+    const char *name, *address, *public_key, *labels; /* all "": as they and `warning` were */
     uint32_t state;                                   /* enum node_state */
     const struct cluster_amount *amounts;
     size_t amount_count;
     uint64_t waiting, running;
-    bool closed; /* takes no work of others: private, or leaving */
+    bool closed;         /* takes no work of others: private, or leaving */
+    const char *warning; /* why it cannot be reached at its address; "": nothing is known */
 };
 
 enum node_state { NODE_ALIVE = 1, NODE_LOST = 2, NODE_LEFT = 3 };
@@ -183,6 +195,7 @@ struct cluster_msg {
         struct cluster_query query;
         struct cluster_reply reply;
         struct cluster_history history;
+        struct cluster_reach reach;
     };
 };
 

@@ -58,6 +58,8 @@ static void init_join(struct raylet_core *c, const struct raylet_config *config)
     c->join.supersedes = from->supersedes;
     c->join.secret = text_or_empty(from->secret);
     c->join.closed = config->closed;
+    c->address = xstrdup(c->join.address);
+    c->warning = xstrdup("");
 }
 
 static void init_lists(struct raylet_core *c)
@@ -198,6 +200,8 @@ void raylet_core_free(struct raylet_core *c)
     free(c->effects);
     history_fini(c);
     free((char *)c->join.host);
+    free(c->address);
+    free(c->warning);
     free((char *)c->join.address);
     free((char *)c->join.version);
     free((char *)c->join.public_key);

@@ -158,6 +158,12 @@ void head_renew_work(struct raylet_core *c)
     }
 }
 
+static void take_text(char **at, const char *text)
+{
+    free(*at);
+    *at = xstrdup(text != NULL ? text : "");
+}
+
 static void joined(struct raylet_core *c, const struct cluster_joined *m)
 {
     if (m->number == 0 || (c->node != 0 && c->node != m->number)) {
@@ -169,6 +175,7 @@ static void joined(struct raylet_core *c, const struct cluster_joined *m)
         quit(c, &f);
         return;
     }
+    take_text(&c->address, m->address);
     c->node = m->number;
     c->lease_ns = m->lease_ns;
     c->renew_answered_ns = MAX_OF(c->renew_answered_ns, c->joins_ns);
@@ -378,6 +385,10 @@ void head_message(struct raylet_core *c, const struct cluster_msg *m)
         break;
     case CLUSTER_VIEW:
         peers_view(c, &m->view);
+        break;
+    case CLUSTER_REACH:
+        take_text(&c->address, m->reach.address);
+        take_text(&c->warning, m->reach.warning);
         break;
     case CLUSTER_LEFT:
         quit(c, &none);

@@ -79,6 +79,7 @@ static struct peer *peer_new(struct raylet_core *c, uint32_t number, uint8_t sta
     p->link = PEER_OFF;
     p->name = xstrdup("");
     p->address = xstrdup("");
+    p->warning = xstrdup("");
     p->key = xstrdup("");
     p->labels = xstrdup("");
     p->next_run = 1;
@@ -115,6 +116,7 @@ void peer_free(struct raylet_core *c, struct peer *p)
     free(gone->name);
     *gone = (struct gone_node){p->number, p->name};
     free(p->address);
+    free(p->warning);
     free(p->key);
     free(p->labels);
     free(p);
@@ -183,14 +185,20 @@ struct peer *peer_of_session(struct raylet_core *c, uint32_t number, enum peer_s
     return p;
 }
 
+static void open_session(struct raylet_core *c, const struct peer *p)
+{
+    struct raylet_effect *e = core_effect(c, EFFECT_PEER_OPEN);
+
+    e->peer = p->number;
+    e->address = core_text(c, p->address);
+    e->key = core_text(c, p->key);
+}
+
 bool peer_use(struct raylet_core *c, struct peer *p)
 {
     p->used_ns = c->now_ns;
     if (p->link == PEER_OFF && p->state == PEER_ALIVE) {
-        struct raylet_effect *e = core_effect(c, EFFECT_PEER_OPEN);
-        e->peer = p->number;
-        e->address = core_text(c, p->address);
-        e->key = core_text(c, p->key);
+        open_session(c, p);
         p->link = PEER_OPENING;
         p->silent_ns = c->now_ns;
         if (!timer_is_armed(&c->peers_timer.timer)) {
@@ -330,6 +338,18 @@ static void die(struct raylet_core *c, struct peer *p)
     }
 }
 
+/* A session that is up stays: it may have been made anew there already. One that is not yet up is
+ * begun again, at the new address. */
+static void put_address(struct raylet_core *c, struct peer *p, const char *address)
+{
+    bool is_new = *p->address != '\0' && strcmp(p->address, address) != 0;
+
+    put_text(&p->address, address);
+    if (is_new && p->link == PEER_OPENING) {
+        open_session(c, p);
+    }
+}
+
 static void put(struct raylet_core *c, const struct cluster_view_node *n)
 {
     struct peer *p = peer_find(c, n->number);
@@ -352,7 +372,8 @@ static void put(struct raylet_core *c, const struct cluster_view_node *n)
     p->unseen = false;
     if (n->name != NULL && *n->name != '\0') { /* else they are as they were */
         put_text(&p->name, n->name);
-        put_text(&p->address, n->address);
+        put_address(c, p, n->address);
+        put_text(&p->warning, n->warning);
         put_text(&p->key, n->public_key);
         put_text(&p->labels, n->labels);
     }
@@ -399,7 +420,7 @@ struct sched_node *peers_as_nodes(struct raylet_core *c, size_t *ret_count,
     memset(nodes, 0, room * sizeof *nodes);
     nodes[0] = (struct sched_node){.number = c->node,
                                    .name = c->node_name,
-                                   .address = c->join.address,
+                                   .address = c->address,
                                    .labels = c->labels,
                                    .total = &c->total,
                                    .available = &c->available,

@@ -498,8 +498,12 @@ size_t plan_explain(struct raylet_core *c, const struct class_ *k, const char **
                      told->broken->failure.message);
         } else if (peers[i] != NULL && peers[i]->silent_ns != 0 &&
                    c->now_ns - peers[i]->silent_ns > NS_PER_S) {
-            snprintf(line, sizeof line, "  %s   cannot be reached from here since %s",
-                     peers[i]->name, text_format_duration(c->now_ns - peers[i]->silent_ns, took));
+            snprintf(line, sizeof line, "  %s   cannot be reached from here (%s) for %s%s%s",
+                     peers[i]->name, peers[i]->address,
+                     text_format_duration(c->now_ns - peers[i]->silent_ns, took),
+                     *peers[i]->warning != '\0' ? "; " : "", peers[i]->warning);
+        } else if (peers[i] != NULL && *peers[i]->warning != '\0') {
+            snprintf(line, sizeof line, "  %s   %s", peers[i]->name, peers[i]->warning);
         } else {
             sched_explain(&nodes[i], &request, &c->resources, line + 2, sizeof line - 2);
         }

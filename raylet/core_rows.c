@@ -55,9 +55,9 @@ static void fill_self(struct raylet_core *c, struct state_node *self)
     self->number = c->node;
     self->name = c->node_name;
     self->host = c->join.host;
-    self->address = c->join.address;
+    self->address = c->address;
     self->state = "alive";
-    self->note = "";
+    self->note = c->warning;
     self->labels = c->labels;
     self->since_unix_ms = c->start_unix_ms;
     self->pid = c->join.pid;
@@ -110,7 +110,8 @@ static void nodes(struct raylet_core *c, struct state_reply *r)
         n++;
         row->number = p->number;
         row->name = core_text(c, p->name);
-        row->host = row->note = "";
+        row->host = "";
+        row->note = core_text(c, p->warning);
         row->address = core_text(c, p->address);
         row->state = "alive";
         row->labels = core_text(c, p->labels);

@@ -556,6 +556,7 @@ struct peer { /* another node */
     bool closed;                         /* takes no work of others */
     bool unseen;                         /* a whole view is under way and has not named it yet */
     char *name, *address, *key, *labels; /* "" while UNKNOWN */
+    char *warning;                       /* why others cannot reach it; "" */
     struct resource_set total, available;
     uint64_t waiting, running, since_unix_ms;
 
@@ -636,6 +637,7 @@ struct raylet_core {
     char *user; /* of own_uid; NULL: by its number */
     uint32_t own_uid;
     struct cluster_join join; /* template; strings owned */
+    char *address, *warning;  /* ours as the head tells them to others; "" until it did */
     uint32_t node;            /* our number; 0 until the head gave it */
     uint32_t rules_off;       /* enum core_rule */
     uint64_t now_ns, boot_ns, start_ns, start_unix_ms;

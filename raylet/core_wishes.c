@@ -42,7 +42,7 @@ static bool wish_fits_here(struct raylet_core *c, const struct wish *w)
 {
     struct sched_node self = {.number = c->node,
                               .name = c->node_name,
-                              .address = c->join.address,
+                              .address = c->address,
                               .labels = c->labels,
                               .total = &c->total,
                               .available = &c->available,

@@ -23,6 +23,7 @@ struct head_link {
     bool up;
     char host[256];
     const char *address, *public_key;
+    bool advertised;
     struct list backlog;
     size_t backlog_bytes;
     struct buffer scratch;
@@ -140,6 +141,7 @@ void head_link_send(struct head_link *h, const struct cluster_msg *m)
         struct cluster_join *join = &full.join;
         join->host = given_or(join->host, h->host);
         join->address = given_or(join->address, h->address);
+        join->advertised = join->advertised || h->advertised;
         join->version = given_or(join->version, DRT_VERSION);
         join->secret = given_or(join->secret, h->secret);
         join->public_key = given_or(join->public_key, h->public_key);
@@ -219,6 +221,7 @@ int head_link_new(const struct head_link_config *config, struct head_link **ret,
     h->supersedes = config->supersedes;
     h->secret = config->secret;
     h->address = config->address;
+    h->advertised = config->advertised;
     h->public_key = config->public_key;
     list_init(&h->backlog);
     if (gethostname(h->host, sizeof h->host - 1) < 0) {

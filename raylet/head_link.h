@@ -22,6 +22,7 @@ struct head_link_config {
     size_t address_count;
     struct transport_zmq_context *context; /* shared; NULL: its own */
     const char *address, *public_key;      /* of our message port, for JOIN; outlive this */
+    bool advertised;                       /* the user chose that address */
     uint32_t supersedes;                   /* number of this directory's raylet before; 0: none */
     const char *secret;                    /* of this directory; outlives this */
     /* Each change of the reason while there is no session, and the end of one. */

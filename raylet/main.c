@@ -75,6 +75,7 @@ static int complain(const struct failure *f)
 struct report {
     int32_t exit_status;
     char text[700];
+    char warning[900]; /* on standard error; "" */
 };
 
 struct join {
@@ -82,7 +83,7 @@ struct join {
     struct offer offer;
     struct node_dir dir;
     char name[64];
-    const char *bind;
+    const char *bind, *advertise;
     uint16_t port;
     bool exact_port, foreground, is_private;
     uint32_t job_workers_max, depth_max; /* 0: not said */
@@ -91,7 +92,7 @@ struct join {
 };
 
 /* What the user hears once the head took us in. */
-static void tell_joined(void *arg, uint32_t number, const char *cluster)
+static void tell_joined(void *arg, uint32_t number, const char *cluster, const char *warning)
 {
     struct join *j = arg;
     struct report report = {.exit_status = EXIT_DONE};
@@ -107,7 +108,16 @@ static void tell_joined(void *arg, uint32_t number, const char *cluster)
     }
     snprintf(report.text, sizeof report.text, "Node \"%s\" joined \"%s\" as number %u: %s.\n",
              j->name, cluster, number, what);
+    if (*warning != '\0') {
+        snprintf(
+            report.warning, sizeof report.warning,
+            "drt-node: warning: node \"%s\" %.500s. Until they reach it, other nodes give it no "
+            "work and cannot read its results. Open the port, or tell them another address with "
+            "--advertise.\n",
+            j->name, warning);
+    }
     if (j->foreground) {
+        fputs(report.warning, stderr);
         fputs(report.text, stdout);
         fflush(stdout);
     } else {
@@ -166,6 +176,7 @@ static int read_options(const struct args *a, struct join *j, struct failure *f)
         wish.has_cpus = wish.has_memory = invite.is_private = true;
     }
     j->bind = args_get(a, "bind")->text;
+    j->advertise = args_get(a, "advertise")->text;
     j->port = port->given ? (uint16_t)port->number : j->is_private ? 0 : PEER_LINK_PORT;
     j->exact_port = port->given && port->number != 0;
     j->foreground = j->is_private || args_get(a, "foreground")->given;
@@ -174,6 +185,9 @@ static int read_options(const struct args *a, struct join *j, struct failure *f)
                            "\"%.80s\" is no name for a node: 1 to 63 letters, digits, '.', '_' and "
                            "'-', beginning with a letter, a digit or '_'.",
                            name);
+    }
+    if (j->advertise != NULL && hostport_check_advertise(j->advertise, f) != 0) {
+        return f->code;
     }
     if (name != NULL) {
         (void)text_copy(j->name, sizeof j->name, name);
@@ -219,6 +233,7 @@ static int run_node(struct join *j, bool port_given, struct failure *f)
         .addresses = addresses,
         .address_count = j->invite.address_count,
         .bind = j->bind,
+        .advertise = j->advertise,
         .port = again ? j->dir.former_port : j->port,
         .exact_port = j->exact_port,
         .amounts = j->offer.amounts,
@@ -251,7 +266,9 @@ static int wait_for_start(struct join *j)
         return EXIT_FAILED;
     }
     report.text[sizeof report.text - 1] = '\0';
+    report.warning[sizeof report.warning - 1] = '\0';
     fputs(report.text, report.exit_status == EXIT_DONE ? stdout : stderr);
+    fputs(report.warning, stderr);
     return report.exit_status;
 }
 

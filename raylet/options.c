@@ -13,6 +13,8 @@ static const struct args_option join_options[] = {
     {"max-depth", 0, ARGS_U64, "N", "how deep tasks may submit tasks (default: 256)", 1000000},
     {"join-file", 'j', ARGS_TEXT, "FILE", "the cluster's join.key, when its head is elsewhere", 0},
     {"bind", 'b', ARGS_TEXT, "ADDRESS", "listen at this address only (default: all)", 0},
+    {"advertise", 'a', ARGS_TEXT, "ADDRESS[:PORT]",
+     "where other nodes reach this one, if not where the head sees it; a name, too", 0},
     {"port", 'p', ARGS_U64, "PORT", "message port (default: 7421, or the next free one); 0: any",
      65535},
     {"dir", 'd', ARGS_TEXT, "DIR", "the cluster's directory (default: ~/.drt/NAME)", 0},

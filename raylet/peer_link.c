@@ -17,6 +17,7 @@ struct peer_link {
     uint64_t traffic; /* messages, both ways */
     uint16_t port;
     char address[HOSTPORT_SIZE];
+    bool advertised; /* the user chose it */
     char public_key[KEYS_TEXT_SIZE];
     struct log_limit limit;
 };
@@ -115,6 +116,11 @@ uint16_t peer_link_port(const struct peer_link *p)
     return p->port;
 }
 
+bool peer_link_is_advertised(const struct peer_link *p)
+{
+    return p->advertised;
+}
+
 const char *peer_link_address(const struct peer_link *p)
 {
     return p->address;
@@ -186,13 +192,17 @@ static void find_own_host(const char *address, char ret[256])
 
 static void name_ourselves(struct peer_link *p, const struct peer_link_config *config)
 {
-    char host[256];
-    if (hostport_is_any(config->bind)) {
+    char host[HOSTPORT_HOST_SIZE];
+    uint16_t port = p->port;
+    p->advertised = true;
+    if (config->advertise != NULL) {
+        int r = hostport_parse(config->advertise, p->port, host, &port);
+        ASSERT(r == 0); /* the command line is checked */
+    } else if (hostport_is_any(config->bind) || hostport_parse_bind(config->bind, host) != 0) {
         find_own_host(config->head_address, host);
-    } else {
-        (void)text_copy(host, sizeof host, config->bind);
+        p->advertised = false;
     }
-    hostport_format(host, p->port, p->address);
+    hostport_format(host, port, p->address);
 }
 
 /* Why the port cannot be opened, for people. */

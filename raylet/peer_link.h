@@ -21,8 +21,10 @@ struct peer_link_config {
     const struct keys_member *keys;
     const char *head_address; /* the way there says which of our addresses others reach */
     const char *bind;         /* NULL: all interfaces */
-    uint16_t port;            /* 0: any */
-    bool exact;               /* only that port */
+    const char
+        *advertise; /* "host[:port]" that others shall be told; NULL: see peer_link_address */
+    uint16_t port;  /* 0: any */
+    bool exact;     /* only that port */
     /* A PROGRAM_GET or PROGRAM_PART, in the events' arena. May call anything, as in proto/mesh.h.
      * NULL: dropped. */
     void (*on_program_message)(void *arg, uint32_t peer, enum peer_side side,
@@ -38,8 +40,11 @@ int peer_link_new(const struct peer_link_config *config, struct peer_link **ret,
 void peer_link_free(struct peer_link *p); /* says goodbye to all; NULL is fine */
 
 uint16_t peer_link_port(const struct peer_link *p);
-const char *peer_link_address(const struct peer_link *p);             /* ours, as others reach us */
-const char *peer_link_key(const struct peer_link *p);                 /* public, of our port */
+/* Ours: what --advertise says, else what --bind says, else as the way to the head shows it; the
+ * head knows better then. */
+const char *peer_link_address(const struct peer_link *p);
+bool peer_link_is_advertised(const struct peer_link *p); /* the user chose that address */
+const char *peer_link_key(const struct peer_link *p);    /* public, of our port */
 struct transport_zmq_context *peer_link_context(struct peer_link *p); /* for the head's link */
 
 void peer_link_set_number(struct peer_link *p, uint32_t number); /* the head gave it */

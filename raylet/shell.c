@@ -16,6 +16,7 @@
 #include "common/files.h"
 #include "common/log.h"
 #include "common/patience.h"
+#include "common/text.h"
 #include "proto/ring.h"
 #include "raylet/carry_out.h"
 #include "raylet/exchange.h"
@@ -29,7 +30,9 @@
 #define PEEK_MOST        16u             /* polls of the rings for each look at the network */
 #define JOIN_NS          (15 * NS_PER_S) /* from the start to the head's answer */
 #define UNREACHABLE_NS   (5 * NS_PER_S)
-#define OTHER_ADDRESS_NS (1 * NS_PER_S) /* for the head's further addresses after one refused */
+#define OTHER_ADDRESS_NS (1 * NS_PER_S)    /* for the head's further addresses after one refused */
+#define REACH_NS         (4 * NS_PER_S)    /* for the head to find out whether others reach us */
+#define REACH_PRIVATE_NS (300 * NS_PER_MS) /* a program waits for that */
 #define LEAVE_NS         (2 * NS_PER_S)
 #define FAREWELL_NS      NS_PER_S /* for what the program said last */
 #define END_WORKERS_NS   (2 * NS_PER_S)
@@ -69,6 +72,10 @@ struct shell {
     struct memory memory;
     struct failure cause; /* why there is no head, until we are joined */
     bool joined, leaving;
+    bool told_joined;    /* on_joined was called */
+    uint64_t tell_at_ns; /* at the latest */
+    uint32_t number;     /* for it, and the next two */
+    char cluster[64], warning[512];
     uint32_t clients_max;
     uint64_t files_soft; /* the limit that workers get */
 };
@@ -180,9 +187,34 @@ static void was_joined(struct shell *s, const struct cluster_joined *m)
     peer_link_set_number(s->parts.peers, m->number);
     if (!s->joined) {
         s->joined = true;
-        log_info("joined \"%s\" as number %u, on %s", m->cluster, m->number,
-                 peer_link_address(s->parts.peers));
-        s->config->on_joined(s->config->arg, m->number, m->cluster);
+        s->number = m->number;
+        (void)text_copy(s->cluster, sizeof s->cluster, m->cluster);
+        s->tell_at_ns = clock_now_ns() + (s->config->closed ? REACH_PRIVATE_NS : REACH_NS);
+        log_info("joined \"%s\" as number %u, at %s", m->cluster, m->number, m->address);
+    }
+}
+
+static void tell_joined(struct shell *s)
+{
+    if (!s->told_joined) {
+        s->told_joined = true;
+        s->config->on_joined(s->config->arg, s->number, s->cluster, s->warning);
+    }
+}
+
+/* Whether others reach us; told after JOINED, and whenever it changes. */
+static void hear_reach(struct shell *s, const struct cluster_reach *m)
+{
+    if (strcmp(s->warning, m->warning) != 0) {
+        if (*m->warning != '\0') {
+            log_warn("this node %s", m->warning);
+        } else {
+            log_info("others reach this node now, at %s", m->address);
+        }
+        (void)text_copy(s->warning, sizeof s->warning, m->warning);
+    }
+    if (s->joined) {
+        tell_joined(s);
     }
 }
 
@@ -193,6 +225,8 @@ static void look_at_head_messages(struct shell *s, const struct events *events)
         const struct raylet_event *event = &events->items[i];
         if (event->kind == EVENT_HEAD_MESSAGE && event->head->type == CLUSTER_JOINED) {
             was_joined(s, &event->head->joined);
+        } else if (event->kind == EVENT_HEAD_MESSAGE && event->head->type == CLUSTER_REACH) {
+            hear_reach(s, &event->head->reach);
         }
     }
 }
@@ -245,6 +279,9 @@ static void run_deadlines(struct shell *s, uint64_t now_ns)
         raylet_core_count(s->core, &counts);
         (void)memory_look(&s->memory, counts.held_bytes + counts.foreign_value_bytes, now_ns);
     }
+    if (s->joined && !s->told_joined && now_ns >= s->tell_at_ns) {
+        tell_joined(s);
+    }
     if (s->leaving && now_ns >= s->leave_at_ns) {
         parts_end_with(&s->parts, NULL);
     }
@@ -270,6 +307,9 @@ static uint64_t next_ns(const struct shell *s)
     ns = MIN_OF(ns, clients_next_ns(s->parts.clients));
     if (s->leaving) {
         ns = MIN_OF(ns, s->leave_at_ns);
+    }
+    if (s->joined && !s->told_joined) {
+        ns = MIN_OF(ns, s->tell_at_ns);
     }
     return s->joined ? ns : MIN_OF(ns, s->give_up_at_ns);
 }
@@ -527,6 +567,7 @@ static int open_network(struct shell *s, struct failure *f)
                                                      .keys = c->keys,
                                                      .head_address = c->addresses[0],
                                                      .bind = c->bind,
+                                                     .advertise = c->advertise,
                                                      .port = c->port,
                                                      .exact = c->exact_port,
                                                      .on_program_message = exchange_on_message,
@@ -536,19 +577,21 @@ static int open_network(struct shell *s, struct failure *f)
     if (r != 0) {
         return r;
     }
-    r = head_link_new(&(struct head_link_config){.loop = s->loop,
-                                                 .events = &s->parts.events,
-                                                 .keys = c->keys,
-                                                 .addresses = c->addresses,
-                                                 .address_count = c->address_count,
-                                                 .context = peer_link_context(s->parts.peers),
-                                                 .address = peer_link_address(s->parts.peers),
-                                                 .public_key = peer_link_key(s->parts.peers),
-                                                 .supersedes = c->dir->former_number,
-                                                 .secret = c->dir->secret,
-                                                 .on_down = head_is_down,
-                                                 .arg = s},
-                      &s->parts.head, f);
+    r = head_link_new(
+        &(struct head_link_config){.loop = s->loop,
+                                   .events = &s->parts.events,
+                                   .keys = c->keys,
+                                   .addresses = c->addresses,
+                                   .address_count = c->address_count,
+                                   .context = peer_link_context(s->parts.peers),
+                                   .address = peer_link_address(s->parts.peers),
+                                   .advertised = peer_link_is_advertised(s->parts.peers),
+                                   .public_key = peer_link_key(s->parts.peers),
+                                   .supersedes = c->dir->former_number,
+                                   .secret = c->dir->secret,
+                                   .on_down = head_is_down,
+                                   .arg = s},
+        &s->parts.head, f);
     if (r != 0) {
         return r;
     }

@@ -21,7 +21,8 @@ struct shell_config {
     const char *key_name;         /* of its file, as the user would say it */
     const char *const *addresses; /* of the head */
     size_t address_count;
-    const char *bind; /* NULL: all interfaces */
+    const char *bind;      /* NULL: all interfaces */
+    const char *advertise; /* "host[:port]" that others shall be told; NULL: as the head sees us */
     uint16_t port;
     bool exact_port;
     const struct cluster_amount *amounts;
@@ -32,8 +33,9 @@ struct shell_config {
     bool closed;                         /* private: takes no work of other nodes, has no guard */
     int parent_pipe;                     /* its end-of-file ends the raylet; -1: none */
     bool log_to_file; /* standard error is node.log: turned when it grows large */
-    /* The head took us in. */
-    void (*on_joined)(void *arg, uint32_t number, const char *cluster);
+    /* The head took us in. `warning`: why others cannot reach us at our address, as far as the head
+     * has found out by then; "" */
+    void (*on_joined)(void *arg, uint32_t number, const char *cluster, const char *warning);
     void *arg;
 };
 

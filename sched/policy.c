@@ -3,6 +3,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "common/hostport.h"
+
 #define BEST_FEW  3u
 #define FULL_LOAD 10000.0
 
@@ -12,7 +14,8 @@ bool sched_is_named(const struct sched_node *n, const char *text)
 {
     char number[16];
     snprintf(number, sizeof number, "%" PRIu32, n->number);
-    return strcmp(text, n->name) == 0 || strcmp(text, number) == 0 || strcmp(text, n->address) == 0;
+    return strcmp(text, n->name) == 0 || strcmp(text, number) == 0 ||
+           (strchr(text, ':') != NULL && hostport_same(text, n->address));
 }
 
 bool sched_has_labels(const char *labels, const char *wanted)

@@ -369,6 +369,12 @@ static void effect(struct sim_head *h, const struct head_effect *e)
             }
         }
         break;
+    case HEAD_EFFECT_REACH: {
+        struct head_event *reached = new_event(h, HEAD_EVENT_REACHED);
+        reached->node = e->node;
+        reached->reach = HEAD_REACH_NODE;
+        break;
+    }
     default:
         break;
     }

@@ -138,7 +138,8 @@ static void keep_sent(struct rig *r, const struct head_effect *effect)
 
 static bool may_go_early(enum head_effect_kind kind)
 {
-    return kind == HEAD_EFFECT_DATAGRAM || kind == HEAD_EFFECT_PROBE || kind == HEAD_EFFECT_LOG;
+    return kind == HEAD_EFFECT_DATAGRAM || kind == HEAD_EFFECT_PROBE || kind == HEAD_EFFECT_REACH ||
+           kind == HEAD_EFFECT_LOG;
 }
 
 static void take_effects(struct rig *r, const struct head_effects *effects)
@@ -259,7 +260,7 @@ static void say_join(struct rig *r, uint64_t link, const struct cluster_join *jo
     struct cluster_join *said = &msg.join;
     said->protocol = CLUSTER_PROTOCOL_VERSION;
     said->host = "box";
-    said->address = address;
+    said->address = said->address != NULL ? said->address : address;
     said->version = "0.1.0";
     said->public_key = "0123456789012345678901234567890123456789";
     said->pid = (uint32_t)(100 + link);

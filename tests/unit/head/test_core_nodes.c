@@ -450,9 +450,12 @@ static void test_one_that_leaves_or_is_private_is_closed(void **state)
 
     /* A head that starts hears it from them. */
     rig_restart(&r, NS_PER_S);
-    rig_join_as(&r, 11, &(struct cluster_join){.name = "box-1", .number = 1});
+    rig_join_as(&r, 11,
+                &(struct cluster_join){.name = "box-1", .number = 1, .address = "10.0.0.6:7422"});
     rig_forget(&r);
-    rig_join_as(&r, 12, &(struct cluster_join){.name = "box-2", .number = 2, .leaving = true});
+    rig_join_as(&r, 12,
+                &(struct cluster_join){
+                    .name = "box-2", .number = 2, .leaving = true, .address = "10.0.0.6:7423"});
     view = &rig_take(&r, 11, CLUSTER_VIEW)->view; /* of both, since both were silent */
     assert_int_equal(view->node_count, 2);
     assert_true(view->nodes[1].number == 2 && view->nodes[1].closed && !view->nodes[0].closed);

@@ -29,6 +29,7 @@ static const ProtobufCMessageDescriptor *const descriptors[] = {
     &wire__nothing__descriptor,
     &wire__join__descriptor,
     &wire__joined__descriptor,
+    &wire__reach__descriptor,
     &wire__join_refused__descriptor,
     &wire__renew__descriptor,
     &wire__renewed__descriptor,
