@@ -107,6 +107,14 @@ static int not_reached(const struct remote *r, struct failure *f)
                     "head's directory again.",
                     head_of(r), r->key_file, r->cluster);
         return EXIT_REFUSED;
+    case LINK_STRANGER:
+        failure_set(
+            f, CODE_REFUSED,
+            "what answers at %s is not the head of \"%s\" that %.200s is for: it is another "
+            "program, the head of another cluster, or the head has new keys. Give the "
+            "address that 'drt-head start' printed, or its present client.key.",
+            head_of(r), r->cluster, r->key_file);
+        return EXIT_REFUSED;
     case LINK_REFUSED:
         failure_set(f, CODE_DISCONNECTED,
                     "cannot reach the head of \"%s\" at %s: nobody listens there. Start it with "

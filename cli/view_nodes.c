@@ -128,6 +128,7 @@ static void nodes_text(const struct wish *w, const struct answer *answers, const
     }
     if (table_row_count(t) > 0) {
         table_print(t, s, 0, true, out);
+        put_warnings(&answers[0], s, out);
         put_counts(&answers[0], s, out);
     } else {
         buffer_append_text(out, "No such nodes.\n");

@@ -192,6 +192,7 @@ static void put_nodes(const struct answer *a, const struct screen *s, struct buf
     }
     if (table_row_count(t) > 0) {
         table_print(t, s, 0, true, out);
+        put_warnings(a, s, out);
     } else if (a->head_pid == 0) {
         buffer_append_text(out, "No node is known.\n");
     } else {

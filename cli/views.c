@@ -54,6 +54,22 @@ void sort_jobs(struct answer *a)
     }
 }
 
+void put_warnings(const struct answer *a, const struct screen *s, struct buffer *out)
+{
+    bool is_first = true;
+    for (size_t i = 0; i < a->node_count; i++) {
+        const struct state_node *n = &a->nodes[i];
+        if (node_is_gone(n) || *text_or(n->note, "") == '\0') {
+            continue;
+        }
+        buffer_append_text(out, is_first ? "\n" : "");
+        is_first = false;
+        screen_put(s, out, TONE_WARN, "WARNING");
+        screen_printf(s, out, TONE_PLAIN, "  %s %s", n->name, n->note);
+        buffer_append_text(out, "\n");
+    }
+}
+
 bool node_is_gone(const struct state_node *n)
 {
     return strcmp(n->state, "lost") == 0 || strcmp(n->state, "left") == 0;

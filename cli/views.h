@@ -61,6 +61,8 @@ void put_old(struct table *t, const struct screen *s, const struct state_node *n
 const char *task_story(const struct state_task *t, char out[TASK_STORY_SIZE]);
 /* Whether a node serves no more. */
 bool node_is_gone(const struct state_node *n);
+/* A line for each node of the answer that lives and has a warning, after an empty one. */
+void put_warnings(const struct answer *a, const struct screen *s, struct buffer *out);
 /* Whether the summary has a line for it: not for those that left, for programs' own ones, and for
  * lost ones that came back by the same name or were lost a day ago. */
 bool node_is_worth_a_line(const struct answer *a, const struct state_node *n, uint64_t now_unix_ms);

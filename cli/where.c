@@ -57,7 +57,7 @@ static int take_address(const char *text, char ret[HOSTPORT_SIZE], struct failur
 static bool names_address(const struct keys_member *keys, const char *address)
 {
     for (size_t i = 0; i < keys->address_count; i++) {
-        if (strcmp(keys->addresses[i], address) == 0) {
+        if (hostport_same(keys->addresses[i], address)) {
             return true;
         }
     }

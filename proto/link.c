@@ -378,6 +378,7 @@ static void client_down(struct peer *p)
 {
     static const enum link_down reasons[] = {[TRANSPORT_ZMQ_REFUSED] = LINK_REFUSED,
                                              [TRANSPORT_ZMQ_UNREACHABLE] = LINK_UNREACHABLE,
+                                             [TRANSPORT_ZMQ_STRANGER] = LINK_STRANGER,
                                              [TRANSPORT_ZMQ_KEY_REFUSED] = LINK_KEY_REFUSED};
     enum transport_zmq_why why = transport_zmq_client_why(p->link->transport);
     enum link_down reason = why < ARRAY_SIZE(reasons) ? reasons[why] : 0;
@@ -513,6 +514,12 @@ int link_client_new(const struct link_client_config *config, struct link **ret)
                                                 .on_touched = on_transport_touched,
                                                 .addresses = config->addresses,
                                                 .address_count = config->address_count,
+                                                .resolver = config->resolver,
+                                                .look_up_now = config->look_up_now,
+                                                .find = config->find,
+                                                .place = config->place,
+                                                .find_first = config->find_first,
+                                                .find_later = config->find_later,
                                                 .key = config->key};
     text_copy(below.server_public, sizeof below.server_public, config->server_public);
     struct transport_events events = transport_events;
@@ -630,6 +637,16 @@ const char *link_peer_address(const struct link *link, uint64_t peer)
 }
 
 /* ---- questions ---- */
+
+int link_move(struct link *link, const char *address)
+{
+    return transport_zmq_client_move(link->transport, &address, 1);
+}
+
+struct resolver *link_resolver(struct link *link)
+{
+    return link->resolver;
+}
 
 int link_probe(struct link *link, const char *address, uint64_t token)
 {

@@ -38,7 +38,8 @@ enum link_down {
     LINK_SILENT, /* one of the two did not hear the other for SESSION_SILENCE_NS */
     LINK_REFUSED,     /* client: nobody listens there; the network works and the process is gone */
     LINK_UNREACHABLE, /* client: nothing answers there */
-    LINK_KEY_REFUSED, /* client: the other side refused our key, or is not who our key file names */
+    LINK_KEY_REFUSED, /* client: the other side refused our key */
+    LINK_STRANGER,    /* client: who answers there is not who our key file names */
 };
 
 enum link_probe_answer { LINK_PROBE_LISTENS = 1, LINK_PROBE_REFUSED, LINK_PROBE_SILENT };
@@ -92,9 +93,14 @@ struct link_server_config {
 struct link_client_config {
     struct loop *loop;
     struct transport_zmq_context *context; /* as above */
-    const char *const
-        *addresses; /* "host:port", tried in turn; names are resolved once, here (may block) */
+    /* "host:port"; as those of struct transport_zmq_client_config, and the next seven. */
+    const char *const *addresses;
     size_t address_count;
+    struct resolver *resolver;
+    bool look_up_now;
+    size_t (*find)(const char *place, char (*ret)[HOSTPORT_SIZE], size_t room);
+    const char *place;
+    bool find_first, find_later;
     char server_public[KEYS_TEXT_SIZE];
     struct keys_pair key; /* of our role */
     uint32_t number;      /* ours; 0: not yet given */
@@ -133,6 +139,11 @@ const char *link_peer_address(const struct link *link, uint64_t peer);
 int link_probe(struct link *link, const char *address, uint64_t token) MUST_CHECK;
 /* Server. Likewise whether the one there has this key (Z85); on_reach answers within 3 s. */
 int link_reach(struct link *link, const char *address, const char *key, uint64_t token) MUST_CHECK;
+
+/* Client: the other side is at this address now. Connects there; a session that is up goes on. 0;
+ * -EINVAL */
+int link_move(struct link *link, const char *address) MUST_CHECK;
+struct resolver *link_resolver(struct link *link); /* a server's, for clients of this process */
 
 uint64_t
 link_next_ns(const struct link *link); /* clock_now_ns when link_tick is wanted; NS_FOREVER */

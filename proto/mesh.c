@@ -545,6 +545,7 @@ static void client_room(void *arg, uint64_t link_peer)
 static void client_down(void *arg, uint64_t link_peer, enum link_down why)
 {
     struct lane *l = arg;
+    why = why == LINK_STRANGER ? LINK_KEY_REFUSED : why; /* the node is not there: the same to us */
     if (l->anew || (!l->up && l->told == why)) {
         return;
     }
@@ -566,6 +567,7 @@ static int connect_lane(struct lane *l)
         .context = mesh->context,
         .addresses = &address,
         .address_count = 1,
+        .resolver = link_resolver(mesh->port),
         .key = mesh->config.own,
         .number = mesh->number,
         .events = {.on_up = client_up,
@@ -586,6 +588,12 @@ int mesh_open(struct mesh *mesh, uint32_t peer, const char *address, const char 
     struct lane *l = numbers_get(&mesh->out, peer);
     ASSERT(peer != 0);
     if (l != NULL && strcmp(l->address, address) == 0 && strcmp(l->key, key) == 0) {
+        return 0;
+    }
+    if (l != NULL && l->link != NULL && !l->anew && strcmp(l->key, key) == 0 &&
+        strlen(address) < sizeof l->address && link_move(l->link, address) == 0) {
+        (void)text_copy(l->address, sizeof l->address, address);
+        rearm(l);
         return 0;
     }
     if (l != NULL) {
@@ -783,6 +791,11 @@ void mesh_set_number(struct mesh *mesh, uint32_t number)
 struct transport_zmq_context *mesh_context(struct mesh *mesh)
 {
     return mesh->context;
+}
+
+struct resolver *mesh_resolver(struct mesh *mesh)
+{
+    return link_resolver(mesh->port);
 }
 
 bool mesh_is_up(const struct mesh *mesh)

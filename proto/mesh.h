@@ -32,7 +32,7 @@ struct mesh_events {
     /* `m` lives in the config's arena, which is not reset within mesh_tick. */
     void (*on_message)(void *arg, uint32_t peer, enum mesh_side side, const struct peer_msg *m);
     /* It ended; or (OUT only) it is still not up, once for each change of the reason. LINK_REFUSED:
-     * nobody listens there; LINK_KEY_REFUSED: another node is at its address. OUT goes on trying
+     * nobody listens there; LINK_KEY_REFUSED: somebody else is at its address. OUT goes on trying
      * until it is closed. */
     void (*on_down)(void *arg, uint32_t peer, enum mesh_side side, enum link_down why);
     void (*on_slow)(void *arg, uint32_t peer, enum mesh_side side, bool slow);
@@ -59,10 +59,12 @@ void mesh_free(struct mesh *mesh);
 void mesh_set_number(struct mesh *mesh, uint32_t number);
 /* ZeroMQ's threads, for another link of the same process. */
 struct transport_zmq_context *mesh_context(struct mesh *mesh);
+struct resolver *mesh_resolver(struct mesh *mesh); /* likewise */
 
 /* Begins a session with `peer` at "10.0.0.6:7421", whose port has this public key (Z85), and tries
- * again and again. Nothing, if it is open to the same already. 0; -EINVAL for an address or key
- * that is none */
+ * again and again; a name is looked up each time, without blocking. Nothing, if it is open to the
+ * same already; where only the address is another one, the session goes on over a new connection.
+ * 0; -EINVAL for an address or key that is none */
 int mesh_open(struct mesh *mesh, uint32_t peer, const char *address, const char *key) MUST_CHECK;
 /* Ends it; no on_down follows. Fine if there is none. */
 void mesh_close(struct mesh *mesh, uint32_t peer, enum mesh_side side);

@@ -11,6 +11,7 @@
 
 #include "common/loop.h"
 #include "proto/keys.h"
+#include "proto/resolver.h"
 #include "proto/session.h"
 #include "proto/transport.h"
 
@@ -55,8 +56,18 @@ int transport_zmq_self_check(struct transport *server) MUST_CHECK;
 struct transport_zmq_client_config {
     struct loop *loop;
     struct transport_zmq_context *context;
-    const char *const *addresses; /* "host:port", tried in turn */
+    const char *const *addresses; /* "host:port"; all that they stand for is tried in turn */
     size_t address_count;
+    /* Names are looked up again before each round of attempts, without blocking. NULL: once, at the
+     * beginning, which may block. Outlives the client. */
+    struct resolver *resolver;
+    bool
+        look_up_now; /* the first time at the beginning, which may block: an unknown name is told */
+    /* Further addresses, from a file for instance: see struct resolver_wish. Copied. */
+    size_t (*find)(const char *place, char (*ret)[HOSTPORT_SIZE], size_t room);
+    const char *place;
+    bool find_first;
+    bool find_later; /* not before it was up once: until then only `addresses` are meant */
     char server_public[KEYS_TEXT_SIZE];
     struct keys_pair key;
     /* What is under way is bounded by the session above: then ZeroMQ's queue needs no bound, and
@@ -66,8 +77,8 @@ struct transport_zmq_client_config {
     void (*on_touched)(void *arg);
 };
 
-/* Begins to connect. Names are resolved here, once (may block). 0; -EINVAL for an address that is
- * none; -ENOENT for names that nobody knows; -errno */
+/* Begins to connect. 0; -EINVAL for an address that is none; -ENOENT for names that nobody knows,
+ * if they are looked up here; -errno */
 int transport_zmq_client_new(const struct transport_zmq_client_config *config,
                              const struct transport_events *events,
                              struct transport **ret) MUST_CHECK;
@@ -77,11 +88,17 @@ enum transport_zmq_why {
     TRANSPORT_ZMQ_CUT = 1, /* the connection ended; another is on its way */
     TRANSPORT_ZMQ_REFUSED, /* nobody listens there */
     TRANSPORT_ZMQ_UNREACHABLE,
-    TRANSPORT_ZMQ_KEY_REFUSED, /* by the other side; or that is not who our key file names */
+    TRANSPORT_ZMQ_STRANGER,    /* who answers is not who our key file names, or another program */
+    TRANSPORT_ZMQ_KEY_REFUSED, /* by the other side, which is who it should be */
 };
 enum transport_zmq_why transport_zmq_client_why(const struct transport *client);
 /* Drops the connection of a client and makes another at once: for one that seems dead. */
 void transport_zmq_client_renew(struct transport *client);
+
+/* The other side is at these addresses now: connects there, at once if it is up; the session above
+ * goes on. 0; -EINVAL for an address that is none, and then all is as it was */
+int transport_zmq_client_move(struct transport *client, const char *const *addresses,
+                              size_t count) MUST_CHECK;
 
 uint64_t transport_zmq_next_ns(const struct transport *t); /* when tick is wanted; NS_FOREVER */
 void transport_zmq_tick(struct transport *t, uint64_t now_ns);

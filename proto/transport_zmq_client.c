@@ -1,4 +1,3 @@
-#include <arpa/inet.h>
 #include <netdb.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -7,25 +6,36 @@
 
 #include "common/rng.h"
 #include "common/text.h"
-#include "proto/probe.h"
 #include "proto/transport_zmq_private.h"
 
 #define CONNECT_MS     2000           /* for TCP */
 #define CONNECT_NS     (7 * NS_PER_S) /* for TCP and the handshake, which ZeroMQ limits to 5 s */
 #define PROBE_NS       (1 * NS_PER_S)
+#define LOOK_UP_NS     (3 * NS_PER_S) /* then what was known before is tried again */
+#define LOOK_UP_PAUSE  (1 * NS_PER_S) /* between two look-ups */
 #define PAUSE_FIRST_NS (20 * NS_PER_MS)
 #define PAUSE_MAX_NS   (500 * NS_PER_MS)
 #define RETRY_NS       (10 * NS_PER_MS)
 #define CLOSED_BEFORE_REFUSED                                                                      \
     2 /* handshakes that the other side breaks off before we believe it means us */
 
-enum client_state { CLIENT_WAITING, CLIENT_CONNECTING, CLIENT_PROBING, CLIENT_UP };
+enum client_state {
+    CLIENT_WAITING,
+    CLIENT_LOOKING_UP, /* for where to connect */
+    CLIENT_CONNECTING,
+    CLIENT_PROBING,
+    CLIENT_UP
+};
 
 struct client {
     struct zmq_transport t;
-    char endpoints[KEYS_ADDRESSES_MAX][64]; /* numeric */
-    union probe_address addresses[KEYS_ADDRESSES_MAX];
+    struct resolver *resolver; /* the owner's; NULL: names are looked up once */
+    struct resolver_wish wish; /* what is looked up; its texts are ours */
+    struct resolver_question question;
+    union probe_address *addresses; /* all that were found, tried in turn */
     size_t address_count, current;
+    uint64_t look_up_ns; /* not again before */
+    bool find_later;     /* it was not up yet, and until then only the given addresses count */
     char server_public[KEYS_TEXT_SIZE];
     struct keys_pair key;
     bool bounded_above;
@@ -90,18 +100,20 @@ static void fail(struct client *c, enum transport_zmq_why why)
     static const unsigned weight[] = {[TRANSPORT_ZMQ_CUT] = 1,
                                       [TRANSPORT_ZMQ_UNREACHABLE] = 2,
                                       [TRANSPORT_ZMQ_REFUSED] = 3,
-                                      [TRANSPORT_ZMQ_KEY_REFUSED] = 4};
+                                      [TRANSPORT_ZMQ_STRANGER] = 4,
+                                      [TRANSPORT_ZMQ_KEY_REFUSED] = 5};
     close_connection(c);
     if (weight[why] > weight[c->round]) {
         c->round = why;
     }
-    c->current = (c->current + 1) % c->address_count;
-    if (c->current != 0) {
+    c->current++;
+    if (c->current < c->address_count) {
         wait_for(c, NS_PER_MS);
         return;
     }
     why = c->round;
     c->round = 0;
+    c->current = 0;
     wait_for(c, c->pause_ns);
     c->pause_ns = MIN_OF(c->pause_ns * 2, PAUSE_MAX_NS);
     tell_down(c, why);
@@ -131,6 +143,18 @@ static int set_up_socket(struct client *c)
 
 static void client_process(struct zmq_transport *t);
 
+static int format_endpoint(const union probe_address *a, char ret[96])
+{
+    char host[64], port[8];
+    socklen_t size = a->any.sa_family == AF_INET ? sizeof a->four : sizeof a->six;
+    if (getnameinfo(&a->any, size, host, sizeof host, port, sizeof port,
+                    NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
+        return -EINVAL;
+    }
+    snprintf(ret, 96, a->any.sa_family == AF_INET6 ? "tcp://[%s]:%s" : "tcp://%s:%s", host, port);
+    return 0;
+}
+
 static int open_connection(struct client *c)
 {
     c->socket = zmq_socket(c->t.context->zmq, ZMQ_DEALER);
@@ -147,7 +171,9 @@ static int open_connection(struct client *c)
                : r;
     r = r == 0 ? zmq_watch_start(&c->monitor_watch, &c->t, c->monitor, client_process) : r;
     r = r == 0 ? zmq_watch_start(&c->watch, &c->t, c->socket, client_process) : r;
-    if (r == 0 && zmq_connect(c->socket, c->endpoints[c->current]) != 0) {
+    char endpoint[96];
+    r = r == 0 ? format_endpoint(&c->addresses[c->current], endpoint) : r;
+    if (r == 0 && zmq_connect(c->socket, endpoint) != 0) {
         r = -errno;
     }
     return r;
@@ -169,7 +195,9 @@ static void take_answer(struct client *c, enum probe_answer answer)
     } else if (answer == PROBE_LISTENS) {
         wait_for(c, c->pause_ns); /* it has just come */
     } else {
-        fail(c, answer == PROBE_REFUSED ? TRANSPORT_ZMQ_REFUSED : TRANSPORT_ZMQ_UNREACHABLE);
+        fail(c, answer == PROBE_REFUSED ? TRANSPORT_ZMQ_REFUSED
+                : answer == PROBE_OTHER ? TRANSPORT_ZMQ_STRANGER
+                                        : TRANSPORT_ZMQ_UNREACHABLE);
     }
 }
 
@@ -184,8 +212,8 @@ static void ask(struct client *c, bool first)
 {
     c->state = CLIENT_PROBING;
     c->asked_first = first;
-    int r = probe_start(&c->probe, c->t.loop, &c->addresses[c->current], NULL,
-                        clock_now_ns() + PROBE_NS, on_probe);
+    int r = probe_start(&c->probe, c->t.loop, &c->addresses[c->current],
+                        first ? c->server_public : NULL, clock_now_ns() + PROBE_NS, on_probe);
     if (r != 0) {
         take_answer(c, r > 0 ? (enum probe_answer)r : PROBE_SILENT);
     }
@@ -208,13 +236,70 @@ static void ask_why(struct client *c)
     ask(c, false);
 }
 
-/* Where nobody was a moment ago a question is ten times cheaper than a socket of ZeroMQ. */
-static void begin(struct client *c)
+/* Where nobody was a moment ago, or somebody else, a question is ten times cheaper than a socket of
+ * ZeroMQ, and waits less long for a program that takes connections and is silent. */
+static void try_address(struct client *c)
 {
-    if (c->told == TRANSPORT_ZMQ_REFUSED || c->told == TRANSPORT_ZMQ_UNREACHABLE) {
+    if (c->address_count == 0) {
+        fail(c, TRANSPORT_ZMQ_UNREACHABLE); /* nobody knows the name, as yet */
+    } else if (c->told == TRANSPORT_ZMQ_REFUSED || c->told == TRANSPORT_ZMQ_UNREACHABLE ||
+               c->told == TRANSPORT_ZMQ_STRANGER) {
         ask(c, true);
     } else {
         connect_now(c);
+    }
+}
+
+static void take_addresses(struct client *c, const struct resolver_answer *found)
+{
+    if (found->count == 0) {
+        return; /* the name server may be away: those that were known may still be good */
+    }
+    free(c->addresses);
+    c->addresses = xmalloc(found->count * sizeof *c->addresses);
+    memcpy(c->addresses, found->addresses, found->count * sizeof *c->addresses);
+    c->address_count = found->count;
+}
+
+static void on_addresses(struct resolver_question *question, const struct resolver_answer *found)
+{
+    struct client *c = container_of(question, struct client, question);
+    if (c->state == CLIENT_LOOKING_UP) {
+        take_addresses(c, found);
+        try_address(c);
+        zmq_tell_touched(&c->t);
+    } else if (c->current == 0) { /* late: for the next round */
+        take_addresses(c, found);
+    }
+}
+
+static struct resolver_wish present_wish(const struct client *c)
+{
+    struct resolver_wish wish = c->wish;
+    wish.find = c->find_later ? NULL : wish.find;
+    return wish;
+}
+
+/* A round begins with a look at where the other side is by now. */
+static bool look_up(struct client *c)
+{
+    uint64_t now_ns = clock_now_ns();
+    struct resolver_wish wish = present_wish(c);
+    if (c->resolver == NULL || resolver_is_plain(&wish) || c->current != 0 ||
+        now_ns < c->look_up_ns || resolver_is_asking(&c->question) ||
+        resolver_ask(c->resolver, &c->question, &wish) != 0) {
+        return false;
+    }
+    c->state = CLIENT_LOOKING_UP;
+    c->at_ns = now_ns + LOOK_UP_NS;
+    c->look_up_ns = now_ns + LOOK_UP_PAUSE;
+    return true;
+}
+
+static void begin(struct client *c)
+{
+    if (!look_up(c)) {
+        try_address(c);
     }
 }
 
@@ -225,6 +310,7 @@ static void go_up(struct client *c)
         stop_monitor(c);
     }
     c->state = CLIENT_UP;
+    c->find_later = false;
     c->pause_ns = PAUSE_FIRST_NS;
     c->broken_off = 0;
     c->round = 0;
@@ -262,7 +348,7 @@ static void take_event(struct client *c, unsigned event)
             close_connection(c);
             wait_for(c, PAUSE_FIRST_NS);
         } else {
-            fail(c, TRANSPORT_ZMQ_KEY_REFUSED);
+            fail(c, TRANSPORT_ZMQ_STRANGER);
         }
         break;
     }
@@ -380,6 +466,7 @@ static uint64_t client_next_ns(const struct zmq_transport *t)
     const struct client *c = container_of(t, const struct client, t);
     switch (c->state) {
     case CLIENT_WAITING:
+    case CLIENT_LOOKING_UP:
     case CLIENT_CONNECTING:
         return c->at_ns;
     case CLIENT_PROBING:
@@ -395,6 +482,8 @@ static void client_tick(struct zmq_transport *t, uint64_t now_ns)
     struct client *c = container_of(t, struct client, t);
     if (c->state == CLIENT_WAITING && c->at_ns <= now_ns) {
         begin(c);
+    } else if (c->state == CLIENT_LOOKING_UP && c->at_ns <= now_ns) {
+        try_address(c);
     } else if (c->state == CLIENT_CONNECTING && c->at_ns <= now_ns) {
         fail(c, TRANSPORT_ZMQ_UNREACHABLE);
     } else if (c->state == CLIENT_PROBING) {
@@ -429,6 +518,35 @@ void transport_zmq_client_renew(struct transport *client)
 
 /* ---- beginning and end ---- */
 
+static void free_texts(struct client *c)
+{
+    for (size_t i = 0; i < c->wish.count; i++) {
+        free((char *)c->wish.texts[i]);
+    }
+    free((void *)c->wish.texts);
+    c->wish.texts = NULL;
+    c->wish.count = 0;
+}
+
+static int take_texts(struct client *c, const char *const *addresses, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        char host[HOSTPORT_HOST_SIZE];
+        uint16_t port;
+        if (hostport_parse(addresses[i], 0, host, &port) != 0) {
+            return -EINVAL;
+        }
+    }
+    const char **texts = xcalloc(count + 1, sizeof *texts);
+    for (size_t i = 0; i < count; i++) {
+        texts[i] = xstrdup(addresses[i]);
+    }
+    free_texts(c);
+    c->wish.texts = texts;
+    c->wish.count = count;
+    return 0;
+}
+
 /* A client has one peer, which cannot be forgotten: another connection begins. */
 static void client_drop(struct transport *t, uint64_t peer)
 {
@@ -447,46 +565,63 @@ static void client_free(struct transport *t)
         (void)zmq_set(c->socket, ZMQ_LINGER, TRANSPORT_ZMQ_LINGER_MS);
     }
     probe_stop(&c->probe);
+    resolver_drop(&c->question);
     close_connection(c);
     transport_zmq_context_unref(c->t.context);
     sodium_memzero(&c->key, sizeof c->key);
+    free_texts(c);
+    free((char *)c->wish.place);
+    free(c->addresses);
     free(c);
 }
 
 static const struct transport_ops client_ops = {
     .send = client_send, .drop = client_drop, .turn = client_turn, .free = client_free};
 
-static void add_address(struct client *c, const struct sockaddr *address, socklen_t size)
+/* What is numeric needs no look-up, now or later. */
+static int take_wish(struct client *c, const struct transport_zmq_client_config *config)
 {
-    char host[64], port[8];
-    if (c->address_count == KEYS_ADDRESSES_MAX || size > sizeof c->addresses[0] ||
-        getnameinfo(address, size, host, sizeof host, port, sizeof port,
-                    NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
-        return;
+    struct resolver_answer found = {0};
+    c->wish = (struct resolver_wish){
+        .find = config->find,
+        .place = config->place != NULL ? xstrdup(config->place) : NULL,
+        .find_first = config->find_first,
+    };
+    c->find_later = config->find_later;
+    c->question.fn = on_addresses;
+    c->resolver = config->resolver;
+    int r = take_texts(c, config->addresses, config->address_count);
+    if (r != 0) {
+        return r;
     }
-    memcpy(&c->addresses[c->address_count], address, size);
-    snprintf(c->endpoints[c->address_count], sizeof c->endpoints[0],
-             address->sa_family == AF_INET6 ? "tcp://[%.47s]:%.5s" : "tcp://%.47s:%.5s", host,
-             port);
-    c->address_count++;
+    if (resolver_is_plain(&c->wish) || config->resolver == NULL || config->look_up_now) {
+        struct resolver_wish now = present_wish(c);
+        resolver_ask_now(&now, &found);
+        take_addresses(c, &found);
+        c->look_up_ns = clock_now_ns() + LOOK_UP_PAUSE;
+        return c->address_count == 0 ? -ENOENT : 0;
+    }
+    return 0;
 }
 
-static int resolve(struct client *c, const char *text)
+int transport_zmq_client_move(struct transport *client, const char *const *addresses, size_t count)
 {
-    char host[256], service[8];
-    uint16_t port;
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM}, *found;
-    if (hostport_parse(text, 0, host, &port) != 0) {
-        return -EINVAL;
+    struct client *c = of(client);
+    struct resolver_answer found = {0};
+    int r = take_texts(c, addresses, count);
+    if (r != 0) {
+        return r;
     }
-    snprintf(service, sizeof service, "%u", port);
-    if (getaddrinfo(host, service, &hints, &found) != 0) {
-        return 0; /* another one may be known */
+    resolver_drop(&c->question);
+    probe_stop(&c->probe);
+    c->address_count = c->current = 0;
+    c->look_up_ns = 0;
+    if (resolver_is_plain(&c->wish) || c->resolver == NULL) {
+        resolver_ask_now(&c->wish, &found);
+        take_addresses(c, &found);
     }
-    for (struct addrinfo *a = found; a != NULL; a = a->ai_next) {
-        add_address(c, a->ai_addr, a->ai_addrlen);
-    }
-    freeaddrinfo(found);
+    close_connection(c);
+    wait_for(c, NS_PER_MS);
     return 0;
 }
 
@@ -507,11 +642,7 @@ int transport_zmq_client_new(const struct transport_zmq_client_config *config,
     c->retry_ns = NS_FOREVER;
     zmq_outbox_init(&c->outbox);
     probe_init(&c->probe);
-    int r = sodium_init() < 0 ? -EIO : 0;
-    for (size_t i = 0; i < config->address_count && r == 0; i++) {
-        r = resolve(c, config->addresses[i]);
-    }
-    r = r == 0 && c->address_count == 0 ? -ENOENT : r;
+    int r = sodium_init() < 0 ? -EIO : take_wish(c, config);
     if (r == 0) {
         /* Nobody can guess it, so nobody can take our place at the server. */
         randombytes_buf(c->self, sizeof c->self);

@@ -92,7 +92,8 @@ enum raylet_event_kind {
     EVENT_HEAD_UP,        /* a session with the head begins; answered with JOIN by the core */
     EVENT_HEAD_MESSAGE,
     EVENT_HEAD_DOWN, /* it ended; `refused`: the head's process is down, the network is not;
-                        `key_refused`: no session, because the head does not know our key */
+                        `key_refused`: no session, because the head does not know our key, or
+                        another program answers at its address */
     EVENT_LEAVE,   /* this node shall leave: no new work, running work ends within `limit_ns`, then
                       EFFECT_QUIT */
     EVENT_CLOCK,   /* the machine's clock was set, or it slept: `unix_ms` is the time now */

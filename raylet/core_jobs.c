@@ -186,10 +186,12 @@ static void refused(struct raylet_core *c, struct job *job, const struct failure
 
 static void without_head(struct raylet_core *c, struct failure *ret)
 {
-    failure_set(ret, CODE_REFUSED,
-                "the head of \"%s\" refuses the key of node \"%s\", so no job can begin: copy "
-                "join.key from the head's directory, then 'drt-node leave' and 'drt-node join'",
-                c->cluster, c->node_name);
+    failure_set(
+        ret, CODE_REFUSED,
+        "what answers at the address of the head of \"%s\" refuses the key of node \"%s\", so "
+        "no job can begin: another program has taken the head's port, or the head has new "
+        "keys. Then copy its join.key again, and run 'drt-node leave' and 'drt-node join'",
+        c->cluster, c->node_name);
 }
 
 void job_refuse_new(struct raylet_core *c)

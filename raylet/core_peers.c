@@ -338,14 +338,13 @@ static void die(struct raylet_core *c, struct peer *p)
     }
 }
 
-/* A session that is up stays: it may have been made anew there already. One that is not yet up is
- * begun again, at the new address. */
+/* A session with it goes on, over a connection to the new address. */
 static void put_address(struct raylet_core *c, struct peer *p, const char *address)
 {
     bool is_new = *p->address != '\0' && strcmp(p->address, address) != 0;
 
     put_text(&p->address, address);
-    if (is_new && p->link == PEER_OPENING) {
+    if (is_new && p->link != PEER_OFF) {
         open_session(c, p);
     }
 }

@@ -128,8 +128,8 @@ static const char *lane_reason(struct raylet_core *c, const struct lane *lane)
 
     if (p->silent_ns != 0 && c->now_ns - p->silent_ns > NS_PER_S) {
         text_format_duration(c->now_ns - p->silent_ns, took);
-        return rows_text(c, "it is for node %s, which cannot be reached from here since %s",
-                         p->name, took);
+        return rows_text(c, "it is for node %s, which cannot be reached from here, at %s, for %s",
+                         p->name, p->address, took);
     }
     if (what != NULL) { /* as the head heard last */
         return rows_text(c, "it is for node %s, where %s", p->name, what);

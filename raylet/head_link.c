@@ -68,10 +68,11 @@ static void head_message(void *arg, uint64_t peer, struct bytes message, bool da
 static void head_down(void *arg, uint64_t peer, enum link_down why)
 {
     struct head_link *h = arg;
-    if (h->up || why == LINK_REFUSED || why == LINK_KEY_REFUSED) {
+    bool not_ours = why == LINK_KEY_REFUSED || why == LINK_STRANGER;
+    if (h->up || why == LINK_REFUSED || not_ours) {
         struct raylet_event *e = events_add(h->events, EVENT_HEAD_DOWN);
         e->refused = why == LINK_REFUSED;
-        e->key_refused = why == LINK_KEY_REFUSED;
+        e->key_refused = not_ours;
     }
     h->up = false;
     drop_backlog(h);
@@ -188,6 +189,12 @@ static int open_head(struct head_link *h, const struct head_link_config *config,
         .context = config->context,
         .addresses = config->addresses,
         .address_count = config->address_count,
+        .resolver = config->resolver,
+        .look_up_now = true,
+        .find = config->find,
+        .place = config->place,
+        .find_first = config->find_first,
+        .find_later = config->find_later,
         .key = config->keys->own,
         .events = {.on_up = head_up,
                    .on_message = head_message,

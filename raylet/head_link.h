@@ -21,10 +21,16 @@ struct head_link_config {
     const char *const *addresses; /* of the head */
     size_t address_count;
     struct transport_zmq_context *context; /* shared; NULL: its own */
-    const char *address, *public_key;      /* of our message port, for JOIN; outlive this */
-    bool advertised;                       /* the user chose that address */
-    uint32_t supersedes;                   /* number of this directory's raylet before; 0: none */
-    const char *secret;                    /* of this directory; outlives this */
+    /* Where the head is by now, asked before each round of attempts: names are looked up again, and
+     * `find` reads `place` (proto/resolver.h). NULL: once, at the beginning. */
+    struct resolver *resolver;
+    size_t (*find)(const char *place, char (*ret)[HOSTPORT_SIZE], size_t room);
+    const char *place;
+    bool find_first, find_later;      /* as in struct link_client_config */
+    const char *address, *public_key; /* of our message port, for JOIN; outlive this */
+    bool advertised;                  /* the user chose that address */
+    uint32_t supersedes;              /* number of this directory's raylet before; 0: none */
+    const char *secret;               /* of this directory; outlives this */
     /* Each change of the reason while there is no session, and the end of one. */
     void (*on_down)(void *arg, enum link_down why);
     void *arg;

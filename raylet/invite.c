@@ -58,12 +58,14 @@ static bool is_this_machine(const char *host)
     return own;
 }
 
+/* Port 0: any. */
 static bool listens_at(const struct keys_member *keys, uint16_t port)
 {
     for (size_t i = 0; i < keys->address_count; i++) {
         char host[256];
         uint16_t at = 0;
-        if (hostport_parse(keys->addresses[i], HEAD_PORT, host, &at) == 0 && at == port) {
+        if (hostport_parse(keys->addresses[i], HEAD_PORT, host, &at) == 0 &&
+            (at == port || port == 0)) {
             return true;
         }
     }
@@ -73,7 +75,7 @@ static bool listens_at(const struct keys_member *keys, uint16_t port)
 static bool names_address(const struct keys_member *keys, const char *address)
 {
     for (size_t i = 0; i < keys->address_count; i++) {
-        if (strcmp(keys->addresses[i], address) == 0) {
+        if (hostport_same(keys->addresses[i], address)) {
             return true;
         }
     }
@@ -135,18 +137,58 @@ static bool is_set(const char *variable)
     return value != NULL && value[0] != '\0';
 }
 
-static int without_key(const struct invite_wish *wish, struct failure *f)
+/* The heads that run here, as "name" at address. */
+static void list_heads(struct buffer *ret)
 {
+    char path[PLACE_PATH_MAX];
+    struct failure ignored;
+    struct dirent **entries = NULL;
+    if (place_home(path, &ignored) != 0) {
+        return;
+    }
+    int count = scandir(path, &entries, NULL, alphasort);
+    for (int i = 0; i < count; i++) {
+        char one[PLACE_PATH_MAX + NAME_MAX + 2];
+        struct invite candidate;
+        bool live = false;
+        snprintf(one, sizeof one, "%s/%s", path, entries[i]->d_name);
+        if (entries[i]->d_name[0] != '.' && try_directory(one, 0, &candidate, &live) && live &&
+            candidate.keys.address_count != 0) {
+            buffer_printf(ret, "%s\"%s\" at %s", ret->size != 0 ? ", " : "", candidate.keys.cluster,
+                          candidate.keys.addresses[0]);
+        }
+        free(entries[i]);
+    }
+    free(entries);
+}
+
+static int without_key(const struct invite_wish *wish, const char *host, uint16_t port,
+                       struct failure *f)
+{
+    CLEANUP(buffer_fini) struct buffer heads = {0};
     char home[PLACE_PATH_MAX];
     int r = place_home(home, f);
     if (r != 0) {
         return r;
     }
-    return failure_set(
-        f, CODE_REFUSED,
-        "No key for %s: no cluster of this machine has its head there. Copy join.key "
-        "from the head's directory and give it with --join-file.",
-        wish->address);
+    if (!is_this_machine(host)) {
+        return failure_set(
+            f, CODE_REFUSED,
+            "No key for %s. Copy join.key from the head's directory to this machine, and give it "
+            "with --join-file.",
+            wish->address);
+    }
+    list_heads(&heads);
+    if (heads.size != 0) {
+        return failure_set(f, CODE_REFUSED,
+                           "No head of yours listens at port %u of this machine. What runs here: "
+                           "%.300s. Give that address, or none: drt-node join.",
+                           port, buffer_text(&heads));
+    }
+    return failure_set(f, CODE_REFUSED,
+                       "No head of yours runs on this machine. Start one with 'drt-head start'; if "
+                       "it is another user's, give its join.key with --join-file; if its directory "
+                       "is not under ~/.drt, name that with --dir.");
 }
 
 /* A key from wherever one is; the place is the program's own. */
@@ -171,7 +213,7 @@ static int find_private(const struct invite_wish *wish, const char *host, uint16
         hostport_format(host, port, address);
         if (!search_home(address, port, i) &&
             !(is_this_machine(host) && search_home(NULL, port, i))) {
-            return without_key(wish, f);
+            return without_key(wish, host, port, f);
         }
     }
     return place_for_start(wish->dir, i->keys.cluster, &i->place, f);
@@ -200,7 +242,51 @@ static int find_keys(const struct invite_wish *wish, const char *host, uint16_t 
         r = place_find(NULL, NULL, &i->place, f);
         return r != 0 ? r : keys_load_role(&i->place, PEER_NODE, &i->keys, f);
     }
-    return is_this_machine(host) && search_home(NULL, port, i) ? 0 : without_key(wish, f);
+    return is_this_machine(host) && search_home(NULL, port, i) ? 0
+                                                               : without_key(wish, host, port, f);
+}
+
+/* A file beside the key file. */
+static bool path_beside(const char *key_file, const char *name, char ret[PLACE_PATH_MAX])
+{
+    const char *slash = strrchr(key_file, '/');
+    int size = slash != NULL ? (int)(slash - key_file) : 0;
+    return slash != NULL &&
+           snprintf(ret, PLACE_PATH_MAX, "%.*s/%s", size, key_file, name) < PLACE_PATH_MAX;
+}
+
+size_t invite_look_again(const char *place, char (*ret)[HOSTPORT_SIZE], size_t room)
+{
+    struct keys_member keys;
+    struct failure ignored;
+    char path[PLACE_PATH_MAX];
+    uint64_t port;
+    size_t count = 0;
+    CLEANUP(buffer_fini) struct buffer text = {0};
+    if (keys_load_member(place, PEER_NODE, &keys, &ignored) == 0) {
+        for (size_t i = 0; i < keys.address_count && count < room; i++) {
+            memcpy(ret[count++], keys.addresses[i], HOSTPORT_SIZE);
+        }
+        explicit_bzero(&keys, sizeof keys);
+    }
+    if (count < room && path_beside(place, "head.key", path) && access(path, F_OK) == 0 &&
+        path_beside(place, "head.port", path) && files_read(path, 16, &text) == 0) {
+        text.size = strcspn(buffer_text(&text), "\n");
+        if (text_parse_u64(buffer_text(&text), UINT16_MAX, &port) == 0 && port != 0) {
+            hostport_format("127.0.0.1", (uint16_t)port, ret[count++]);
+        }
+    }
+    return count;
+}
+
+/* The working directory may be another one when it is looked at. */
+static void remember_place(struct invite *i)
+{
+    char path[PLACE_PATH_MAX], head[PLACE_PATH_MAX];
+    if (realpath(i->key_name, path) != NULL) {
+        (void)text_copy(i->place_text, sizeof i->place_text, path);
+        i->at_home = path_beside(path, "head.key", head) && access(head, F_OK) == 0;
+    }
 }
 
 int invite_find(const struct invite_wish *wish, struct invite *ret, struct failure *f)
@@ -224,6 +310,7 @@ int invite_find(const struct invite_wish *wish, struct invite *ret, struct failu
         memcpy(i.addresses, i.keys.addresses, sizeof i.addresses);
         i.address_count = i.keys.address_count;
     }
+    i.typed = wish->address != NULL;
     if (i.address_count == 0) {
         return failure_set(f, CODE_SIGNATURE,
                            "The key of \"%s\" names no address of its head. Give it: drt-node join "
@@ -235,6 +322,7 @@ int invite_find(const struct invite_wish *wish, struct invite *ret, struct failu
     } else if (place_path(&i.place, "join.key", i.key_name) != 0) {
         (void)text_copy(i.key_name, sizeof i.key_name, "join.key");
     }
+    remember_place(&i);
     *ret = i;
     return 0;
 }

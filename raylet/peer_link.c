@@ -136,6 +136,11 @@ struct transport_zmq_context *peer_link_context(struct peer_link *p)
     return mesh_context(p->mesh);
 }
 
+struct resolver *peer_link_resolver(struct peer_link *p)
+{
+    return mesh_resolver(p->mesh);
+}
+
 bool peer_link_is_up(const struct peer_link *p)
 {
     return mesh_is_up(p->mesh);

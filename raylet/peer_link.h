@@ -46,6 +46,7 @@ const char *peer_link_address(const struct peer_link *p);
 bool peer_link_is_advertised(const struct peer_link *p); /* the user chose that address */
 const char *peer_link_key(const struct peer_link *p);    /* public, of our port */
 struct transport_zmq_context *peer_link_context(struct peer_link *p); /* for the head's link */
+struct resolver *peer_link_resolver(struct peer_link *p);             /* likewise */
 
 void peer_link_set_number(struct peer_link *p, uint32_t number); /* the head gave it */
 

@@ -21,6 +21,7 @@
 #include "raylet/carry_out.h"
 #include "raylet/exchange.h"
 #include "raylet/guard.h"
+#include "raylet/invite.h"
 #include "raylet/machine.h"
 #include "raylet/memory.h"
 
@@ -145,7 +146,9 @@ static void head_is_down(void *arg, enum link_down why)
                  : why == LINK_ENDED       ? "ended the session"
                  : why == LINK_SILENT      ? "is silent"
                  : why == LINK_KEY_REFUSED ? "refuses our key"
-                                           : "cannot be reached");
+                 : why == LINK_STRANGER
+                     ? "is not there: another program answers, or it has new keys"
+                     : "cannot be reached");
         return;
     }
     switch (why) {
@@ -154,6 +157,13 @@ static void head_is_down(void *arg, enum link_down why)
                     "%s refused this key (%s is for cluster \"%s\"). Copy join.key from the head's "
                     "directory.",
                     address, s->config->key_name, s->config->keys->cluster);
+        break;
+    case LINK_STRANGER:
+        failure_set(&s->cause, CODE_REFUSED,
+                    "What answers at %s is not the head of cluster \"%s\" that %s is for: it is "
+                    "another program, the head of another cluster, or the head has new keys. Give "
+                    "the address that 'drt-head start' printed, or its present join.key.",
+                    address, s->config->keys->cluster, s->config->key_name);
         break;
     case LINK_UNREACHABLE:
     case LINK_SILENT:
@@ -584,6 +594,11 @@ static int open_network(struct shell *s, struct failure *f)
                                    .addresses = c->addresses,
                                    .address_count = c->address_count,
                                    .context = peer_link_context(s->parts.peers),
+                                   .resolver = peer_link_resolver(s->parts.peers),
+                                   .find = invite_look_again,
+                                   .place = c->place,
+                                   .find_first = c->place_first,
+                                   .find_later = c->place_later,
                                    .address = peer_link_address(s->parts.peers),
                                    .advertised = peer_link_is_advertised(s->parts.peers),
                                    .public_key = peer_link_key(s->parts.peers),

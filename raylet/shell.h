@@ -21,7 +21,9 @@ struct shell_config {
     const char *key_name;         /* of its file, as the user would say it */
     const char *const *addresses; /* of the head */
     size_t address_count;
-    const char *bind;      /* NULL: all interfaces */
+    const char *place;             /* of the head's address, as invite_look_again reads it */
+    bool place_first, place_later; /* before `addresses`; only once we have joined */
+    const char *bind;              /* NULL: all interfaces */
     const char *advertise; /* "host[:port]" that others shall be told; NULL: as the head sees us */
     uint16_t port;
     bool exact_port;

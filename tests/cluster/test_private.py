@@ -66,7 +66,7 @@ def test_no_key(cluster):
     try:
         env["DRT_KEY_FILE"] = str(other / "join.key")
         r = cluster.run(cluster.example("pi"), check=1, **env)
-        assert "refused" in r.stderr and "join.key" in r.stderr
+        assert "is not the head of" in r.stderr and "join.key" in r.stderr
     finally:
         cluster.drt("stop", "--dir", other)
     assert private_dirs(home) == []

@@ -88,7 +88,8 @@ def test_keys_that_are_refused(cluster, away):
                 check=0)
     wrong = cluster.home / ".drt" / "test" / "client.key"
     r = away.drt("status", "--cluster", away.head, "--key-file", wrong, check=4)
-    assert r.stderr.startswith(f"drt: {away.head} refused this key") and "client.key" in r.stderr
+    assert r.stderr.startswith(f"drt: what answers at {away.head} is not the head of \"test\"")
+    assert "client.key" in r.stderr
     r = away.drt("status", "--cluster", "test", "--key-file", away.client, check=4)
     assert 'for cluster "default", not for "test"' in r.stderr
     r = away.drt("status", "--key-file", away.copy("client.key", "open.key", 0o644), check=4)

@@ -311,7 +311,7 @@ static void test_wrong_keys(void **state)
     memcpy(p->server_key.public_key, stranger.public_key, KEYS_TEXT_SIZE);
     start_client(p, 0, &p->node_key);
     WAIT_FOR(p, p->client.downs == 1);
-    assert_int_equal(p->client.why, LINK_KEY_REFUSED);
+    assert_int_equal(p->client.why, LINK_STRANGER);
     p->server_key = real;
 }
 
