@@ -113,7 +113,7 @@ def test_a_node_that_nobody_reaches(cluster, held):
     assert words in cluster.drt("status").stdout
     assert words in cluster.drt("nodes").stdout
     h = held(1, "node=n2", DRT_NODE="n1")
-    task = until("it waits", lambda: cluster.ask("tasks", "--state", "ready"))[0]["task"]
+    task = until("it waits", lambda: cluster.ask("tasks", "--state", "waiting"))[0]["task"]
     until("it is explained",
           lambda: "n2" in (said := cluster.drt("explain", task).stdout) and "reached" in said)
     with passing_on(outer, inner):
