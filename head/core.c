@@ -210,7 +210,7 @@ static void link_event(struct head_core *core, const struct head_event *event)
         core->dropped_messages++;
         return;
     }
-    if (event->seen != NULL) {
+    if (event->seen != NULL && *event->seen != '\0') {
         (void)text_copy(link->seen, sizeof link->seen, event->seen);
     }
     if (event->kind == HEAD_EVENT_LINK_DOWN) {
