@@ -113,7 +113,7 @@ NORETURN static void serve_worker(struct ring_channel *c)
 static int attach(struct ring_channel *server, struct ring_channel *ret)
 {
     return ring_attach(ret, dup(server->memfd), dup(server->doorbell_mine),
-                       dup(server->doorbell_theirs));
+                       dup(server->doorbell_client));
 }
 
 static int relay_start(struct relay *r)

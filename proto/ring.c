@@ -1,10 +1,12 @@
 #include "proto/ring.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 /*
@@ -82,11 +84,15 @@ static int channel_open(struct ring_channel *c)
         return -errno;
     }
     c->doorbell_mine = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (c->doorbell_mine < 0) {
+    int ends[2];
+    if (c->doorbell_mine < 0 || pipe2(ends, O_NONBLOCK | O_CLOEXEC) != 0) {
         return -errno;
     }
-    c->doorbell_theirs = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    return c->doorbell_theirs < 0 ? -errno : segment_map(c);
+    c->doorbell_client = ends[0];
+    c->doorbell_theirs = ends[1];
+    /* A page is plenty, and a user's pages for pipes are counted. It may stay larger. */
+    (void)fcntl(ends[1], F_SETPIPE_SZ, 4096);
+    return segment_map(c);
 }
 
 static void descriptors_close(struct ring_channel *c)
@@ -94,12 +100,16 @@ static void descriptors_close(struct ring_channel *c)
     close_fd(&c->memfd);
     close_fd(&c->doorbell_mine);
     close_fd(&c->doorbell_theirs);
+    close_fd(&c->doorbell_client);
 }
 
 int ring_create(struct ring_channel *server)
 {
-    struct ring_channel c = {
-        .server = true, .memfd = -1, .doorbell_mine = -1, .doorbell_theirs = -1};
+    struct ring_channel c = {.server = true,
+                             .memfd = -1,
+                             .doorbell_mine = -1,
+                             .doorbell_theirs = -1,
+                             .doorbell_client = -1};
     int err = channel_open(&c);
     if (err != 0) {
         descriptors_close(&c);
@@ -126,6 +136,7 @@ int ring_attach(struct ring_channel *client, int memfd, int doorbell_server, int
         .memfd = memfd,
         .doorbell_mine = doorbell_client,
         .doorbell_theirs = doorbell_server,
+        .doorbell_client = -1,
     };
     int err = segment_check(memfd);
     err = err != 0 ? err : segment_map(&c);
@@ -135,6 +146,11 @@ int ring_attach(struct ring_channel *client, int memfd, int doorbell_server, int
     }
     *client = c;
     return 0;
+}
+
+void ring_passed(struct ring_channel *server)
+{
+    close_fd(&server->doorbell_client);
 }
 
 void ring_hide_from_children(struct ring_channel *c)
@@ -168,9 +184,27 @@ void ring_fini(struct ring_channel *c)
 static NOINLINE void doorbell_ring(const struct ring_channel *c)
 {
     const uint64_t one = 1;
-    /* It fails only where the count is at its end: then it is readable anyway. A bare system call,
-     * for write is a cancellation point, and our callers hold locks. */
-    (void)syscall(SYS_write, c->doorbell_theirs, &one, sizeof one);
+    /* Where it fails, so much lies there unread that the other side wakes anyway, or it is gone. A
+     * bare system call, for write is a cancellation point, and our callers hold locks. */
+    (void)syscall(SYS_write, c->doorbell_theirs, &one, c->server ? 1 : sizeof one);
+}
+
+/* Takes what was rung. Never blocks, whatever the other side did to the descriptor's flags. */
+static void doorbell_drain(const struct ring_channel *c)
+{
+    uint64_t count;
+    char rings[64];
+    struct iovec at = {&count, sizeof count};
+    struct pollfd look = {.fd = c->doorbell_mine, .events = POLLIN};
+    if (!c->server) {
+        while (syscall(SYS_read, c->doorbell_mine, rings, sizeof rings) == sizeof rings) {
+        }
+        return;
+    }
+    if (preadv2(c->doorbell_mine, &at, 1, -1, RWF_NOWAIT) < 0 && errno == EOPNOTSUPP &&
+        poll(&look, 1, 0) == 1) { /* before Linux 5.8 an eventfd has no such read */
+        (void)!read(c->doorbell_mine, &count, sizeof count);
+    }
 }
 
 /* True if the flag was set; it is clear now. Costs a load where it was not. */
@@ -569,9 +603,8 @@ bool ring_arm(struct ring_channel *c)
 
 void ring_disarm(struct ring_channel *c)
 {
-    uint64_t count;
     atomic_store_explicit(&lane_in(c)->consumer_sleeps, 0, memory_order_relaxed);
-    (void)syscall(SYS_read, c->doorbell_mine, &count, sizeof count);
+    doorbell_drain(c);
 }
 
 /* ---- shared words and credit ---- */

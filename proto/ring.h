@@ -1,6 +1,6 @@
 /*
  * The local channel: a UNIX seqpacket socket for the handshake and for noticing death, and a memfd
- * with two single-producer byte rings, an eventfd for each direction, and a page of shared words.
+ * with two single-producer byte rings, a doorbell for each direction, and a page of shared words.
  * Two layers:
  *
  *   ring_*          one side of an attached segment: reserve, commit, flush; receive. No waiting,
@@ -13,15 +13,21 @@
  * faults.
  *
  * Sleeping. Each consumer has a sleep flag for each ring: it arms the flag, checks once more, then
- * waits on its eventfd; the producer publishes, fences, and if the flag is set clears it and rings.
- * A producer that finds no room sets a second flag and is rung when there is room (the same eventfd
- * of its side). So a side that has read all it wants and is about to wait does:
+ * waits on its doorbell; the producer publishes, fences, and if the flag is set clears it and
+ * rings. A producer that finds no room sets a second flag and is rung when there is room (the same
+ * doorbell of its side). So a side that has read all it wants and is about to wait does:
  *
  *     ring_flush(c);
  *     if (ring_arm(c)) { wait until doorbell_mine is readable (or the socket ends); ring_disarm(c);
  * }
  *
- * A wake-up may be spurious: several reasons share one eventfd.
+ * A wake-up may be spurious: several reasons share one doorbell.
+ *
+ * Doorbells. Flags of an open file are shared by all who hold it, so a client can take O_NONBLOCK
+ * off whatever it was passed, and no call of the server may depend on that. The client rings an
+ * eventfd, which the server reads with RWF_NOWAIT. The server rings a pipe, whose two ends are two
+ * open files: it keeps the one that it writes to, and passes the other. (A write to an eventfd
+ * blocks where its count is at the end.) A server ignores SIGPIPE.
  */
 #ifndef PROTO_RING_H
 #define PROTO_RING_H
@@ -57,8 +63,9 @@ struct ring_channel {
     struct ring_segment *segment;
     bool server;
     int memfd;
-    int doorbell_mine;   /* I sleep on it (read end: poll for input) */
+    int doorbell_mine;   /* I sleep on it: poll for input */
     int doorbell_theirs; /* I ring it */
+    int doorbell_client; /* server: the client's end of what it sleeps on, until it is passed; -1 */
     /* producer, private */
     uint64_t tail, tail_published, head_seen, reserved;
     struct buffer queue; /* messages that found no room, in order */
@@ -72,11 +79,14 @@ struct ring_channel {
     bool failed; /* the other side broke the layout: every further call answers -EPROTO */
 };
 
-/* Makes a segment and the server's side of it. *ret_memfd etc. stay the channel's. -errno */
+/* Makes a segment and the server's side of it. -errno */
 int ring_create(struct ring_channel *server) MUST_CHECK;
-/* The client's side, from what the handshake passed; takes the descriptors. -errno, -EPROTO */
+/* The client's side, from what the handshake passed: copies of the server's `memfd`,
+ * `doorbell_mine` and `doorbell_client`; takes the descriptors. -errno, -EPROTO */
 int ring_attach(struct ring_channel *client, int memfd, int doorbell_server,
                 int doorbell_client) MUST_CHECK;
+/* The server has passed what is the client's: it keeps no copy of that end. */
+void ring_passed(struct ring_channel *server);
 void ring_fini(struct ring_channel *c); /* fine if zeroed */
 /* Children that this process forks from now on have no mapping of the segment: what they write
  * reaches nobody. */
@@ -120,7 +130,7 @@ static inline size_t ring_queued_bytes(const struct ring_channel *c)
  * between. False: it disarmed again, as something has come, or the last of the queue has found
  * room, or the layout is broken. */
 bool ring_arm(struct ring_channel *c);
-void ring_disarm(struct ring_channel *c); /* after waking; also drains the eventfd */
+void ring_disarm(struct ring_channel *c); /* after waking; also drains the doorbell */
 
 /* Shared words, used by the layer above: a worker's claims. And a running count that only the
  * server adds to: the bytes of credit that the client got back. */

@@ -14,7 +14,8 @@
 
 /*
  * Client: HELLO, with the program's and the directory's descriptors if there are. Server: SEGMENT,
- * with memfd and both doorbells. One packet each, so nothing is ever cut or put together.
+ * with memfd and the ends of both doorbells. One packet each, so nothing is ever cut or put
+ * together.
  */
 
 #define HANDSHAKE_MAGIC 0x31747264u /* "drt1" */
@@ -267,8 +268,9 @@ int ring_greet(int socket, struct ring_channel *ret, struct ring_gifts *ret_gift
     err = passed.count > GIFTS_MAX ? -EPROTO : ring_create(&channel);
     if (err == 0) {
         const int fds[SEGMENT_FDS] = {channel.memfd, channel.doorbell_mine,
-                                      channel.doorbell_theirs};
+                                      channel.doorbell_client};
         err = packet_send(socket, fds, SEGMENT_FDS);
+        ring_passed(&channel);
         if (err != 0) {
             ring_fini(&channel);
         }

@@ -3,12 +3,14 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/inherited.h"
 #include "common/text.h"
 #include "sdk/errors.h"
 
@@ -306,12 +308,15 @@ static bool socket_ended(int socket)
     return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
 }
 
-/* Sleeps on the doorbell, the socket and signals; a cancellation point. The mutex is not held. */
+/* Sleeps on the doorbell, the socket, interrupts and signals; a cancellation point. The mutex is
+ * not held. */
 static bool doze(const struct sleep *s, uint64_t deadline_ns)
 {
     const struct link *l = s->l;
-    struct pollfd fds[3] = {
-        {l->ring.doorbell_mine, POLLIN, 0}, {l->socket, POLLIN, 0}, {l->signals, POLLIN, 0}};
+    struct pollfd fds[4] = {{l->ring.doorbell_mine, POLLIN, 0},
+                            {l->socket, POLLIN, 0},
+                            {atomic_load(&l->interrupt_fd), POLLIN, 0},
+                            {l->signals, POLLIN, 0}};
     struct timespec limit, *at = NULL;
     if (deadline_ns != NS_FOREVER) {
         uint64_t now = clock_now_ns(), left = deadline_ns > now ? deadline_ns - now : 0;
@@ -319,7 +324,12 @@ static bool doze(const struct sleep *s, uint64_t deadline_ns)
         limit.tv_nsec = (long)(left % NS_PER_S);
         at = &limit;
     }
-    return ppoll(fds, s->blocked ? 3 : 2, at, NULL) > 0 && fds[1].revents != 0;
+    int n = ppoll(fds, s->blocked ? 4 : 3, at, NULL);
+    if (n > 0 && fds[2].revents != 0) {
+        uint64_t count;
+        (void)syscall(SYS_read, fds[2].fd, &count, sizeof count);
+    }
+    return n > 0 && fds[1].revents != 0;
 }
 
 /* One turn of the leader, which found nothing to take: polls a while, then sleeps. */
@@ -610,7 +620,8 @@ int link_open(struct link *l, const struct local_open *open, uint64_t deadline_n
         r = error_set_failure(&g.refusal); /* last, as the raylet hangs up after it */
     }
     if (r == 0) {
-        atomic_store(&l->interrupt_fd, l->ring.doorbell_mine);
+        /* Without one a call that sleeps is interrupted with whatever wakes it next. */
+        atomic_store(&l->interrupt_fd, inherited_lift(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)));
     }
     lock_leave(l->lock);
     return r;
@@ -618,7 +629,8 @@ int link_open(struct link *l, const struct local_open *open, uint64_t deadline_n
 
 void link_close(struct link *l)
 {
-    atomic_store(&l->interrupt_fd, -1);
+    int interrupt_fd = atomic_exchange(&l->interrupt_fd, -1);
+    close_fd(&interrupt_fd);
     l->open = false;
     ring_fini(&l->ring);
     l->ring = (struct ring_channel){0};
@@ -643,7 +655,8 @@ void link_close(struct link *l)
 
 void link_forget(struct link *l)
 {
-    atomic_store(&l->interrupt_fd, -1);
+    int interrupt_fd = atomic_exchange(&l->interrupt_fd, -1);
+    close_fd(&interrupt_fd);
     close_fd(&l->socket);
     close_fd(&l->signals);
     ring_forget(&l->ring);

@@ -64,7 +64,7 @@ struct link {
     struct buffer scratch;
     struct patience patience;
     _Atomic uint32_t interrupts;
-    _Atomic int interrupt_fd; /* -1: not open */
+    _Atomic int interrupt_fd; /* an eventfd of this process's own, beside the doorbell; -1: none */
 };
 
 void link_init(struct link *l, struct lock *lock, link_take_fn *take, void *take_arg);

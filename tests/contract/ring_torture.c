@@ -17,7 +17,7 @@ static void pair_make(struct ring_channel *server, struct ring_channel *client)
     assert_int_equal(ring_create(server), 0);
     assert_int_equal(ring_attach(client, fcntl(server->memfd, F_DUPFD_CLOEXEC, 0),
                                  fcntl(server->doorbell_mine, F_DUPFD_CLOEXEC, 0),
-                                 fcntl(server->doorbell_theirs, F_DUPFD_CLOEXEC, 0)),
+                                 fcntl(server->doorbell_client, F_DUPFD_CLOEXEC, 0)),
                      0);
 }
 

@@ -93,7 +93,7 @@ static int ways_make(void **state)
     }
     int memfd = fcntl(w->server.memfd, F_DUPFD_CLOEXEC, 0);
     int mine = fcntl(w->server.doorbell_mine, F_DUPFD_CLOEXEC, 0);
-    int theirs = fcntl(w->server.doorbell_theirs, F_DUPFD_CLOEXEC, 0);
+    int theirs = fcntl(w->server.doorbell_client, F_DUPFD_CLOEXEC, 0);
     size_t room = (size_t)MESSAGE_MAX + VALUE_MAX;
     model_room = xmalloc(room);
     value_room = xmalloc(room);

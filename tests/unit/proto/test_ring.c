@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -30,7 +31,7 @@ static int pair_make(void **state)
     }
     int memfd = fcntl(p->server.memfd, F_DUPFD_CLOEXEC, 0);
     int mine = fcntl(p->server.doorbell_mine, F_DUPFD_CLOEXEC, 0);
-    int theirs = fcntl(p->server.doorbell_theirs, F_DUPFD_CLOEXEC, 0);
+    int theirs = fcntl(p->server.doorbell_client, F_DUPFD_CLOEXEC, 0);
     *state = p;
     return ring_attach(&p->client, memfd, mine, theirs);
 }
@@ -189,6 +190,38 @@ static void test_doorbells(void **state)
     free(data);
 }
 
+/* Flags belong to the open file, which both sides hold: whatever a client does to those of its
+ * descriptors, and however it fills them, the server never waits. */
+static void test_a_client_cannot_make_the_server_wait(void **state)
+{
+    struct pair *p = *state;
+    const uint64_t most = UINT64_MAX - 1;
+    const int fds[] = {p->client.memfd, p->client.doorbell_mine, p->client.doorbell_theirs};
+    signal(SIGPIPE, SIG_IGN);
+    alarm(20);
+    for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+        assert_int_equal(fcntl(fds[i], F_SETFL, 0), 0);
+    }
+    ring_disarm(&p->server); /* nobody rang: this would wait for who does */
+    assert_int_equal(write(p->client.doorbell_theirs, &most, sizeof most), sizeof most);
+    assert_true(rung(&p->server));
+    ring_disarm(&p->server);
+    assert_false(rung(&p->server));
+    for (unsigned i = 0; i < 10000; i++) { /* it never takes what it is rung with */
+        ring_credit_watch(&p->client);
+        ring_credit_add(&p->server, 1);
+    }
+    assert_true(rung(&p->client));
+    assert_int_equal(fcntl(p->client.doorbell_mine, F_SETFL, O_NONBLOCK), 0);
+    ring_disarm(&p->client);
+    assert_false(rung(&p->client));
+    ring_passed(&p->server);
+    close_fd(&p->client.doorbell_mine);
+    ring_credit_watch(&p->client);
+    ring_credit_add(&p->server, 1); /* and no signal */
+    alarm(0);
+}
+
 static void test_words_and_credit(void **state)
 {
     struct pair *p = *state;
@@ -209,7 +242,7 @@ static void test_words_and_credit(void **state)
 static void test_descriptors(void **state)
 {
     struct pair *p = *state;
-    const int fds[] = {p->server.memfd, p->server.doorbell_mine, p->server.doorbell_theirs};
+    const int fds[] = {p->server.memfd, p->server.doorbell_mine, p->server.doorbell_client};
     for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
         assert_true(fcntl(fds[i], F_GETFD) & FD_CLOEXEC);
     }
@@ -542,6 +575,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_sizes_and_order, pair_make, pair_end),
         cmocka_unit_test_setup_teardown(test_bounds, pair_make, pair_end),
         cmocka_unit_test_setup_teardown(test_doorbells, pair_make, pair_end),
+        cmocka_unit_test_setup_teardown(test_a_client_cannot_make_the_server_wait, pair_make,
+                                        pair_end),
         cmocka_unit_test_setup_teardown(test_words_and_credit, pair_make, pair_end),
         cmocka_unit_test_setup_teardown(test_descriptors, pair_make, pair_end),
         cmocka_unit_test_setup_teardown(test_handshake, place_make, place_end),
