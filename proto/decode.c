@@ -30,6 +30,19 @@ bool texts_are_good(struct bytes texts)
     return texts.size == 0 || ((const char *)texts.data)[texts.size - 1] == '\0';
 }
 
+bool split_payload(struct bytes payload, uint32_t env_size, uint32_t given_size,
+                   struct bytes *ret_env, struct bytes *ret_given)
+{
+    if ((uint64_t)env_size + given_size != payload.size ||
+        !texts_are_good(bytes_of(payload.data, env_size))) {
+        return false;
+    }
+    *ret_env = bytes_of(payload.data, env_size);
+    *ret_given =
+        bytes_of(given_size == 0 ? NULL : (const uint8_t *)payload.data + env_size, given_size);
+    return true;
+}
+
 bool amounts_are_good(const struct local_amount *amounts, size_t count)
 {
     bool good = true;

@@ -21,7 +21,12 @@ int decode_body(struct bytes data, const struct codec *(*codec_of)(unsigned type
                 const char **ret_why) MUST_CHECK;
 
 bool ids_are_good(const struct object_id *ids, size_t count);
-bool texts_are_good(struct bytes texts); /* the last one is terminated; none is good too */
+bool texts_are_good(struct bytes texts);
+/* The payload of an OPEN or JOB: the environment, and what is given to workers. False: it is not.
+ */
+bool split_payload(struct bytes payload, uint32_t env_size, uint32_t given_size,
+                   struct bytes *ret_env,
+                   struct bytes *ret_given); /* the last one is terminated; none is good too */
 bool amounts_are_good(const struct local_amount *amounts, size_t count);
 int check_ids(const struct object_id *ids, size_t count, const char **ret_why); /* one at least */
 /* Arguments and needed values are all of a payload of `size` bytes. Without needs `*args_size` may

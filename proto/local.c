@@ -20,6 +20,7 @@ static const struct codec_field open_fields[] = {
     CODEC_FIELD(CODEC_U32, struct local_open, env_size),
     CODEC_FIELD(CODEC_U32, struct local_open, umask),
     CODEC_FIELD(CODEC_BOOL, struct local_open, wants_logs),
+    CODEC_FIELD(CODEC_U32, struct local_open, given_size),
 };
 static const struct codec open_codec = CODEC_OF("Open", open_fields, struct local_open);
 
@@ -30,6 +31,7 @@ static const struct codec_field welcome_fields[] = {
     CODEC_BOUND(CODEC_TEXT, struct local_welcome, node_name, LOCAL_NAME_MAX),
     CODEC_BOUND(CODEC_TEXT, struct local_welcome, cluster, LOCAL_NAME_MAX),
     CODEC_FIELD(CODEC_U64, struct local_welcome, credit_bytes),
+    CODEC_FIELD(CODEC_U32, struct local_welcome, given_size),
 };
 static const struct codec welcome_codec = CODEC_OF("Welcome", welcome_fields, struct local_welcome);
 

@@ -97,10 +97,11 @@ struct local_open {
     const char *job_name;
     const char *program_name; /* as the user would type it */
     const char *cwd;          /* "": it has no name (deleted), or too long a one */
-    uint32_t env_size, umask;
-    bool wants_logs;  /* driver: lines of its workers come as LOG */
-    struct bytes env; /* the payload: terminated texts one after another, without drt's own
-                         variables. When encoding, the payload is given */
+    uint32_t env_size, given_size, umask;
+    bool wants_logs;    /* driver: lines of its workers come as LOG */
+    struct bytes env;   /* terminated texts one after another, without drt's own variables */
+    struct bytes given; /* for all workers of the job; means nothing to a raylet (sdk/given.h). The
+                           payload is env, then given; when encoding, the payload is said */
 };
 
 struct local_welcome {
@@ -109,6 +110,7 @@ struct local_welcome {
     const char *node_name, *cluster;
     uint64_t credit_bytes; /* SUBMIT and PUT bytes (payload + 256 each) that may be outstanding; see
                               ring credit */
+    uint32_t given_size;   /* the payload: to a worker, what OPEN of its driver gave */
 };
 
 struct local_refused {

@@ -16,11 +16,9 @@ static int check_open(struct local_open *m, struct bytes payload, const char **r
     if (m->role < ROLE_DRIVER || m->role > ROLE_TOOL) {
         return refuse(ret_why, "OPEN without a role");
     }
-    if (!texts_are_good(payload) || payload.size != m->env_size) {
-        return refuse(ret_why, "OPEN's environment is not terminated, or of another size");
-    }
-    m->env = payload;
-    return 0;
+    return split_payload(payload, m->env_size, m->given_size, &m->env, &m->given)
+               ? 0
+               : refuse(ret_why, "OPEN's environment is not terminated, or of another size");
 }
 
 static int check_class(const struct local_class *m, const char **ret_why)
@@ -119,6 +117,10 @@ static int check(struct local_msg *m, const char **ret_why)
     switch (m->type) {
     case LOCAL_OPEN:
         return check_open(&m->open, m->payload, ret_why);
+    case LOCAL_WELCOME:
+        return m->payload.size == m->welcome.given_size
+                   ? 0
+                   : refuse(ret_why, "WELCOME gives something of another size");
     case LOCAL_SUBMIT:
         return check_submit(&m->submit, ret_why);
     case LOCAL_RUN:

@@ -21,6 +21,7 @@ static const struct codec_field job_fields[] = {
     CODEC_FIELD(CODEC_U64, struct peer_job, started_unix_ms),
     CODEC_FIELD(CODEC_BOOL, struct peer_job, wants_logs),
     CODEC_FIELD(CODEC_U32, struct peer_job, home),
+    CODEC_FIELD(CODEC_U32, struct peer_job, given_size),
 };
 static const struct codec job_codec = CODEC_OF("PeerJob", job_fields, struct peer_job);
 

@@ -71,13 +71,13 @@ enum peer_type {
 struct peer_job {
     uint64_t job;
     const char *name, *program_name, *user, *cwd;
-    uint32_t env_size, umask;
+    uint32_t env_size, given_size, umask;
     struct bytes hash; /* PEER_HASH_SIZE bytes */
     uint64_t program_size;
     uint64_t started_unix_ms;
-    bool wants_logs;  /* LOG messages, please */
-    uint32_t home;    /* the node of its driver */
-    struct bytes env; /* the payload, as in OPEN */
+    bool wants_logs;         /* LOG messages, please */
+    uint32_t home;           /* the node of its driver */
+    struct bytes env, given; /* the payload, as in OPEN */
 };
 
 struct peer_job_end { /* the sender has nothing more of it; what runs is stopped */

@@ -10,11 +10,9 @@ static int check_job(struct peer_job *m, struct bytes payload, const char **ret_
     if (m->job == 0 || m->home == 0 || m->program_size == 0 || m->hash.size != PEER_HASH_SIZE) {
         return refuse(ret_why, "JOB without number, home or program");
     }
-    if (!texts_are_good(payload) || payload.size != m->env_size) {
-        return refuse(ret_why, "JOB's environment is not terminated, or of another size");
-    }
-    m->env = payload;
-    return 0;
+    return split_payload(payload, m->env_size, m->given_size, &m->env, &m->given)
+               ? 0
+               : refuse(ret_why, "JOB's environment is not terminated, or of another size");
 }
 
 static int check_class(const struct peer_class *m, const char **ret_why)

@@ -69,6 +69,16 @@ static void job_init(struct raylet_core *c, struct job *job)
     list_append(&c->jobs, &job->link);
 }
 
+/* The environment of its workers, and behind it what they are given. */
+static void keep_payload(struct job *job, struct bytes env, struct bytes given)
+{
+    job->env = xmalloc(env.size + given.size + 1);
+    memcpy(job->env, env.size > 0 ? env.data : "", env.size);
+    memcpy(job->env + env.size, given.size > 0 ? given.data : "", given.size);
+    job->env_size = env.size;
+    job->given_size = given.size;
+}
+
 struct job *job_new_guest(struct raylet_core *c, const struct peer_job *m)
 {
     struct job *job = xcalloc(1, sizeof *job);
@@ -81,9 +91,7 @@ struct job *job_new_guest(struct raylet_core *c, const struct peer_job *m)
     job->program_name = xstrdup(m->program_name);
     job->user = xstrdup(m->user);
     job->cwd = xstrdup(m->cwd);
-    job->env = xmalloc(m->env.size + 1);
-    memcpy(job->env, m->env.size > 0 ? m->env.data : "", m->env.size);
-    job->env_size = m->env.size;
+    keep_payload(job, m->env, m->given);
     job->umask = m->umask;
     job->started_unix_ms = m->started_unix_ms;
     job->wants_logs = m->wants_logs;
@@ -105,9 +113,7 @@ static void job_new(struct raylet_core *c, struct client *driver, const struct l
     job->program_name = xstrdup(m->program_name);
     job->user = xstrdup(c->user != NULL && driver->uid == c->own_uid ? c->user : number);
     job->cwd = xstrdup(m->cwd);
-    job->env = xmalloc(m->env.size + 1);
-    memcpy(job->env, m->env.size > 0 ? m->env.data : "", m->env.size);
-    job->env_size = m->env.size;
+    keep_payload(job, m->env, m->given);
     job->umask = m->umask;
     job->pid = driver->pid;
     job->started_unix_ms = core_unix_ms(c);
@@ -165,6 +171,13 @@ static void welcome(struct raylet_core *c, struct client *client)
     m->welcome.node_name = c->node_name;
     m->welcome.cluster = c->cluster;
     m->welcome.credit_bytes = c->credit_each;
+    m->welcome.given_size = 0;
+    if (client->worker != NULL && client->job->given_size != 0) {
+        const struct job *job = client->job;
+        m->welcome.given_size = (uint32_t)job->given_size;
+        m->payload = bytes_of(arena_copy(&c->arena, job->env + job->env_size, job->given_size),
+                              job->given_size);
+    }
 }
 
 static void refuse(struct raylet_core *c, struct client *client, const struct failure *f)

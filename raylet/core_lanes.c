@@ -62,9 +62,12 @@ static void tell_job(struct raylet_core *c, struct peer *p, const struct job *jo
     m->job.program_name = core_text(c, job->program_name);
     m->job.user = core_text(c, job->user);
     m->job.cwd = core_text(c, job->cwd);
-    m->payload = bytes_of(arena_copy(&c->arena, job->env, job->env_size), job->env_size);
-    m->job.env = m->payload;
+    size_t size = job->env_size + job->given_size;
+    m->payload = bytes_of(arena_copy(&c->arena, job->env, size), size);
+    m->job.env = bytes_of(m->payload.data, job->env_size);
+    m->job.given = bytes_of((const uint8_t *)m->payload.data + job->env_size, job->given_size);
     m->job.env_size = (uint32_t)job->env_size;
+    m->job.given_size = (uint32_t)job->given_size;
     m->job.umask = job->umask;
     m->job.hash = bytes_of(arena_copy(&c->arena, job->hash, PEER_HASH_SIZE), PEER_HASH_SIZE);
     m->job.program_size = job->program_size;

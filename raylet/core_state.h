@@ -194,8 +194,8 @@ struct job { /* of a driver here, or of one elsewhere whose tasks run here (gues
     uint8_t hash[PEER_HASH_SIZE]; /* of its program, once known */
     uint64_t program_size;
     char *name, *program_name, *user, *cwd;
-    uint8_t *env;
-    size_t env_size;
+    uint8_t *env; /* and behind it what is given to workers */
+    size_t env_size, given_size;
     uint32_t umask;
     int32_t pid;
     uint64_t started_unix_ms;

@@ -16,6 +16,7 @@
 #include "common/text.h"
 #include "sdk/ask.h"
 #include "sdk/classes.h"
+#include "sdk/given.h"
 #include "sdk/local_cluster.h"
 #include "sdk/log_print.h"
 #include "sdk/output.h"
@@ -62,7 +63,8 @@ static bool take(void *arg, struct arrival *a)
 
 /* ---- the greeting ---- */
 
-/* The environment that workers get: all but drt's own variables. False: no message can carry it. */
+/* The environment that workers get: all but drt's own variables. False: no message can carry it
+ * beside what else is given to them. */
 static bool pack_environment(struct buffer *ret)
 {
     for (char **at = environ; at != NULL && *at != NULL; at++) {
@@ -70,7 +72,7 @@ static bool pack_environment(struct buffer *ret)
             buffer_append(ret, *at, strlen(*at) + 1);
         }
     }
-    return ret->size <= LOCAL_ENV_MAX;
+    return ret->size + given_block().size <= LOCAL_ENV_MAX;
 }
 
 /* As the user would type it: what it was called. */
@@ -100,9 +102,10 @@ static int greet(enum local_role role, uint64_t worker, const char *job_name, ui
     umask(mask);
     if (role == ROLE_DRIVER && !pack_environment(&env)) {
         return error_set(-E2BIG,
-                         "the environment has %zu bytes, and workers can be given %u at most: "
-                         "unset what they do not need",
-                         env.size, LOCAL_ENV_MAX);
+                         "The environment, the command line and job_config have %zu bytes "
+                         "together, and workers can be given at most %u. Unset what they do not "
+                         "need.",
+                         env.size + given_block().size, LOCAL_ENV_MAX);
     }
     struct local_open open = {
         .protocol = LOCAL_PROTOCOL_VERSION,
@@ -112,6 +115,7 @@ static int greet(enum local_role role, uint64_t worker, const char *job_name, ui
         .program_name = program,
         .cwd = cwd,
         .env = bytes_of(env.data, env.size),
+        .given = role == ROLE_DRIVER ? given_block() : bytes_of(NULL, 0),
         .umask = mask,
         .wants_logs = role == ROLE_DRIVER && runtime.wants_logs,
     };
@@ -163,6 +167,12 @@ static NORETURN void be_worker(int fd)
         _exit(LOCAL_EXIT_SHORT); /* it is the machine that lacks something, not the program */
     }
     text_copy(runtime.node_name, sizeof runtime.node_name, runtime.link.node_name);
+    if (runtime.link.given.size != 0 &&
+        given_take(bytes_of(runtime.link.given.data, runtime.link.given.size)) != 0) {
+        fprintf(stderr, "%s: what the program gives to its workers arrived broken\n",
+                program_invocation_short_name);
+        _exit(1);
+    }
     output_begin(&runtime.link.ring);
     atomic_store(&runtime.mode, DRT_MODE_CLUSTER);
     atomic_store(&serves, true);
@@ -440,6 +450,10 @@ static int init(const struct drt_config *config)
     if (r == 0) {
         r = read_mode(config, &mode);
     }
+    if (r != 0) {
+        return r;
+    }
+    r = given_make(config);
     if (r != 0) {
         return r;
     }

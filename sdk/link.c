@@ -584,6 +584,8 @@ static bool take_greeting(void *arg, struct arrival *a)
         g->l->job = w->job;
         text_copy(g->l->node_name, sizeof g->l->node_name, w->node_name);
         g->l->credit_bytes = w->credit_bytes;
+        buffer_clear(&g->l->given);
+        buffer_append(&g->l->given, a->msg.payload.data, a->msg.payload.size);
         g->l->take = g->take;
         g->l->take_arg = g->take_arg;
         g->over = true;
@@ -603,8 +605,13 @@ static bool greeting_is_over(void *arg)
 int link_open(struct link *l, const struct local_open *open, uint64_t deadline_ns)
 {
     struct greeting g = {.l = l, .take = l->take, .take_arg = l->take_arg};
-    struct local_msg m = {.type = LOCAL_OPEN, .open = *open, .payload = open->env};
+    struct buffer payload CLEANUP(buffer_fini) = {0};
+    struct local_msg m = {.type = LOCAL_OPEN, .open = *open};
+    buffer_append(&payload, open->env.data, open->env.size);
+    buffer_append(&payload, open->given.data, open->given.size);
     m.open.env_size = (uint32_t)open->env.size;
+    m.open.given_size = (uint32_t)open->given.size;
+    m.payload = bytes_of(payload.data, payload.size);
     lock_enter(l->lock);
     ring_hide_from_children(&l->ring);
     l->open = true;
@@ -650,6 +657,7 @@ void link_close(struct link *l)
     l->free_count = 0;
     l->release_count = 0;
     buffer_fini(&l->scratch);
+    buffer_fini(&l->given);
     wake_followers(l);
 }
 

@@ -57,6 +57,7 @@ struct link {
     uint32_t node, client; /* as WELCOME said */
     char node_name[LOCAL_NAME_MAX + 1];
     uint64_t job, credit_bytes, spent_bytes;
+    struct buffer given; /* WELCOME's payload: a worker's (sdk/given.h) */
     uint64_t next_request;
     uint64_t taken; /* messages so far */
     struct object_id releases[LINK_RELEASES];

@@ -160,11 +160,13 @@ struct drt_config {
     struct drt_span timeout DRT_ZERO_; /* to find or start the cluster; not set: 10 s */
     bool logs DRT_ZERO_; /* what its tasks print comes to standard error; or DRT_LOGS=1 */
     const char *key_file DRT_ZERO_; /* host:port: its join.key; NULL: $DRT_KEY_FILE, ./join.key */
+    struct drt_bytes job_config DRT_ZERO_; /* for all workers: drt_job_config(); at most 1 MiB */
 };
 
 /*
  * int drt_init(const struct drt_config *config)
- * Call it first in main(): in a worker process it does not return, it serves. config may be NULL.
+ * Call it first in main(): in a worker process it does not return, it serves. config may be NULL,
+ * and DRT_CONFIG(.field = ...) makes one.
  * 0; DRT_E_NOT_FOUND (no cluster), DRT_E_TIMEOUT, DRT_E_REFUSED, DRT_E_EXISTS (two tasks of one
  * name, or several clusters); -EALREADY when called again; -EINVAL, -errno.
  */
@@ -172,6 +174,18 @@ struct drt_config {
     drt_init_((config), sizeof(struct drt_config), DRT_VERSION_MAJOR * 1000 + DRT_VERSION_MINOR)
 #define drt_init_or_exit()                                                                         \
     drt_check_(drt_init((const struct drt_config *)0), __FILE__, __LINE__, "drt_init")
+
+/*
+ * Workers run what stands in main() before drt_init, and nothing behind it: of variables that are
+ * set there a body sees the initial values. What all bodies shall know goes with the job, to its
+ * workers on every node and in every mode:
+ *
+ * The command line of the program that called drt_init. Ends with NULL; valid until drt_init is
+ * called again. NULL before drt_init.
+ */
+DRT_API const char *const *drt_argv(int *ret_argc);
+/* The bytes of drt_config.job_config, 8-aligned; an empty view if none were given. */
+DRT_API struct drt_bytes drt_job_config(void);
 
 /* Releases all references; what this program still runs is cancelled. Fine before drt_init, which
  * may be called again afterwards: it begins a new job. */
