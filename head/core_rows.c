@@ -6,8 +6,8 @@
 
 #include "common/text.h"
 
-void head_answer(struct head_core *core, struct head_asker asker, uint64_t request,
-                 const struct state_reply *reply)
+static void answer_part(struct head_core *core, struct head_asker asker, uint64_t request,
+                        const struct state_reply *reply)
 {
     if (asker.tool != NULL) {
         struct local_msg msg = {.type = LOCAL_REPLY,
@@ -18,6 +18,18 @@ void head_answer(struct head_core *core, struct head_asker asker, uint64_t reque
                                   .reply = {.request = request, .reply = *reply}};
         head_send(core, asker.link, &msg);
     }
+}
+
+void head_answer(struct head_core *core, struct head_asker asker, uint64_t request,
+                 const struct state_reply *reply)
+{
+    struct state_reply left = *reply;
+    bool more;
+    do {
+        struct state_reply part;
+        more = state_reply_part(&left, &part);
+        answer_part(core, asker, request, &part);
+    } while (more);
 }
 
 void head_answer_failure(struct head_core *core, struct head_asker asker, uint64_t request,

@@ -188,3 +188,64 @@ static const struct codec_field reply_fields[] = {
     CODEC_FIELD(CODEC_BOOL, struct state_reply, outputs_lost),
 };
 const struct codec state_reply_codec = CODEC_OF("StateReply", reply_fields, struct state_reply);
+
+/* ---- an answer in parts ---- */
+
+#define ROW_HEAD 8u /* at most, before a row: the field's number and the row's size */
+
+static size_t row_size(const struct codec_field *f, const uint8_t *row)
+{
+    const char *text;
+    if (f->kind == CODEC_SUBS) {
+        return ROW_HEAD + codec_size(f->sub, row);
+    }
+    memcpy(&text, row, sizeof text);
+    return ROW_HEAD + (text == NULL ? 0 : strnlen(text, f->unit));
+}
+
+/* Moves rows of one kind from `left` to `part`, as many as fit into *room; if there are more,
+ * nothing else fits. */
+static bool take_rows(const struct codec_field *f, struct state_reply *left,
+                      struct state_reply *part, size_t *room)
+{
+    size_t stride = f->kind == CODEC_SUBS ? f->sub->struct_size : sizeof(const char *);
+    uint8_t *from = (uint8_t *)left, *to = (uint8_t *)part;
+    const uint8_t *rows;
+    size_t count, taken = 0;
+    memcpy(&rows, from + f->offset, sizeof rows);
+    memcpy(&count, from + f->count_offset, sizeof count);
+    while (taken < count && taken < f->max) {
+        size_t size = row_size(f, rows + taken * stride);
+        if (size > *room) {
+            break;
+        }
+        *room -= size;
+        taken++;
+    }
+    memcpy(to + f->count_offset, &taken, sizeof taken);
+    rows = taken == 0 ? rows : rows + taken * stride;
+    count -= taken;
+    memcpy(from + f->offset, &rows, sizeof rows);
+    memcpy(from + f->count_offset, &count, sizeof count);
+    *room = count == 0 ? *room : 0;
+    return count != 0;
+}
+
+bool state_reply_part(struct state_reply *left, struct state_reply *ret_part)
+{
+    size_t room = STATE_PART_BYTES;
+    bool more = false;
+    *ret_part = *left;
+    for (size_t i = 0; i < ARRAY_SIZE(reply_fields); i++) {
+        const struct codec_field *f = &reply_fields[i];
+        if (f->kind == CODEC_SUBS || f->kind == CODEC_TEXTS) {
+            more = take_rows(f, left, ret_part, &room) || more;
+        }
+    }
+    left->log = bytes_of(NULL, 0); /* it goes with the first */
+    if (more) {
+        ret_part->last = false;
+        memset(&ret_part->failure, 0, sizeof ret_part->failure); /* and this with the last */
+    }
+    return more;
+}

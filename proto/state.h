@@ -149,4 +149,11 @@ struct state_reply {
     bool outputs_lost; /* which task wrote what is not known any more of the oldest output there */
 };
 
+/* Rows of one message, packed; a log and one row more fit beside them, whatever the texts are. */
+#define STATE_PART_BYTES (256u << 10)
+
+/* Takes from the front of `left` what one message may have of it; true if there is more, for the
+ * next call. Only the last part says that it is the last one, and has the failure. */
+bool state_reply_part(struct state_reply *left, struct state_reply *ret_part) MUST_CHECK;
+
 #endif

@@ -566,6 +566,27 @@ void rows_flush(struct raylet_core *c)
     c->looks = NULL;
 }
 
+/* In as many messages as it takes; NULL: to the head. */
+static void answer(struct raylet_core *c, struct client *client, uint64_t request,
+                   struct state_reply *left)
+{
+    bool more;
+
+    do {
+        struct state_reply part;
+        more = state_reply_part(left, &part);
+        if (client != NULL) {
+            struct local_msg *m = core_send(c, client->number, LOCAL_REPLY);
+            m->reply.request = request;
+            m->reply.reply = part;
+        } else {
+            struct cluster_msg *m = core_send_head(c, CLUSTER_REPLY);
+            m->reply.request = request;
+            m->reply.reply = part;
+        }
+    } while (more);
+}
+
 void rows_query(struct raylet_core *c, struct client *client, uint64_t request,
                 const struct state_query *q, const struct local_msg *local,
                 const struct cluster_msg *head)
@@ -618,13 +639,5 @@ void rows_query(struct raylet_core *c, struct client *client, uint64_t request,
         failure_set(&reply.failure, CODE_NOT_FOUND,
                     "this raylet does not know such a question: its version is older");
     }
-    if (client != NULL) {
-        struct local_msg *m = core_send(c, client->number, LOCAL_REPLY);
-        m->reply.request = request;
-        m->reply.reply = reply;
-    } else {
-        struct cluster_msg *m = core_send_head(c, CLUSTER_REPLY);
-        m->reply.request = request;
-        m->reply.reply = reply;
-    }
+    answer(c, client, request, &reply);
 }
