@@ -2,9 +2,38 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+/* ---- of one program ---- */
+
+static void tell(int socket, int32_t number)
+{
+    /* Whoever started it may have given a pipe, which hears nothing. */
+    ssize_t n = send(socket, &number, sizeof number, MSG_NOSIGNAL | MSG_DONTWAIT);
+    (void)n;
+}
+
+void daemon_detach(int socket)
+{
+    pid_t child = fork();
+    if (child > 0) {
+        _exit(0);
+    }
+    if (child == 0) {
+        (void)setpgid(0, 0);
+        tell(socket, getpid());
+    }
+}
+
+void daemon_say_end(int socket, int exit_status)
+{
+    if (socket >= 0) {
+        tell(socket, exit_status);
+    }
+}
 
 /* ---- its log ---- */
 

@@ -30,6 +30,14 @@ void daemon_say(struct daemon *d, const void *word, size_t size);
  * what waitpid says of it (0 where it has its own session) */
 int daemon_await(struct daemon *d, void *ret, size_t size, int *ret_status) MUST_CHECK;
 
+/* For a daemon that a program started for itself and that ends with it: the process that was
+ * started ends, and the daemon goes on as a child of nobody in a group of its own, for the program
+ * may wait for all of its children, or reap them in a handler. It says its number over `socket`,
+ * the program's; where it cannot fork it stays a child. */
+void daemon_detach(int socket);
+/* How it ended at its start, over the same. */
+void daemon_say_end(int socket, int exit_status);
+
 /* From now on standard input is empty, and output and error go to this file, which is put aside
  * first (".1") if it is larger than DAEMON_LOG_BYTES. -errno */
 int daemon_redirect(const char *log) MUST_CHECK;

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "common/args.h"
+#include "common/daemon.h"
 #include "common/inherited.h"
 #include "head/start.h"
 
@@ -96,7 +97,12 @@ static int start(const struct args *a)
         .parent_pipe = pipe->given ? (int)pipe->number : -1,
     };
     inherited_close_others(options.parent_pipe);
-    return start_head(&options);
+    if (options.parent_pipe >= 0) {
+        daemon_detach(options.parent_pipe);
+    }
+    int status = start_head(&options);
+    daemon_say_end(options.parent_pipe, status);
+    return status;
 }
 
 int main(int argc, char **argv)

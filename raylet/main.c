@@ -421,7 +421,11 @@ int main(int argc, char **argv)
         buffer_fini(&out);
         return r == ARGS_SHOW ? EXIT_DONE : EXIT_USAGE;
     }
+    if (parent_pipe >= 0) {
+        daemon_detach(parent_pipe);
+    }
     r = a.verb->tag == VERB_JOIN ? join_cluster(&a, parent_pipe) : leave(&a);
+    daemon_say_end(parent_pipe, r);
     buffer_fini(&out);
     return r;
 }

@@ -259,7 +259,7 @@ static int watch_signals(struct link *l, const sigset_t *blocked)
             sigdelset(&wanted, i);
         }
     }
-    int fd = signalfd(l->signals, &wanted, SFD_CLOEXEC | SFD_NONBLOCK);
+    int fd = inherited_lift(signalfd(l->signals, &wanted, SFD_CLOEXEC | SFD_NONBLOCK));
     if (fd < 0) {
         return -errno;
     }

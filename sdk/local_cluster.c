@@ -33,8 +33,10 @@ static struct {
     struct private_dir dir;
     char node[256];      /* the raylet's name */
     int lives[DAEMONS];  /* our ends of socket pairs: a daemon ends when its own ends */
-    pid_t pids[DAEMONS]; /* 0: not running */
-    int output[DAEMONS]; /* their standard output: one line when they are ready */
+    pid_t pids[DAEMONS]; /* what was spawned; 0: nothing, or reaped. It detaches the daemon and ends
+                          */
+    pid_t daemons[DAEMONS]; /* 0: none that is known */
+    int output[DAEMONS];    /* their standard output: one line when they are ready */
 } local = {.dir.lock = -1, .lives = {-1, -1}, .output = {-1, -1}};
 
 static const char *const names[DAEMONS] = {"drt-head", "drt-node"};
@@ -128,18 +130,47 @@ static void last_words(const char *log, char *ret, size_t size)
     buffer_fini(&text);
 }
 
-/* Waits for a child to end, without taking longer than what is left. */
-static bool has_ended(pid_t pid, uint64_t deadline_ns, int *ret_status)
+/* A daemon is no child of this program, which may wait for all of its children. It says over its
+ * end of the pair who it is, and how it ends if it does so at its start. False: nothing came. */
+static bool was_told(int which, int32_t *ret)
 {
+    return recv(local.lives[which], ret, sizeof *ret, MSG_DONTWAIT) == sizeof *ret;
+}
+
+static void learn_who(int which)
+{
+    int32_t pid;
+    if (local.daemons[which] == 0 && was_told(which, &pid)) {
+        local.daemons[which] = pid;
+    }
+}
+
+/* Reaps what was spawned. False: it still runs. */
+static bool reap(int which, int *ret_status)
+{
+    pid_t got = local.pids[which] > 0 ? waitpid(local.pids[which], ret_status, WNOHANG) : -1;
+    if (got == 0 || (got < 0 && errno == EINTR)) {
+        return false;
+    }
+    local.pids[which] = 0;
+    return true;
+}
+
+/* Waits for a daemon to end, which closes its output, without taking longer than what is left. */
+static bool has_ended(int which, uint64_t deadline_ns, int *ret_status)
+{
+    char bytes[256];
+    struct pollfd p = {local.output[which], POLLIN, 0};
+    bool closed = p.fd < 0;
     for (;;) {
-        pid_t got = waitpid(pid, ret_status, WNOHANG);
-        if (got == pid || (got < 0 && errno == ECHILD)) {
+        closed = closed || (poll(&p, 1, 0) > 0 && read(p.fd, bytes, sizeof bytes) == 0);
+        if (closed && reap(which, ret_status)) {
             return true;
         }
         if (clock_now_ns() >= deadline_ns) {
             return false;
         }
-        (void)poll(NULL, 0, 2);
+        (void)poll(closed ? NULL : &p, closed ? 0 : 1, 2);
     }
 }
 
@@ -147,10 +178,13 @@ static bool has_ended(pid_t pid, uint64_t deadline_ns, int *ret_status)
 static int end_code(int which)
 {
     int status = 0;
-    if (has_ended(local.pids[which], clock_now_ns() + END_LIMIT, &status)) {
-        local.pids[which] = 0;
+    int32_t code;
+    (void)has_ended(which, clock_now_ns() + END_LIMIT, &status);
+    learn_who(which);
+    if (!was_told(which, &code)) {
+        code = WIFEXITED(status) ? WEXITSTATUS(status) : 1;
     }
-    switch (WIFEXITED(status) ? WEXITSTATUS(status) : 1) {
+    switch (code) {
     case 2:
         return -EINVAL;
     case 3:
@@ -182,6 +216,9 @@ static int await_ready(int which, const char *log, uint64_t deadline_ns)
         }
         ssize_t got = read(p.fd, &byte, 1);
         if (got == 1 && byte == '\n') {
+            int ignored;
+            learn_who(which);
+            (void)reap(which, &ignored);
             return 0;
         }
         if (got == 0 || (got < 0 && errno != EINTR)) {
@@ -362,12 +399,14 @@ void local_cluster_stop(void)
     uint64_t deadline_ns = clock_now_ns() + END_LIMIT;
     int status;
     for (int i = DAEMONS - 1; i >= 0; i--) { /* the node first: it says goodbye to the head */
+        learn_who(i);
         close_fd(&local.lives[i]);
-        if (local.pids[i] > 0 && !has_ended(local.pids[i], deadline_ns, &status)) {
-            kill(local.pids[i], SIGKILL);
-            (void)has_ended(local.pids[i], clock_now_ns() + END_LIMIT, &status);
+        pid_t pid = local.daemons[i] != 0 ? local.daemons[i] : local.pids[i];
+        if (!has_ended(i, deadline_ns, &status) && pid > 0) {
+            kill(pid, SIGKILL); /* it has its output open, so the number is still its own */
+            (void)has_ended(i, clock_now_ns() + END_LIMIT, &status);
         }
-        local.pids[i] = 0;
+        local.pids[i] = local.daemons[i] = 0;
         close_fd(&local.output[i]);
     }
     private_dir_remove(&local.dir);
@@ -379,7 +418,7 @@ void local_cluster_forget(void)
     for (int i = 0; i < DAEMONS; i++) {
         close_fd(&local.lives[i]);
         close_fd(&local.output[i]);
-        local.pids[i] = 0;
+        local.pids[i] = local.daemons[i] = 0;
     }
     local.owner = 0;
 }

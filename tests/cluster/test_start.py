@@ -34,7 +34,10 @@ CONDITIONS = [
 
 def odd(cluster, conditions, *argv, **options):
     """Runs a program as `odd` starts it."""
-    return cluster.run(cluster.program("odd"), conditions, *argv, **options)
+    try:
+        return cluster.run(cluster.program("odd"), conditions, *argv, **options)
+    finally:  # of "deep": who looks for faults in files cannot go there
+        shutil.rmtree(cluster.work / ("d" * 200), ignore_errors=True)
 
 
 def drive(cluster, conditions, mode, **env):
@@ -197,3 +200,12 @@ def test_environments_travel(cluster):
     cluster.join("n1", cpus=0)
     cluster.join("n2")
     drive(cluster, "environment=1800000", "cluster", DRT_NODE="n1")
+
+
+def test_how_a_private_raylet_ended_is_known(cluster):
+    """Also to a program whose children's ends the kernel forgets."""
+    result = cluster.work / "result"
+    for conditions in ("-", "nochild", "close012"):
+        odd(cluster, conditions, cluster.program("started"), DRT_TEST_RESULT=str(result), DRT_CLUSTER="127.0.0.1:1", check=9)
+        assert "DRT_E_REFUSED: cannot join the cluster at 127.0.0.1:1" in result.read_text()
+        result.unlink()

@@ -152,6 +152,26 @@ static void try_ends(void)
     expect("signals of a worker", drt_submit(get_held_signals), 0);
 }
 
+/* As a program does that knows of none but its own. A cluster that is private to it is none of
+ * them: this ends. */
+static void wait_for_all_children(void)
+{
+    int count = 0, status;
+    pid_t child = fork();
+    if (child == 0) {
+        _exit(5);
+    }
+    for (pid_t pid = wait(&status); pid > 0; pid = wait(&status)) {
+        count++;
+        if (pid != child) {
+            wrong("process %d is a child of this program", (int)pid);
+        }
+    }
+    if (count > 1) {
+        wrong("%d children ended", count);
+    }
+}
+
 int main(void)
 {
     const char *path = getenv("DRT_TEST_RESULT"), *mode = getenv("DRT_MODE");
@@ -170,6 +190,7 @@ int main(void)
         printf("a line that the driver prints\n");
         fflush(stdout);
     }
+    wait_for_all_children();
     if (mode == NULL || strcmp(mode, "sync") != 0) {
         try_ends();
     }
