@@ -85,7 +85,10 @@ static void print_screen(const struct start *s, int32_t pid, const char *address
     printf("Cluster \"%s\" is up.\n\n", s->keys.cluster);
     printf("  Head         %s   (pid %d, this machine)\n", address, pid);
     printf("  Directory    %s\n\n", buffer_text(&dir));
-    printf("  Add this machine            drt-node join %s%s\n", address, buffer_text(&option));
+    /* An address that was told for others may lead nowhere from inside; the directory knows. */
+    bool is_told = s->options->advertise != NULL;
+    printf("  Add this machine            drt-node join%s%s%s\n", is_told ? "" : " ",
+           is_told ? "" : address, buffer_text(&option));
     if (address_is_local(address)) {
         printf(
             "  Add another machine         not at this address: others do not reach it. Start the\n"

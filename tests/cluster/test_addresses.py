@@ -149,6 +149,18 @@ def test_names_travel_as_names(cluster, held):
     assert "the head does not know this name" in r.stderr
 
 
+def test_a_head_whose_address_is_for_others(cluster):
+    """From inside it leads nowhere; the node beside it joins all the same, and comes back."""
+    said = cluster.start_head("--advertise", "no.such.host.invalid:4711").stdout
+    assert "  Head         no.such.host.invalid:4711 " in said
+    assert "drt-node join\n" in said
+    join(cluster, "n1", "--port", 0, check=0)
+    cluster.run(cluster.path("drt-head"), "stop", check=0)
+    cluster.start_head("--advertise", "no.such.host.invalid:4712")
+    until("it is back", lambda: [n["state"] for n in cluster.ask("nodes")] == ["alive"] and
+          cluster.run(cluster.program("many"), 10, limit_s=30).returncode == 0)
+
+
 def test_a_node_by_its_address(cluster, held):
     """However it is spelled."""
     cluster.up()

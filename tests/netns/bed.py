@@ -32,6 +32,9 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 # frame from its first byte; 2 drops, 4294967295 asks the next filter.
 DROP_ALL = "1,6 0 0 2,"
 DROP_IP = "4,40 0 0 12,21 0 1 2048,6 0 0 2,6 0 0 4294967295,"
+# A TCP connection that begins: SYN without ACK, in an IP header without options.
+DROP_SYN = ("11,40 0 0 12,21 0 7 2048,48 0 0 23,21 0 5 6,48 0 0 14,21 0 3 69,48 0 0 47,84 0 0 18,"
+            "21 1 0 2,6 0 0 4294967295,6 0 0 2,")
 DROP_TO = "6,40 0 0 12,21 0 3 2048,32 0 0 30,21 0 1 {},6 0 0 2,6 0 0 4294967295,"
 
 
@@ -210,6 +213,10 @@ class Bed:
     def deafen(self, n):
         """n hears nobody; the others hear it."""
         return self._drop([(n, "egress", DROP_IP)])
+
+    def wall(self, n):
+        """n can connect to others; nobody can connect to n."""
+        return self._drop([(n, "egress", DROP_SYN)])
 
     def black_out(self):
         """No machine hears another."""

@@ -203,3 +203,28 @@ def test_a_program_on_a_machine_that_is_no_node(cluster):
     out = cluster.head.run(cluster.program("work"), "tasks=60", "strategy=spread", check=0,
                            DRT_CLUSTER="127.0.0.1:7420")
     assert json.loads(out.stdout.splitlines()[-1])["right"] == 60
+
+
+def test_a_wall_that_lets_out(cluster):
+    """A firewall, or an address inside a container: it reaches others, and nobody reaches it."""
+    start_head(cluster.head)
+    join(cluster, 1)
+    cluster.bed.wall(2)
+    cluster.bed.wall(3)
+    words = "cannot be reached at 10.77.0.2:7421: nothing answers there"
+    assert words in join(cluster, 2).stderr
+    # Its programs have work done by others, and what they return comes back.
+    out = cluster[2].run(cluster.program("work"), "tasks=60", "strategy=spread", check=0)
+    work = json.loads(out.stdout.splitlines()[-1])
+    assert work["right"] == 60 and sorted(work["nodes"]) == ["host1", "host2"], work
+    # Others give it nothing.
+    out = cluster.head.run(cluster.program("work"), "tasks=60", "strategy=spread", check=0)
+    work = json.loads(out.stdout.splitlines()[-1])
+    assert work["right"] == 60 and list(work["nodes"]) == ["host1"], work
+    # A program on a machine that is no node, behind a wall as well.
+    key = cluster[3].home / "join.key"
+    key.write_bytes((cluster.head.dir / "join.key").read_bytes())
+    key.chmod(0o600)
+    out = cluster[3].run(cluster.program("work"), "tasks=60", "strategy=spread", check=0,
+                         DRT_CLUSTER="10.77.0.1:7420", DRT_KEY_FILE=str(key))
+    assert json.loads(out.stdout.splitlines()[-1])["right"] == 60
