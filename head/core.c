@@ -171,6 +171,9 @@ static void node_message(struct head_core *core, struct head_node *node,
     case CLUSTER_REPLY:
         head_query_reply(core, node, &msg->reply);
         return;
+    case CLUSTER_HISTORY:
+        head_history_take(core, node, &msg->history);
+        return;
     default:
         core->protocol_errors++;
     }

@@ -98,6 +98,7 @@ void head_node_free(struct head_node *node)
     list_unlink(&node->dying_link);
     free(node->amounts);
     free(node->texts);
+    buffer_fini(&node->history);
     free(node);
 }
 
@@ -204,6 +205,7 @@ void head_nodes_prune(struct head_core *core)
         head_record_forget(core, HEAD_RECORD_FORGET_NODE, node->row.number);
         numbers_remove(&core->nodes, node->row.number);
         core->ended_count--;
+        head_history_drop(core, node);
         head_node_free(node);
     }
 }

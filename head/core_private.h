@@ -15,12 +15,15 @@
 
 #include <uthash.h>
 
-#define HEAD_DEAF_NS      (2 * HEAD_LEASE_NS) /* a node that hears nothing so long gets no more */
-#define HEAD_ROWS_NODES   32u  /* in one message: below MESSAGE_META_MAX whatever the texts are */
-#define HEAD_ROWS_WEIGHT  256u /* in one VIEW of changes: rows without texts */
-#define HEAD_ROWS_JOBS    128u
-#define HEAD_TICK_NS      NS_PER_S
-#define HEAD_TICK_FAST_NS (HEAD_PROBE_NS / 2) /* while some node is silent */
+#define HEAD_DEAF_NS     (2 * HEAD_LEASE_NS) /* a node that hears nothing so long gets no more */
+#define HEAD_ROWS_NODES  32u  /* in one message: below MESSAGE_META_MAX whatever the texts are */
+#define HEAD_ROWS_WEIGHT 256u /* in one VIEW of changes: rows without texts */
+#define HEAD_ROWS_JOBS   128u
+#define HEAD_TICK_NS     NS_PER_S
+/* What is kept of tasks of nodes that are gone: of one node, and of all. */
+#define HEAD_HISTORY_NODE_BYTES ((size_t)1 << 20)
+#define HEAD_HISTORY_BYTES      ((size_t)16 << 20)
+#define HEAD_TICK_FAST_NS       (HEAD_PROBE_NS / 2) /* while some node is silent */
 
 struct head_link {
     uint64_t link;
@@ -77,7 +80,8 @@ struct head_node {
     /* Not journalled: a node says both in each JOIN, and what a started head has not heard yet can
      * only make others ask it in vain. */
     bool is_private, leaving;
-    bool told; /* all that have the whole view know its texts */
+    bool told;             /* all that have the whole view know its texts */
+    struct buffer history; /* core_history's: a CLUSTER_HISTORY, encoded; empty: none */
 };
 
 struct head_job_key {
@@ -170,6 +174,8 @@ struct head_core {
     struct list queries;
     size_t query_count;
     uint64_t query_last;
+
+    size_t history_bytes; /* of all nodes */
 
     struct list view_dirty;   /* nodes, by `dirty_link` */
     bool view_urgent;         /* a member came or went */
@@ -277,6 +283,18 @@ void head_view_whole(struct head_core *core, struct head_link *link);
 
 void head_feasible(struct head_core *core, struct head_node *node,
                    const struct cluster_feasible *msg);
+
+/* ---- core_history.c ---- */
+
+void head_history_take(struct head_core *core, struct head_node *node,
+                       const struct cluster_history *history);
+void head_history_drop(struct head_core *core, struct head_node *node);
+/* Rows of a node that is gone, for TASKS and SUMMARY, in the arena of the turn. How many. */
+size_t head_history_rows(struct head_core *core, const struct head_node *node,
+                         const struct state_query *query, struct state_reply *ret);
+/* One task of a node that is gone, for TASKS and EXPLAIN. False: it is not known here. */
+bool head_history_task(struct head_core *core, struct object_id id, uint32_t kind,
+                       struct state_reply *ret);
 
 /* ---- core_query.c ---- */
 

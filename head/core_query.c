@@ -172,28 +172,100 @@ static void ask_targets(struct head_core *core, struct head_query *q)
     }
 }
 
+static size_t cut(size_t *left, size_t count)
+{
+    size_t taken = MIN_OF(*left, count);
+    *left -= taken;
+    return taken;
+}
+
+static void bound_rows(struct head_query *q, struct state_reply *reply)
+{
+    size_t left = STATE_ROWS_MAX - q->rows;
+    reply->node_count = cut(&left, reply->node_count);
+    reply->job_count = cut(&left, reply->job_count);
+    reply->task_count = cut(&left, reply->task_count);
+    reply->class_count = cut(&left, reply->class_count);
+    reply->worker_count = cut(&left, reply->worker_count);
+    reply->function_count = cut(&left, reply->function_count);
+    reply->line_count = cut(&left, reply->line_count);
+    reply->output_count = cut(&left, reply->output_count);
+    q->rows = STATE_ROWS_MAX - left;
+}
+
+static void take_newest(struct head_query *q, const struct head_node *node,
+                        const struct state_reply *reply)
+{
+    for (size_t i = 0; i < reply->task_count; i++) {
+        const struct state_task *task = &reply->tasks[i];
+        bool is_its_own = task->id.node == node->row.number;
+        if (is_its_own &&
+            (object_id_is_none(q->newest) || task->submitted_unix_ms > q->newest_unix_ms)) {
+            q->newest = task->id;
+            q->newest_unix_ms = task->submitted_unix_ms;
+        }
+    }
+}
+
 static bool asks_for_last(const struct head_query *q)
 {
     uint32_t kind = q->query.kind;
     return strcmp(q->query.id, "last") == 0 && (kind == STATE_TASKS || kind == STATE_EXPLAIN);
 }
 
-static void fan_out(struct head_core *core, struct head_asker asker, uint64_t request,
-                    const struct state_query *query)
+/* ---- nodes that are gone ---- */
+
+/* The newest that ended by this name or number; NULL: none. */
+static const struct head_node *gone_named(struct head_core *core, const char *name)
 {
-    struct state_reply none = {0};
-    if (core->query_count >= HEAD_QUERIES_MAX) {
-        head_answer_failure(core, asker, request, CODE_FULL,
-                            "%u questions wait for answers already; try again", HEAD_QUERIES_MAX);
-        return;
+    uint64_t number;
+    bool is_number = text_parse_u64(name, UINT32_MAX, &number) == 0;
+    for (struct list *at = core->ended.prev; at != &core->ended; at = at->prev) {
+        const struct head_node *node = list_entry(at, struct head_node, listed);
+        if (strcmp(node->row.name, name) == 0 || (is_number && node->row.number == number)) {
+            return node;
+        }
     }
-    struct head_query *q = query_new(core, asker, request, query);
-    if (choose_targets(core, q, &none.failure) != 0 || q->target_count == 0) {
-        finish(core, q, &none);
-        return;
+    return NULL;
+}
+
+/* What they told of their tasks, the newest first, before the others are asked. */
+static void tell_of_gone(struct head_core *core, struct head_query *q)
+{
+    size_t most = q->query.limit != 0 ? q->query.limit : 100;
+    struct state_query query = q->query;
+    bool is_last = asks_for_last(q);
+    if (*query.id != '\0' && !is_last) {
+        return; /* one task, of one node */
     }
-    q->chases = q->target_count > 1 && asks_for_last(q);
-    ask_targets(core, q);
+    query.kind = is_last ? (uint32_t)STATE_TASKS : query.kind;
+    for (struct list *at = core->ended.prev; at != &core->ended && q->rows < most; at = at->prev) {
+        const struct head_node *node = list_entry(at, struct head_node, listed);
+        struct state_reply rows;
+        if (head_history_rows(core, node, &query, &rows) == 0) {
+            continue;
+        }
+        if (is_last) {
+            take_newest(q, node, &rows);
+            continue;
+        }
+        bound_rows(q, &rows);
+        q->found = true;
+        head_answer(core, asker_of(core, q), q->request, &rows);
+    }
+}
+
+/* What only a node that is gone could answer: from what it told. */
+static bool answer_for_gone(struct head_core *core, struct head_query *q, struct state_reply *ret)
+{
+    struct object_id id;
+    const char *name = q->query.node;
+    if (object_id_parse(q->query.id, &id) == 0) {
+        return head_history_task(core, id, q->query.kind, ret);
+    }
+    const struct head_node *node =
+        *name == '\0' || head_node_named(core, name) != NULL ? NULL : gone_named(core, name);
+    return node != NULL && head_history_rows(core, node, &q->query, ret) != 0;
 }
 
 /* Each has said which is its newest, or is silent. */
@@ -209,11 +281,46 @@ static void end_chase(struct head_core *core, struct head_query *q)
     }
     q->query.id = keep_text(q, object_id_format(q->newest, id));
     memset(&q->failure, 0, sizeof q->failure);
+    if (head_history_task(core, q->newest, q->query.kind, &none)) {
+        finish(core, q, &none);
+        return;
+    }
     if (target_home(core, q, q->newest, &none.failure) != 0) {
         finish(core, q, &none);
         return;
     }
     ask_targets(core, q);
+}
+
+static void fan_out(struct head_core *core, struct head_asker asker, uint64_t request,
+                    const struct state_query *query)
+{
+    struct state_reply none = {0};
+    if (core->query_count >= HEAD_QUERIES_MAX) {
+        head_answer_failure(core, asker, request, CODE_FULL,
+                            "%u questions wait for answers already; try again", HEAD_QUERIES_MAX);
+        return;
+    }
+    struct head_query *q = query_new(core, asker, request, query);
+    if (answer_for_gone(core, q, &none)) {
+        finish(core, q, &none);
+        return;
+    }
+    if (choose_targets(core, q, &none.failure) != 0) {
+        finish(core, q, &none);
+        return;
+    }
+    if (*q->query.node == '\0') {
+        tell_of_gone(core, q);
+    }
+    q->chases = asks_for_last(q) && (q->target_count > 1 || !object_id_is_none(q->newest));
+    if (q->target_count != 0) {
+        ask_targets(core, q);
+    } else if (q->chases) {
+        end_chase(core, q);
+    } else {
+        finish(core, q, &none);
+    }
 }
 
 /* All that could answer have: `reply` is what is left to pass on. */
@@ -297,27 +404,6 @@ void head_query(struct head_core *core, struct head_asker asker, uint64_t reques
 
 /* ---- answers of the nodes ---- */
 
-static size_t cut(size_t *left, size_t count)
-{
-    size_t taken = MIN_OF(*left, count);
-    *left -= taken;
-    return taken;
-}
-
-static void bound_rows(struct head_query *q, struct state_reply *reply)
-{
-    size_t left = STATE_ROWS_MAX - q->rows;
-    reply->node_count = cut(&left, reply->node_count);
-    reply->job_count = cut(&left, reply->job_count);
-    reply->task_count = cut(&left, reply->task_count);
-    reply->class_count = cut(&left, reply->class_count);
-    reply->worker_count = cut(&left, reply->worker_count);
-    reply->function_count = cut(&left, reply->function_count);
-    reply->line_count = cut(&left, reply->line_count);
-    reply->output_count = cut(&left, reply->output_count);
-    q->rows = STATE_ROWS_MAX - left;
-}
-
 static struct head_query *find_query(struct head_core *core, uint64_t number)
 {
     LIST_FOREACH(at, &core->queries)
@@ -338,20 +424,6 @@ static struct head_target *find_target(struct head_query *q, uint32_t node)
         }
     }
     return NULL;
-}
-
-static void take_newest(struct head_query *q, const struct head_node *node,
-                        const struct state_reply *reply)
-{
-    for (size_t i = 0; i < reply->task_count; i++) {
-        const struct state_task *task = &reply->tasks[i];
-        bool is_its_own = task->id.node == node->row.number;
-        if (is_its_own &&
-            (object_id_is_none(q->newest) || task->submitted_unix_ms > q->newest_unix_ms)) {
-            q->newest = task->id;
-            q->newest_unix_ms = task->submitted_unix_ms;
-        }
-    }
 }
 
 void head_query_reply(struct head_core *core, struct head_node *node,

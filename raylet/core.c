@@ -24,6 +24,12 @@
 #define CREDIT_DEFAULT_BYTES (1ull << 30)
 #define IDLE_DEFAULT_NS      (60 * NS_PER_S)
 
+/* What the head keeps of the tasks that ended here: rows of each kind of end, said so often while
+ * it changes, and when this node leaves. */
+#define HISTORY_ROWS      50u
+#define HISTORY_ROWS_LAST 300u
+#define HISTORY_NS        (10 * NS_PER_S)
+
 /* ---- life ---- */
 
 static void init_totals(struct raylet_core *c, const struct raylet_config *config)
@@ -398,7 +404,8 @@ static void fire(struct raylet_core *c, struct core_timer *t)
         job_timer(c, container_of(t, struct job, timer));
         break;
     case TIMER_RENEW:
-    case TIMER_LEAVE:
+    case TIMER_LEAVE: /* its time may be over: then this is the last that the head hears */
+        rows_say_history(c, HISTORY_ROWS_LAST);
         head_timer(c, t);
         break;
     case TIMER_PLAN:
@@ -470,6 +477,11 @@ void raylet_core_step(struct raylet_core *c, uint64_t now_ns, uint64_t boot_ns,
     cycles_watch(c);
     if (UNLIKELY(c->ask_feasible)) {
         head_ask_feasible(c);
+    }
+    if (UNLIKELY(head_is_going(c))) {
+        rows_say_history(c, HISTORY_ROWS_LAST);
+    } else if (UNLIKELY(c->now_ns - c->history_said_ns >= HISTORY_NS)) {
+        rows_say_history(c, HISTORY_ROWS);
     }
     head_leave_work(c);
     head_renew_work(c);

@@ -329,6 +329,11 @@ static bool is_idle(struct raylet_core *c)
 
 /* A program whose last task has just ended may be about to end, too: its job is done then, and not
  * lost. It can submit nothing more. */
+bool head_is_going(struct raylet_core *c)
+{
+    return c->leaving && !c->fenced && is_idle(c) && !has_drivers(c);
+}
+
 void head_leave_work(struct raylet_core *c)
 {
     if (!c->leaving || c->fenced || !is_idle(c)) {

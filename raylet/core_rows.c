@@ -11,8 +11,10 @@
 #include "raylet/core_schedule.h"
 #include "raylet/core_tasks.h"
 
-#define HEARD_NS      (5 * NS_PER_S) /* the head answers each second */
-#define FUNCTIONS_MAX 300u           /* in one message: 2.7 KB each at most */
+#define HEARD_NS              (5 * NS_PER_S) /* the head answers each second */
+#define FUNCTIONS_MAX         300u           /* in one message: 2.7 KB each at most */
+#define HISTORY_FUNCTIONS_MAX 100u
+#define HISTORY_BYTES_MAX     (768u << 10)
 
 /* ---- nodes and jobs ---- */
 
@@ -463,6 +465,26 @@ size_t rows_functions(struct raylet_core *c, const char *name, uint32_t most,
     }
     *ret = list;
     return n;
+}
+
+void rows_say_history(struct raylet_core *c, uint32_t most)
+{
+    uint64_t ended = c->done + c->failed + c->cancelled;
+
+    c->history_said_ns = c->now_ns;
+    if (c->head_state != HEAD_JOINED || ended == c->history_said) {
+        return;
+    }
+    struct cluster_msg *m = core_send_head(c, CLUSTER_HISTORY);
+    struct state_reply *rows = &m->history.rows;
+    rows->cluster = rows->head_address = "";
+    rows->function_count = rows_functions(c, "", HISTORY_FUNCTIONS_MAX, &rows->functions);
+    rows->task_count = rows_ended(c, most, &rows->tasks);
+    while (cluster_size(m) > HISTORY_BYTES_MAX && most > 0) { /* long names and sentences */
+        most /= 2;
+        rows->task_count = rows_ended(c, most, &rows->tasks);
+    }
+    c->history_said = ended;
 }
 
 static void functions(struct raylet_core *c, const struct state_query *q, struct state_reply *r)

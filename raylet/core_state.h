@@ -701,8 +701,9 @@ struct raylet_core {
     struct part *parts;                                 /* by job */
     uint64_t dropped_messages, protocol_errors;
     struct history done_history, failed_history, cancelled_history;
-    struct function_stats *functions; /* core_history's */
-    uint64_t memory_used_bytes;       /* of the machine, as the shell last saw it; 0: not known */
+    struct function_stats *functions;       /* core_history's */
+    uint64_t history_said, history_said_ns; /* to the head: how many had ended, and when */
+    uint64_t memory_used_bytes; /* of the machine, as the shell last saw it; 0: not known */
     struct ended_worker ended_workers[ENDED_WORKERS]; /* a ring: the last ones */
     uint32_t ended_next, ended_used;
 

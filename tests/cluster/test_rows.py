@@ -167,3 +167,24 @@ def test_memory_in_use_is_not_memory_that_is_asked_for(cluster, held):
     assert "64 MiB" in line and "GiB" in line
     h.let_go()
     h.end()
+
+
+def test_the_history_of_a_node_that_left_stays(cluster):
+    cluster.up()
+    cluster.join("n2")
+    cluster.run(cluster.program("ends"), check=0, DRT_NODE="n2")
+    before = {row["task"]: row for row in cluster.ask("tasks")}
+    functions = cluster.ask("summary")
+    assert len(before) >= 6 and all(t.startswith("2-") for t in before)
+    newest = cluster.ask("tasks", "last")[0]["task"]
+    cluster.run(cluster.path("drt-node"), "leave", "--name", "n2", check=0)
+    until("it has left", lambda: any(n["name"] == "n2" and n["state"] == "left"
+                                     for n in cluster.ask("nodes")))
+    after = {row["task"]: row for row in cluster.ask("tasks")}
+    assert after == before
+    assert cluster.ask("tasks", "--node", "n2", "--state", "done") == [
+        row for row in before.values() if row["state"] == "done"]
+    assert cluster.ask("summary") == functions
+    assert cluster.ask("tasks", "last")[0]["task"] == newest
+    out = cluster.drt("explain", newest).stdout
+    assert newest in out and "Its node n2 is gone: left." in out

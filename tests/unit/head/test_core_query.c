@@ -141,6 +141,113 @@ static void test_one_task_is_asked_of_its_home(void **state)
     rig_fini(&r);
 }
 
+static const struct state_reply *answer(struct rig *r)
+{
+    return &rig_take_local(r, 1, LOCAL_REPLY)->reply.reply;
+}
+
+/* What a node told of its tasks is there when it is gone, and only then. */
+static void test_tasks_of_nodes_that_are_gone_are_remembered(void **state)
+{
+    static const struct state_task tasks[] = {{.id = {2, 7, 30},
+                                               .function = "f",
+                                               .name = "n",
+                                               .state = "failed",
+                                               .reason = "no disk",
+                                               .job = 4,
+                                               .submitted_unix_ms = 1000,
+                                               .ended_unix_ms = 3000,
+                                               .code = CODE_FAILED},
+                                              {.id = {2, 7, 29},
+                                               .function = "g",
+                                               .name = "g",
+                                               .state = "done",
+                                               .job = 4,
+                                               .submitted_unix_ms = 900,
+                                               .ended_unix_ms = 2000}};
+    static const struct state_function functions[] = {{.function = "f", .node = "box-2", .done = 9},
+                                                      {.function = "g", .node = "box-2"}};
+    const struct cluster_msg told = {
+        .type = CLUSTER_HISTORY,
+        .history.rows = {
+            .tasks = tasks, .task_count = 2, .functions = functions, .function_count = 2}};
+    struct rig r;
+    rig_init(&r);
+    rig_tool(&r, 1);
+    rig_node(&r, 1, "box-1");
+    rig_node(&r, 2, "box-2");
+    rig_cluster(&r, 2, &told);
+    rig_ask(&r, 1, 5, &(struct state_query){.kind = STATE_TASKS, .node = "box-2"});
+    reply(&r, 2, asked(&r, 2), &(struct state_reply){.last = true});
+    assert_int_equal(answer(&r)->task_count, 0); /* it lives, and said so itself */
+    rig_cluster(&r, 2, &(struct cluster_msg){.type = CLUSTER_LEAVE});
+
+    rig_ask(&r, 1, 6, &TASKS);
+    const struct state_reply *rows = answer(&r);
+    assert_false(rows->last);
+    assert_int_equal(rows->task_count, 2);
+    assert_string_equal(rows->tasks[0].reason, "no disk");
+    reply(&r, 1, asked(&r, 1), &(struct state_reply){.last = true});
+    assert_true(answer(&r)->last);
+
+    rig_ask(&r, 1, 7, &(struct state_query){.kind = STATE_TASKS, .id = "2-7.29"});
+    assert_string_equal(answer(&r)->tasks[0].function, "g");
+    rig_ask(&r, 1, 8, &(struct state_query){.kind = STATE_EXPLAIN, .id = "2-7.30"});
+    rows = answer(&r);
+    assert_string_equal(rows->lines[0], "Task 2-7.30 \"n\" is failed, 2 s after it was submitted.");
+    assert_string_equal(rows->lines[1], "  no disk");
+    assert_string_equal(rows->lines[2], "  Its node box-2 is gone: left.");
+    rig_ask(&r, 1, 9, &(struct state_query){.kind = STATE_TASKS, .node = "box-2", .state = "done"});
+    assert_int_equal(answer(&r)->task_count, 1);
+    rig_ask(&r, 1, 10, &(struct state_query){.kind = STATE_SUMMARY, .name = "f"});
+    rows = answer(&r);
+    assert_int_equal(rows->function_count, 1);
+    assert_int_equal(rows->functions[0].done, 9);
+    reply(&r, 1, asked(&r, 1), &(struct state_reply){.last = true});
+    assert_true(answer(&r)->last);
+
+    /* The newest of all is one of them. */
+    rig_ask(&r, 1, 11, &(struct state_query){.kind = STATE_EXPLAIN, .id = "last"});
+    const struct state_task older = {.id = {1, 1, 1}, .function = "h", .submitted_unix_ms = 999};
+    reply(&r, 1, asked(&r, 1),
+          &(struct state_reply){.last = true, .tasks = &older, .task_count = 1});
+    assert_string_equal(answer(&r)->lines[1], "  no disk");
+    rig_fini(&r);
+}
+
+/* However many nodes come and go, what is kept of them has a bound: the newest stay. */
+static void test_what_is_remembered_of_nodes_has_a_bound(void **state)
+{
+    enum { NODES = 40, ROWS = 500 };
+    struct state_task *tasks = xcalloc(ROWS, sizeof *tasks);
+    char *reason = xmalloc(1001), name[16];
+    memset(reason, 'x', 1000);
+    reason[1000] = '\0';
+    struct rig r;
+    rig_init(&r);
+    rig_tool(&r, 1);
+    for (uint32_t i = 1; i <= NODES; i++) {
+        for (uint32_t k = 0; k < ROWS; k++) {
+            tasks[k] =
+                (struct state_task){.id = {i, 1, k + 1}, .state = "failed", .reason = reason};
+        }
+        snprintf(name, sizeof name, "box-%u", i);
+        rig_node(&r, i, name);
+        rig_cluster(&r, i,
+                    &(struct cluster_msg){.type = CLUSTER_HISTORY,
+                                          .history.rows = {.tasks = tasks, .task_count = ROWS}});
+        rig_cluster(&r, i, &(struct cluster_msg){.type = CLUSTER_LEAVE});
+        rig_forget(&r);
+    }
+    rig_ask(&r, 1, 5, &(struct state_query){.kind = STATE_TASKS, .id = "40-1.7"});
+    assert_int_equal(answer(&r)->task_count, 1);
+    rig_ask(&r, 1, 6, &(struct state_query){.kind = STATE_TASKS, .id = "1-1.7"});
+    assert_int_equal(answer(&r)->failure.code, CODE_NODE_LOST);
+    rig_fini(&r);
+    free(tasks);
+    free(reason);
+}
+
 static void test_last_is_the_newest_of_all_nodes(void **state)
 {
     struct rig r;
@@ -373,6 +480,8 @@ int main(void)
         cmocka_unit_test(test_many_rows_come_in_several_replies),
         cmocka_unit_test(test_tasks_are_asked_of_all_nodes),
         cmocka_unit_test(test_one_task_is_asked_of_its_home),
+        cmocka_unit_test(test_tasks_of_nodes_that_are_gone_are_remembered),
+        cmocka_unit_test(test_what_is_remembered_of_nodes_has_a_bound),
         cmocka_unit_test(test_last_is_the_newest_of_all_nodes),
         cmocka_unit_test(test_silent_nodes_are_named_after_two_seconds),
         cmocka_unit_test(test_not_found_on_one_node_is_found_on_another),
