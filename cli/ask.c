@@ -147,7 +147,8 @@ static int try_socket(struct ask *a, const char *path, struct failure *f)
     }
     if (r == -EACCES || r == -EPERM) {
         failure_set(f, CODE_REFUSED,
-                    "%.300s belongs to another user. Run drt as who started the cluster.", path);
+                    "%.300s belongs to another user. Run drt as the user who started the cluster.",
+                    path);
         return EXIT_REFUSED;
     }
     if (r < 0) {

@@ -56,7 +56,7 @@ static int read_strategy(const char *name, int32_t *ret, struct failure *f)
         }
     }
     failure_set(f, CODE_SIGNATURE,
-                "\"%.60s\" is no strategy. Give one of: default, spread, load_balanced, "
+                "\"%.60s\" is not a strategy. Give one of: default, spread, load_balanced, "
                 "node_specific.",
                 name);
     return EXIT_USAGE;
@@ -69,15 +69,16 @@ static int read_options(const struct distribute *d, struct drt_options *ret, str
     bool named = d->node != NULL || d->labels != NULL;
     if (status == EXIT_DONE && (named || d->soft) && ret->strategy != DRT_NODE_SPECIFIC) {
         failure_set(f, CODE_SIGNATURE,
-                    "--node, --labels and --soft go with --strategy node_specific.");
+                    "--node, --labels and --soft need --strategy node_specific.");
         status = EXIT_USAGE;
     } else if (status == EXIT_DONE && !named && ret->strategy == DRT_NODE_SPECIFIC) {
         failure_set(f, CODE_SIGNATURE,
-                    "--strategy node_specific needs the node: --node with its name, number or "
+                    "--strategy node_specific needs a node: --node with its name, number or "
                     "address, or --labels.");
         status = EXIT_USAGE;
     } else if (status == EXIT_DONE && (d->tasks == 0 || d->tasks > DISTRIBUTE_TASKS_MAX)) {
-        failure_set(f, CODE_SIGNATURE, "--tasks: how many tasks to run, 1 to %u.",
+        failure_set(f, CODE_SIGNATURE,
+                    "invalid value for --tasks. It takes a whole number from 1 to %u.",
                     DISTRIBUTE_TASKS_MAX);
         status = EXIT_USAGE;
     }

@@ -161,7 +161,9 @@ static int run_logs(const struct args *a, const struct show *show)
         failure_set(&f, CODE_SIGNATURE, "give only one of --task, --job and --worker.");
         status = EXIT_USAGE;
     } else if (worker != NULL && worker->number == 0) {
-        failure_set(&f, CODE_SIGNATURE, "--worker takes the number of a worker, from 1 on.");
+        failure_set(&f, CODE_SIGNATURE,
+                    "invalid value for --worker. It takes a worker's number, from 1 on; 'drt "
+                    "workers' lists them.");
         status = EXIT_USAGE;
     } else if (stream != NULL && strcmp(stream, "out") != 0 && strcmp(stream, "err") != 0) {
         failure_set(&f, CODE_SIGNATURE,
@@ -180,9 +182,10 @@ static int run_stop(const struct show *show)
     struct failure f = {0};
     struct buffer out = {0};
     if (where_is_remote(&show->where)) {
-        failure_set(&f, CODE_SIGNATURE,
-                    "'drt stop' stops only what runs on this machine: a cluster's head on the "
-                    "head's own, a node on its own. Run it there, without an address and a key.");
+        failure_set(
+            &f, CODE_SIGNATURE,
+            "'drt stop' stops only what runs on this machine. Run it on the machine of the head or "
+            "of the node, without an address and a key.");
         return complain(EXIT_USAGE, &f);
     }
     int status = ask_find(show->where.dir, show->where.cluster, &place, &f);

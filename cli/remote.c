@@ -124,7 +124,7 @@ static int not_reached(const struct remote *r, struct failure *f)
     default:
         failure_set(f, CODE_UNREACHABLE,
                     "cannot reach the head of \"%s\" at %s: nothing answers there. Check the "
-                    "address, and that no firewall is between.",
+                    "address, and that no firewall blocks it.",
                     r->cluster, head_of(r));
         return EXIT_NO_CLUSTER;
     }
@@ -152,14 +152,15 @@ static int connect_to(struct remote *r, const struct keys_member *keys, struct f
     e = e == 0 ? link_client_new(&config, &r->link) : e;
     explicit_bzero(&config.key, sizeof config.key);
     if (e == -ENOENT || e == -EINVAL) {
-        failure_set(f, CODE_DISCONNECTED,
-                    "the head's address %s is a name that nobody knows. Give it as host:port, as "
-                    "'drt-head start' printed it.",
-                    head_of(r));
+        failure_set(
+            f, CODE_DISCONNECTED,
+            "the name in the head's address %s cannot be resolved. Give it as host:port, as "
+            "'drt-head start' printed it.",
+            head_of(r));
         return EXIT_NO_CLUSTER;
     }
     if (e != 0) {
-        failure_set(f, CODE_FAILED, "cannot begin to connect to %s: %s.", head_of(r), strerror(-e));
+        failure_set(f, CODE_FAILED, "cannot connect to %s: %s.", head_of(r), strerror(-e));
         return EXIT_FAILED;
     }
     uint64_t deadline_ns = clock_now_ns() + ASK_LIMIT_NS;
@@ -191,10 +192,11 @@ static int take_key(struct remote *r, const struct remote_wish *wish,
         return EXIT_REFUSED;
     }
     if (r->address_count == 0) {
-        failure_set(f, CODE_SIGNATURE,
-                    "%.250s names no address of the head of \"%s\". Give it with --cluster "
-                    "HOST:PORT.",
-                    wish->key_file, keys->cluster);
+        failure_set(
+            f, CODE_SIGNATURE,
+            "%.250s does not contain the address of the head of \"%s\". Give it with --cluster "
+            "HOST:PORT.",
+            wish->key_file, keys->cluster);
         return EXIT_USAGE;
     }
     return EXIT_DONE;
@@ -255,10 +257,11 @@ static int outcome(const struct remote *r, struct failure *f)
         return exit_of_failure(f);
     }
     if (r->why != 0 || r->broken == -ENOTCONN) {
-        failure_set(f, CODE_DISCONNECTED,
-                    "the head of \"%s\" at %s ended while it was asked, or the connection to it. "
-                    "Try again.",
-                    r->cluster, head_of(r));
+        failure_set(
+            f, CODE_DISCONNECTED,
+            "the head of \"%s\" at %s ended while it was asked, or the connection was lost. "
+            "Try again.",
+            r->cluster, head_of(r));
         return EXIT_NO_CLUSTER;
     }
     if (r->broken != 0) {

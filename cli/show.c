@@ -126,7 +126,8 @@ static int check_answers(const struct view *view, const struct wish *wish,
         missing = wish->thing;
     }
     if (missing != NULL) {
-        failure_set(f, CODE_NOT_FOUND, "there is no \"%.60s\" here, or it is long over.", missing);
+        failure_set(f, CODE_NOT_FOUND, "not found: %.60s. It does not exist, or it ended long ago.",
+                    missing);
         return EXIT_FAILED;
     }
     return EXIT_DONE;

@@ -147,7 +147,7 @@ static int left_over(const struct daemon *d, struct failure *f)
                     d->title, (int)d->pid);
     } else {
         failure_set(f, CODE_FAILED,
-                    "%s still runs, and its process is not to be found from here: it is in another "
+                    "%s still runs, and its process cannot be found from here: it is in another "
                     "container or on another machine, or starts at this moment. Stop it there (its "
                     "lock: %.200s).",
                     d->title, d->lock);
@@ -166,9 +166,10 @@ int stop_cluster(const struct place *place, uint64_t limit_ns, struct buffer *ou
                  struct failure *f)
 {
     if (!may_stop(place)) {
-        failure_set(f, CODE_REFUSED,
-                    "%.300s belongs to another user. Only who started the cluster stops it.",
-                    place->dir);
+        failure_set(
+            f, CODE_REFUSED,
+            "%.300s belongs to another user. Only the user who started the cluster can stop it.",
+            place->dir);
         return EXIT_REFUSED;
     }
     struct daemon head;
@@ -181,7 +182,7 @@ int stop_cluster(const struct place *place, uint64_t limit_ns, struct buffer *ou
 
     if (count == 0 && !has_head) {
         failure_set(f, CODE_NOT_FOUND,
-                    "nothing of cluster \"%s\" runs on this machine (looked in %.300s).",
+                    "no daemon of cluster \"%s\" runs on this machine (looked in %.300s).",
                     place->cluster, place->dir);
         status = EXIT_NO_CLUSTER;
     }

@@ -235,7 +235,7 @@ static void write_roff_options(const struct args_option *options, struct buffer 
 
 void args_manual(const struct args_program *p, struct buffer *out)
 {
-    buffer_append_text(out, ".SH VERBS\n");
+    buffer_append_text(out, ".SH COMMANDS\n");
     for (const struct args_verb *verb = p->verbs; verb->name != NULL; verb++) {
         buffer_append_text(out, ".SS ");
         write_roff(p->name, out);

@@ -293,7 +293,7 @@ static uint32_t add_waiting(struct raylet_core *c, const struct class_ *k, struc
     for (const struct list *at = k->lanes.next; at != &k->lanes && n < room; at = at->next) {
         const struct lane *l = list_entry(at, struct lane, class_link);
         if (l->queued > 0) {
-            row.reason = "for their nodes, which are asked for room";
+            row.reason = "for their nodes, which are being asked for free slots";
             row.node = core_text(c, l->peer->name);
             row.count = l->queued;
             list[n++] = row;

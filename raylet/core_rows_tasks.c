@@ -90,15 +90,15 @@ const char *rows_class_reason(struct raylet_core *c, const struct class_ *k)
     const char *what;
 
     if (k->job->program == 0) {
-        return "its program is being read";
+        return "its program is being loaded";
     }
     if (k->wish->state == WISH_ASKING) {
-        return "the head is asked whether any node could run it";
+        return "the head is checking whether any node can run it";
     }
     if (!k->wish->here) {
         return list_is_empty((struct list *)&k->lanes)
                    ? "no other node that may run it is known yet"
-                   : "other nodes are asked for room";
+                   : "other nodes are being asked for a free slot";
     }
     what = missing(c, k->pool->shape, &c->total, &c->available);
     if (what != NULL) {
@@ -113,10 +113,10 @@ const char *rows_class_reason(struct raylet_core *c, const struct class_ *k)
                          c->worker_count);
     }
     if (c->reserving != NULL && c->reserving != k) {
-        return rows_text(c, "what is free is kept for %s, which waits longest",
+        return rows_text(c, "free resources are reserved for %s, which has waited longest",
                          c->reserving->shown);
     }
-    return k->job->starting > 0 ? "a worker is starting" : "its turn comes";
+    return k->job->starting > 0 ? "a worker is starting" : "it is next in line";
 }
 
 /* Why what is fixed to another node waits for it. */
@@ -128,13 +128,14 @@ static const char *lane_reason(struct raylet_core *c, const struct lane *lane)
 
     if (p->silent_ns != 0 && c->now_ns - p->silent_ns > NS_PER_S) {
         text_format_duration(c->now_ns - p->silent_ns, took);
-        return rows_text(c, "it is for node %s, which cannot be reached from here, at %s, for %s",
+        return rows_text(c,
+                         "it needs node %s, which has not been reachable from here, at %s, for %s",
                          p->name, p->address, took);
     }
     if (what != NULL) { /* as the head heard last */
-        return rows_text(c, "it is for node %s, where %s", p->name, what);
+        return rows_text(c, "it needs node %s, where %s", p->name, what);
     }
-    return rows_text(c, "it is for node %s, which is asked for room", p->name);
+    return rows_text(c, "it needs node %s, which is being asked for a free slot", p->name);
 }
 
 static const char *task_reason(struct raylet_core *c, const struct task *t)
@@ -142,7 +143,7 @@ static const char *task_reason(struct raylet_core *c, const struct task *t)
     switch (t->state) {
     case TASK_WAITING:
         if (cache_waits_for_room(t)) {
-            return "its arguments come from other nodes, and wait for room beside those of others";
+            return "its arguments are on other nodes, and wait for memory here";
         }
         return rows_text(c, "%u of its %u arguments do not exist yet", t->needs_missing,
                          t->extra->need_count);
@@ -450,14 +451,14 @@ void rows_explain(struct raylet_core *c, const struct state_query *q, struct sta
             row.worker == 0 ? "" : rows_text(c, ", worker %llu", (unsigned long long)row.worker),
             row.attempt, row.max_attempts, took);
     } else {
-        lines[n++] = rows_text(c, "Task %s \"%s\" waits since %s.", id, row.name, took);
+        lines[n++] = rows_text(c, "Task %s \"%s\" has waited %s.", id, row.name, took);
         if (o != NULL && o->state == OBJECT_PENDING && !o->following && o->task != NULL) {
             const struct class_ *k = o->task->class_;
             bool fixed = k->wish->strategy == SCHED_SPREAD && o->task->state == TASK_READY &&
                          o->task->place != AT_FRESH;
             int32_t priority = task_priority(o->task);
             lines[n++] = rows_text(
-                c, "  It asks %s; %s%s%s; priority %d%s.", asks(c, k->pool->shape),
+                c, "  It requests %s; %s%s%s; priority %d%s.", asks(c, k->pool->shape),
                 strategy(c, k->wish), fixed ? ", which chose node " : "", fixed ? row.node : "",
                 priority, priority != k->own ? ", that of a task that waits for it" : "");
             lines[n++] = rows_text(c, "  Now: %s.", row.reason);
@@ -466,7 +467,7 @@ void rows_explain(struct raylet_core *c, const struct state_query *q, struct sta
             }
             uint64_t others = k->queued - (k->queued > 0 && o->task->place == AT_QUEUE);
             lines[n++] =
-                rows_text(c, "  Of its class %llu more wait%s; on this node %llu task%s.",
+                rows_text(c, "  %llu more of its kind wait%s; on this node %llu task%s.",
                           (unsigned long long)others, others == 1 ? "s" : "",
                           (unsigned long long)c->running, c->running == 1 ? " runs" : "s run");
         }

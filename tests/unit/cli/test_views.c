@@ -427,11 +427,11 @@ static void nothing_to_show_is_said(void **state)
 
 static void explain_shows_the_raylets_lines(void **state)
 {
-    static const char *const lines[] = {"Task 1-5.9 \"train\" waits since 41 s.",
-                                        "  It asks CPU 1.\033[31m"};
+    static const char *const lines[] = {"Task 1-5.9 \"train\" has waited 41 s.",
+                                        "  It requests CPU 1.\033[31m"};
     const struct state_reply reply = {.lines = lines, .line_count = 2};
     assert_one_reply(&explain_view, reply, &piped,
-                     "Task 1-5.9 \"train\" waits since 41 s.\n  It asks CPU 1.?[31m\n");
+                     "Task 1-5.9 \"train\" has waited 41 s.\n  It requests CPU 1.?[31m\n");
 }
 
 static void ends_are_told_in_words(void **state)

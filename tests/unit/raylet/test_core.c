@@ -861,7 +861,7 @@ static void explain_says_what_is_missing(void **state)
     rig_query(&s->rig, tool,
               (struct state_query){.kind = STATE_EXPLAIN, .id = object_id_format(waiting, id)});
     assert_int_equal(s->rig.reply.failure.code, 0);
-    assert_non_null(strstr(s->rig.reply_line, "waits since"));
+    assert_non_null(strstr(s->rig.reply_line, "has waited"));
     rig_query(&s->rig, tool, (struct state_query){.kind = STATE_EXPLAIN, .id = "9-9.9"});
     assert_int_equal(s->rig.reply.failure.code, CODE_NOT_FOUND);
     end(s);

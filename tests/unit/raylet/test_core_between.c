@@ -178,11 +178,12 @@ static void spread_tasks_are_explained_by_their_node(void **state)
         text = explained(s, tool, ids[++there]);
         assert_true(there + 1 < ARRAY_SIZE(ids));
     }
-    assert_non_null(strstr(text, "Now: it is for node box-2, which is asked for room."));
+    assert_non_null(
+        strstr(text, "Now: it needs node box-2, which is being asked for a free slot."));
     rig_head_says(&s->rig, &view);
     rig_settle(&s->rig);
     text = explained(s, tool, ids[there]);
-    assert_non_null(strstr(text, "Now: it is for node box-2, where CPU: 2 asked, 0.5 of 2 free."));
+    assert_non_null(strstr(text, "Now: it needs node box-2, where CPU: 2 asked, 0.5 of 2 free."));
     assert_null(strstr(text, "box-1"));
     for (size_t i = 0; i < ARRAY_SIZE(ids); i++) {
         text = explained(s, tool, ids[i]);
