@@ -82,11 +82,13 @@ static bool trim(struct answer *a, uint32_t limit)
     if (limit == 0) {
         return false;
     }
-    size_t most = MAX_OF(MAX_OF(a->task_count, a->job_count), a->node_count);
+    size_t most =
+        MAX_OF(MAX_OF(a->task_count, a->job_count), MAX_OF(a->node_count, a->worker_count));
     bool cut = most > limit || (most == limit && limit == STATE_ROWS_MAX); /* no answer has more */
     a->task_count = MIN_OF(a->task_count, limit);
     a->job_count = MIN_OF(a->job_count, limit);
     a->node_count = MIN_OF(a->node_count, limit);
+    a->worker_count = MIN_OF(a->worker_count, limit);
     return cut;
 }
 

@@ -12,7 +12,6 @@
 #include "raylet/core_tasks.h"
 
 #define HEARD_NS              (5 * NS_PER_S) /* the head answers each second */
-#define FUNCTIONS_MAX         300u           /* in one message: 2.7 KB each at most */
 #define HISTORY_FUNCTIONS_MAX 100u
 #define HISTORY_BYTES_MAX     (768u << 10)
 
@@ -489,8 +488,7 @@ void rows_say_history(struct raylet_core *c, uint32_t most)
 
 static void functions(struct raylet_core *c, const struct state_query *q, struct state_reply *r)
 {
-    r->function_count =
-        rows_functions(c, q->name, MIN_OF(HASH_COUNT(c->functions), FUNCTIONS_MAX), &r->functions);
+    r->function_count = rows_functions(c, q->name, HASH_COUNT(c->functions), &r->functions);
 }
 
 static void stop(struct raylet_core *c, struct client *client, const struct state_query *q,
