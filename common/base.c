@@ -9,7 +9,7 @@ void assert_failed(const char *file, int line, const char *expr)
     abort();
 }
 
-static NORETURN void out_of_memory(size_t size)
+void out_of_memory(size_t size)
 {
     fprintf(stderr, "out of memory: the system has no %zu bytes for this process\n", size);
     abort();

@@ -37,6 +37,9 @@ static inline size_t align_up(size_t n, size_t align)
     return (n + align - 1) & ~(align - 1);
 }
 
+/* Says so on standard error, and ends the process. */
+NORETURN void out_of_memory(size_t size);
+
 /*
  * Memory for our own records, which a daemon cannot go on without: never NULL (ends the process
  * with a message when the system has none). Sizes that come from outside are bounded before they

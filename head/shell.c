@@ -8,6 +8,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/shortage.h"
 #include "head/address.h"
 #include "head/commit.h"
 #include "head/core.h"
@@ -366,6 +367,10 @@ static int listen_failed(const struct head_shell_config *c, uint16_t port, int r
                            "the check at the start failed: a key that nobody gave out was not "
                            "refused, or port %u may not be used. Nothing was started",
                            port);
+    }
+    if (shortage_is(-r)) {
+        return failure_set(f, CODE_FAILED, "cannot listen at %s port %u: %s. %s", bind, port,
+                           strerror(-r), shortage_advice(-r));
     }
     return failure_set(f, CODE_FAILED, "cannot listen at %s port %u: %s", bind, port, strerror(-r));
 }

@@ -14,6 +14,7 @@
 #include "common/inherited.h"
 #include "common/log.h"
 #include "common/place.h"
+#include "common/shortage.h"
 #include "common/text.h"
 #include "head/address.h"
 #include "head/repair.h"
@@ -314,8 +315,8 @@ static int run_daemon(struct start *s)
     }
     r = r < 0 ? r : daemon_await(&s->daemon, &report, sizeof report, &status);
     if (r < 0) {
-        failure_set(&f, CODE_FAILED, "the head could not be started: %s. %s tells more",
-                    strerror(-r), log);
+        failure_set(&f, CODE_FAILED, "the head could not be started: %s. %s%s%s tells more",
+                    strerror(-r), shortage_advice(-r), shortage_is(-r) ? " " : "", log);
         return fail(&f);
     }
     if (report.failure.code != 0) {

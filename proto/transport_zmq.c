@@ -1,11 +1,13 @@
 #include "proto/transport_zmq.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <zmq.h>
 
 #include "proto/transport_zmq_private.h"
 
+#define THREADS      2     /* of a context: one for all sockets, one that closes them */
 #define HIGH_WATER   256   /* messages in ZeroMQ's own queues, each way and each peer */
 #define SILENCE_MS   15000 /* a dead connection is given up after: 5 s of black-out are nothing */
 #define ASK_AFTER_S  5     /* of silence; the kernel asks, again and again */
@@ -17,8 +19,41 @@
 
 /* ---- context ---- */
 
+static void *wait_at(void *gate)
+{
+    pthread_mutex_lock(gate);
+    pthread_mutex_unlock(gate);
+    return NULL;
+}
+
+/* ZeroMQ begins its threads with its first socket, and ends the process where it gets none. So it
+ * is tried before whether they can be had. 0, or an errno. */
+static int try_threads(void)
+{
+    pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+    pthread_t threads[THREADS];
+    unsigned count = 0;
+    int r = 0;
+    pthread_mutex_lock(&gate);
+    while (count < THREADS && r == 0) {
+        r = pthread_create(&threads[count], NULL, wait_at, &gate);
+        count += r == 0;
+    }
+    pthread_mutex_unlock(&gate);
+    while (count > 0) {
+        (void)pthread_join(threads[--count], NULL);
+    }
+    (void)pthread_mutex_destroy(&gate);
+    return r;
+}
+
 struct transport_zmq_context *transport_zmq_context_new(void)
 {
+    int r = try_threads();
+    if (r != 0) {
+        errno = r;
+        return NULL;
+    }
     void *zmq = zmq_ctx_new();
     if (zmq == NULL) {
         return NULL;

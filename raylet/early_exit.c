@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <sys/wait.h>
 
+#include "common/shortage.h"
 #include "proto/local.h"
-#include "raylet/shortage.h"
 
 #define NAME_MAX_SIZE 200
 #define LOADER_EXIT   127

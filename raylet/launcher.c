@@ -14,8 +14,8 @@
 
 #include "common/inherited.h"
 #include "common/place.h"
+#include "common/shortage.h"
 #include "common/text.h"
-#include "raylet/shortage.h"
 
 #define SPEC_MAGIC     0x64727473u
 #define SPEC_TEXT_MAX  (8u << 20) /* the largest environment of a message, and paths */
@@ -213,7 +213,7 @@ static void explain(int fd, const char *name, int error, struct failure *f)
     Elf64_Ehdr ours = {0}, header = {0};
     char loader[256];
     if (shortage_is(error)) {
-        (void)shortage_explain(name, error, f);
+        (void)shortage_explain(f, error, "A worker of %s cannot be started", name);
         return;
     }
     CLEANUP_FD int self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
@@ -386,7 +386,7 @@ void launcher_main(int argc, char **argv)
     umask(spec->umask & 0777);
     int r = enter(spec, texts[1]);
     if (r != 0 && shortage_is(-r)) {
-        (void)shortage_explain(texts[0], -r, &f);
+        (void)shortage_explain(&f, -r, "A worker of %s cannot be started", texts[0]);
         give_up(spec->status_fd, &f);
     }
     if (r != 0) {

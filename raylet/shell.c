@@ -16,6 +16,7 @@
 #include "common/files.h"
 #include "common/log.h"
 #include "common/patience.h"
+#include "common/shortage.h"
 #include "common/text.h"
 #include "proto/ring.h"
 #include "raylet/carry_out.h"
@@ -631,8 +632,9 @@ static int begin(struct shell *s, struct failure *f)
         r = open_local(s);
     }
     if (r != 0) {
-        return failure_set(f, CODE_FAILED, "The node cannot begin in %s: %s.", s->config->dir->path,
-                           strerror(-r));
+        return failure_set(f, CODE_FAILED, "The node cannot begin in %s: %s.%s%s",
+                           s->config->dir->path, strerror(-r), shortage_is(-r) ? " " : "",
+                           shortage_advice(-r));
     }
     if (s->config->dir->unclean) {
         size_t ended = guard_end_marked(s->config->dir->path);

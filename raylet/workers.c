@@ -14,10 +14,10 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/numbers.h"
+#include "common/shortage.h"
 #include "raylet/descent.h"
 #include "raylet/early_exit.h"
 #include "raylet/launcher.h"
-#include "raylet/shortage.h"
 
 #define CHILDREN_SEEN_MAX 4096u
 #define SHORTAGE_LOG_NS   (3600 * NS_PER_S) /* between two lines about one that lasts */
@@ -139,7 +139,7 @@ static void finish(struct worker *k)
             logs_last_line(w->config.logs, k->number, line);
             int short_of = clients_worker_short_of(w->clients, k->client);
             if (short_of != 0) {
-                (void)shortage_explain("this job", short_of, &f);
+                (void)shortage_explain(&f, short_of, "A worker cannot begin");
             } else {
                 for_good = early_exit_explain(w->config.node_name, line, status, &f);
             }
@@ -243,7 +243,7 @@ void workers_spawn(struct workers *w, const struct workers_start *start)
     if (r != 0) {
         struct failure f;
         if (shortage_is(-r)) {
-            (void)shortage_explain(start->name, -r, &f);
+            (void)shortage_explain(&f, -r, "A worker of %s cannot be started", start->name);
         } else {
             failure_set(&f, CODE_PROGRAM, "A worker of %s cannot be started: %s.", start->name,
                         strerror(-r));

@@ -142,7 +142,7 @@ static NOINLINE struct chunk *chunk_new(struct objects *o)
     size_t size = CHUNK_SLOTS * sizeof *c->slots;
     c->slots = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (c->slots == MAP_FAILED) {
-        free(xmalloc(SIZE_MAX / 4)); /* ends the process with its message */
+        out_of_memory(size);
     }
     c->number = number;
     if (number == 0) {
@@ -360,7 +360,7 @@ void object_set_value(struct objects *o, struct slot *s, struct bytes value)
     }
     void *copy = aligned_alloc(64, align_up(value.size, 64));
     if (copy == NULL) {
-        copy = xmalloc(SIZE_MAX / 4); /* ends the process with its message */
+        out_of_memory(value.size);
     }
     memcpy(copy, value.data, value.size);
     s->data = copy;

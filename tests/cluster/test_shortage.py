@@ -50,9 +50,9 @@ def test_explain_names_the_shortage(cluster):
     child.kill()
 
 
-def as_other_user(command, env):
+def as_other_user(command, env, uid="45123"):
     return subprocess.run(
-        ["setpriv", "--reuid", "45123", "--regid", "45123", "--clear-groups", "bash", "-c",
+        ["setpriv", "--reuid", uid, "--regid", uid, "--clear-groups", "bash", "-c",
          command], env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
 
 
@@ -79,6 +79,31 @@ def test_too_few_processes_for_all_workers(cluster):
         text = log.read_text() if log.exists() else ""
         assert ran.returncode == 0 and ran.stdout == "right 60\n", ran.stdout + ran.stderr + text
         assert text.count(SHORT) == 1 and "ulimit -u" in text, text
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def test_daemons_that_get_no_process_say_so(cluster):
+    """With ever more processes: a sentence, and then a head; never a signal."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: to be a user with few processes")
+    home = Path(tempfile.mkdtemp(prefix="drt-few-"))
+    try:
+        home.chmod(0o755)
+        shutil.chown(home, 45124, 45124)
+        env = {**cluster.env, "HOME": str(home), "TMPDIR": str(home), "BUILD": str(BUILD)}
+        if as_other_user(f"test -x {cluster.program('naps')}", env, "45124").returncode != 0:
+            pytest.skip("another user cannot read the build")
+        for most in range(3, 12):
+            ran = as_other_user(
+                f'cd "$HOME"; ulimit -u {most}\n'
+                'exec "$BUILD"/head/drt-head start --bind 127.0.0.1 --port 0', env, "45124")
+            as_other_user('"$BUILD"/cli/drt stop', env, "45124")
+            if ran.returncode == 0:
+                break
+            assert ran.returncode == 1, ran
+            assert "Resource temporarily unavailable" in ran.stderr, ran.stderr
+            assert "ulimit -u" in ran.stderr, ran.stderr
     finally:
         shutil.rmtree(home, ignore_errors=True)
 

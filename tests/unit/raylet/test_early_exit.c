@@ -2,8 +2,8 @@
 
 #include <signal.h>
 
+#include "common/shortage.h"
 #include "proto/local.h"
-#include "raylet/shortage.h"
 #include "tests/unit/unit.h"
 
 #define EXITED(code)     ((code) << 8)
@@ -120,7 +120,7 @@ static void test_each_shortage_says_what_to_look_at(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct failure f;
         assert_true(shortage_is(cases[i].error));
-        assert_int_equal(shortage_explain("./pi", cases[i].error, &f), CODE_FULL);
+        assert_int_equal(shortage_explain(&f, cases[i].error, "A worker of %s", "./pi"), CODE_FULL);
         assert_non_null(strstr(f.message, cases[i].says));
         assert_non_null(strstr(f.message, "./pi"));
     }

@@ -1,4 +1,7 @@
-#include "raylet/shortage.h"
+#include "common/shortage.h"
+
+#include <stdarg.h>
+#include <stdio.h>
 
 static const struct {
     int error;
@@ -39,14 +42,23 @@ bool shortage_ends(const char *line)
     return false;
 }
 
-int shortage_explain(const char *program, int error, struct failure *ret)
+const char *shortage_advice(int error)
 {
-    const char *advice = "";
     for (size_t i = 0; i < ARRAY_SIZE(shortages); i++) {
         if (shortages[i].error == error) {
-            advice = shortages[i].advice;
+            return shortages[i].advice;
         }
     }
-    return failure_set(ret, CODE_FULL, "A worker of %s cannot be started: %s. %s", program,
-                       strerror(error), advice);
+    return "";
+}
+
+int shortage_explain(struct failure *ret, int error, const char *what, ...)
+{
+    char begin[256];
+    va_list args;
+    va_start(args, what);
+    vsnprintf(begin, sizeof begin, what, args);
+    va_end(args);
+    return failure_set(ret, CODE_FULL, "%s: %s. %s", begin, strerror(error),
+                       shortage_advice(error));
 }
