@@ -168,6 +168,11 @@ static const struct codec_field log_fields[] = {
 };
 static const struct codec log_codec = CODEC_OF("Log", log_fields, struct local_log);
 
+static const struct codec_field logs_fields[] = {
+    CODEC_FIELD(CODEC_BOOL, struct local_logs, elsewhere),
+};
+static const struct codec logs_codec = CODEC_OF("Logs", logs_fields, struct local_logs);
+
 static const struct codec nothing_codec = {.name = "Nothing"};
 
 static const struct codec *const codecs[] = {
@@ -193,6 +198,7 @@ static const struct codec *const codecs[] = {
     [LOCAL_REPLY] = &reply_codec,
     [LOCAL_CANCELLED] = &cancelled_codec,
     [LOCAL_LOG] = &log_codec,
+    [LOCAL_LOGS] = &logs_codec,
 };
 
 const struct codec *local_codec(unsigned type)

@@ -12,7 +12,9 @@
  *                               <-     VALUES: each id once for each GET of it
  *   HOLD, RELEASE, CANCEL       ->     <- CANCELLED
  *   QUERY (mostly a tool)       ->     <- REPLY, several: the last one says so
- *   GOODBYE (a driver)          ->     <- LOG: lines of its tasks, as they come
+ *   LOGS (a driver)             ->     <- LOG: lines of its tasks, as they come; LOGS: all that
+ *                                      was printed here before
+ *   GOODBYE (a driver)          ->
  *
  *   worker                             raylet
  *                               <-     RUN_CLASS once for each class, RUN into a claim slot
@@ -61,6 +63,7 @@ enum local_type {
     LOCAL_REPLY = 20,
     LOCAL_CANCELLED = 21,
     LOCAL_LOG = 22,
+    LOCAL_LOGS = 23,
 };
 
 enum local_role { ROLE_DRIVER = 1, ROLE_WORKER = 2, ROLE_TOOL = 3 };
@@ -267,7 +270,14 @@ struct local_reply {
     struct state_reply reply;
 };
 
-struct local_log { /* to a driver that wants them: whole lines in the payload */
+struct local_logs {
+    bool
+        elsewhere; /* the answer: tasks ran on other nodes, whose lines may still be on their way */
+};
+
+/* To a driver that wants them: lines in the payload. Without a newline at the end the last of them
+ * goes on in the next LOG of this worker and stream. */
+struct local_log {
     const char *node, *function;
     uint64_t worker;
     uint32_t stream; /* 1 out, 2 err */
@@ -297,6 +307,7 @@ struct local_msg { /* in front what all have: of most only two cache lines are t
         struct local_query query;
         struct local_reply reply;
         struct local_log log;
+        struct local_logs logs;
     };
 };
 

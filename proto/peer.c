@@ -125,6 +125,12 @@ static const struct codec_field log_fields[] = {
 };
 static const struct codec log_codec = CODEC_OF("PeerLog", log_fields, struct peer_log);
 
+static const struct codec_field logs_fields[] = {
+    CODEC_FIELD(CODEC_U64, struct peer_logs, job),
+    CODEC_FIELD(CODEC_BOOL, struct peer_logs, elsewhere),
+};
+static const struct codec logs_codec = CODEC_OF("PeerLogs", logs_fields, struct peer_logs);
+
 static const struct codec_field program_get_fields[] = {
     CODEC_BOUND(CODEC_BYTES, struct peer_program_get, hash, PEER_HASH_SIZE),
     CODEC_FIELD(CODEC_U64, struct peer_program_get, offset),
@@ -245,6 +251,7 @@ static const struct codec *const codecs[] = {
     [PEER_LOOK - PEER_JOB] = &look_codec,
     [PEER_SEEN - PEER_JOB] = &seen_codec,
     [PEER_LIFT - PEER_JOB] = &lift_codec,
+    [PEER_LOGS - PEER_JOB] = &logs_codec,
 };
 
 const struct codec *peer_codec(unsigned type)

@@ -65,6 +65,8 @@ enum peer_type {
     /* borrower to owner, home to executor */
     PEER_LIFT = 123, /* the task that makes an object, or an attempt, is waited for by one of this
                         priority */
+    PEER_LOGS = 124, /* home to executor: what the job printed there, please; answered by the same
+                        behind the LOGs */
 };
 
 /* A job whose tasks the sender will ask to run. Once in a session, before its first CLASS. */
@@ -182,10 +184,15 @@ struct peer_job_broken { /* no worker of it can run here; slots are void, runs c
     struct failure failure;
 };
 
-struct peer_log { /* whole lines of a worker, in the payload */
+struct peer_log { /* lines of a worker, in the payload; as in local_log */
     uint64_t job, worker;
     uint32_t stream; /* 1 out, 2 err */
     const char *function;
+};
+
+struct peer_logs {
+    uint64_t job;
+    bool elsewhere; /* the answer: others were told of the job there */
 };
 
 struct peer_program_get {
@@ -306,6 +313,7 @@ struct peer_msg {
         struct peer_result result;
         struct peer_job_broken job_broken;
         struct peer_log log;
+        struct peer_logs logs;
         struct peer_program_get program_get;
         struct peer_program_part program_part;
         struct peer_add add;

@@ -145,6 +145,8 @@ static int check_small(const struct peer_msg *m, const char **ret_why)
         return numbered((m->lift.id.number != 0) != (m->lift.run != 0), ret_why);
     case PEER_JOB_ASK:
         return numbered(m->job_ask.job != 0, ret_why);
+    case PEER_LOGS:
+        return numbered(m->logs.job != 0, ret_why);
     case PEER_JOB_BROKEN:
         return numbered(m->job_broken.job != 0 && m->job_broken.failure.code != 0, ret_why);
     default:

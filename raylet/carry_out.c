@@ -73,6 +73,14 @@ static void take_back(struct parts *p, const struct raylet_effect *e)
     event->ok = ok;
 }
 
+static void log_taken(struct parts *p, const struct raylet_effect *e)
+{
+    struct raylet_event *event = events_add(&p->events, EVENT_LOG_TAKEN);
+    event->client = e->client;
+    event->peer = e->peer;
+    event->job = e->job;
+}
+
 static NOINLINE void carry_out_rare(struct parts *p, const struct raylet_effect *e)
 {
     switch (e->kind) {
@@ -118,6 +126,12 @@ static NOINLINE void carry_out_rare(struct parts *p, const struct raylet_effect 
         break;
     case EFFECT_READ_LOG:
         answer_log_query(p, e);
+        break;
+    case EFFECT_LOG_TAKE:
+        logs_flush(p->logs, e->worker);
+        break;
+    case EFFECT_LOG_TAKEN:
+        log_taken(p, e);
         break;
     case EFFECT_WROTE:
         logs_wrote(p->logs, e->worker, e->wrote->task, e->wrote->attempt, e->wrote->out_end,

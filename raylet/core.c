@@ -11,6 +11,7 @@
 #include "raylet/core_lanes.h"
 #include "raylet/core_lift.h"
 #include "raylet/core_objects.h"
+#include "raylet/core_output.h"
 #include "raylet/core_parts.h"
 #include "raylet/core_peers.h"
 #include "raylet/core_plan.h"
@@ -105,6 +106,7 @@ struct raylet_core *raylet_core_new(const struct raylet_config *config)
     c->own_uid = config->uid;
     c->rules_off = config->rules_off;
     c->closed = config->closed;
+    c->is_passing = config->is_passing;
     c->cluster = xstrdup(config->cluster == NULL ? "" : config->cluster);
     c->labels = xstrdup(config->labels == NULL ? "" : config->labels);
     init_totals(c, config);
@@ -302,6 +304,9 @@ static void client_message(struct raylet_core *c, const struct raylet_event *e)
     case LOCAL_QUERY:
         rows_query(c, client, m->query.request, &m->query.query, m, NULL);
         break;
+    case LOCAL_LOGS:
+        output_take(c, client);
+        break;
     case LOCAL_GOODBYE:
         client_goodbye(c, client);
         break;
@@ -383,7 +388,10 @@ static void event(struct raylet_core *c, const struct raylet_event *e)
         host_program(c, e);
         break;
     case EVENT_LOG:
-        host_log(c, e);
+        output_lines(c, e);
+        break;
+    case EVENT_LOG_TAKEN:
+        output_taken(c, e);
         break;
     default:
         c->dropped_messages++;

@@ -37,6 +37,7 @@ struct raylet_config {
     uint32_t depth_max;           /* of tasks that submit tasks; 0: 256 */
     uint64_t idle_worker_ns;      /* an idle worker leaves after; 0: 60 s */
     bool closed;        /* takes no work of other nodes: it serves the programs beside it */
+    bool is_passing;    /* it ends with the program that started it, and its logs with it */
     uint32_t rules_off; /* enum core_rule: for tests that show what each rule is for */
     uint64_t now_ns, boot_ns;
     uint64_t unix_ms; /* at now_ns, for rows that people read */
@@ -105,8 +106,15 @@ enum raylet_event_kind {
     EVENT_PEER_SLOW, /* `peer`, `side`, `ok`: much waits to be sent there, or (false) no longer */
     EVENT_PROGRAM_FETCHED, /* `job`: answer to EFFECT_FETCH_PROGRAM: `program` (to be dropped like
                               that of EVENT_PROGRAM, also if nobody waits any more), or `failure` */
-    EVENT_LOG, /* `worker`, `stream`, `data`: whole lines it wrote; only for workers of jobs that
-                  want them */
+    EVENT_LOG, /* `worker`, `stream`, `data`: lines it wrote (the last may be unfinished); only for
+                  workers of jobs that want them */
+    EVENT_LOG_TAKEN, /* `client`, or `peer` and `job`: answer to EFFECT_LOG_TAKEN; the lines came
+                        before */
+};
+
+struct raylet_end {        /* what a worker left */
+    const char *last_line; /* on its standard error, by the body that ran last; "": none */
+    const char *core_file; /* where the kernel wrote its memory, in words; "": nowhere */
 };
 
 /* One cache line: millions come in a second. What shares memory belongs to different kinds. */
@@ -143,6 +151,7 @@ struct raylet_event {
         const struct local_msg *local;  /* EVENT_CLIENT_MESSAGE */
         const struct cluster_msg *head; /* EVENT_HEAD_MESSAGE */
         const struct peer_msg *peer_msg;
+        const struct raylet_end *end; /* EVENT_WORKER_EXITED; NULL: nothing is known */
     };
 };
 _Static_assert(sizeof(struct raylet_event) <= 64, "they are zeroed, written and read");
@@ -174,6 +183,9 @@ enum raylet_effect_kind {
     EFFECT_FETCH_STOP,    /* `job`: nobody wants it any more; no answer follows */
     EFFECT_LOG_LINES,     /* `worker`: from now on its lines come as EVENT_LOG */
     EFFECT_WROTE,         /* `worker`, `wrote` */
+    EFFECT_LOG_TAKE,      /* `worker`: what it wrote until now comes as EVENT_LOG at once */
+    EFFECT_LOG_TAKEN, /* `client`, or `peer` and `job`: answered by EVENT_LOG_TAKEN behind what was
+                         taken before */
 };
 
 struct raylet_wrote { /* EFFECT_WROTE: what the body of a task wrote, as in its RESULT */

@@ -306,25 +306,6 @@ static void job_broken(struct raylet_core *c, struct peer *p, const struct peer_
     c->view_version++;
 }
 
-static void log_lines(struct raylet_core *c, struct peer *p, const struct peer_msg *m)
-{
-    LIST_FOREACH(at, &c->jobs)
-    {
-        const struct job *job = list_entry(at, struct job, link);
-        if (job->number != m->log.job || job->driver == NULL || !job->wants_logs ||
-            job->driver->state != CLIENT_LIVE || job->driver->slow) {
-            continue;
-        }
-        struct local_msg *l = core_send(c, job->driver->number, LOCAL_LOG);
-        l->log.node = core_text(c, p->name);
-        l->log.function = m->log.function;
-        l->log.worker = m->log.worker;
-        l->log.stream = m->log.stream;
-        l->payload = m->payload;
-        return;
-    }
-}
-
 static void args_free(struct raylet_core *c, struct peer *p, const struct peer_runs *m)
 {
     for (size_t i = 0; i < m->run_count; i++) {
@@ -355,9 +336,6 @@ bool home_message(struct raylet_core *c, struct peer *p, const struct peer_msg *
         return true;
     case PEER_JOB_BROKEN:
         job_broken(c, p, &m->job_broken);
-        return true;
-    case PEER_LOG:
-        log_lines(c, p, m);
         return true;
     default:
         return false;

@@ -8,7 +8,7 @@
 
 #include "raylet/core_foreign.h"
 
-/* GRANT, STARTED, BACK, RESULT, ARGS_FREE, JOB_BROKEN, LOG. False: not one of these. */
+/* GRANT, STARTED, BACK, RESULT, ARGS_FREE, JOB_BROKEN. False: not one of these. */
 bool home_message(struct raylet_core *c, struct peer *p, const struct peer_msg *m);
 /* The OUT session is up: what was cancelled there meanwhile is told. */
 void home_peer_up(struct raylet_core *c, struct peer *p);

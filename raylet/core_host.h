@@ -21,8 +21,6 @@ void host_home_dead(struct raylet_core *c, uint32_t node);
 
 /* EVENT_PROGRAM_FETCHED */
 void host_program(struct raylet_core *c, const struct raylet_event *e);
-/* EVENT_LOG: to the driver, here or at another node. */
-void host_log(struct raylet_core *c, const struct raylet_event *e);
 /* Programs that turned out not to run here: their homes hear of it. */
 void host_work(struct raylet_core *c);
 /* At the end of a step: slots granted in it. */

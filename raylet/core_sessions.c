@@ -6,6 +6,7 @@
 #include "raylet/core_home.h"
 #include "raylet/core_host.h"
 #include "raylet/core_jobs.h"
+#include "raylet/core_output.h"
 #include "raylet/core_peers.h"
 
 static void down(struct raylet_core *c, struct peer *p, enum peer_side side,
@@ -42,10 +43,10 @@ static void message(struct raylet_core *c, struct peer *p, enum peer_side side,
                     const struct peer_msg *m)
 {
     uint64_t errors = c->protocol_errors;
-    bool known =
-        foreign_peer_message(c, p, side, m) || cycles_message(c, p, side, m) ||
-        (side == SIDE_OUT || m->type == PEER_LOG ? home_message(c, p, m) || host_home_says(c, p, m)
-                                                 : host_message(c, p, m));
+    bool known = foreign_peer_message(c, p, side, m) || cycles_message(c, p, side, m) ||
+                 output_message(c, p, side, m) ||
+                 (side == SIDE_OUT ? home_message(c, p, m) || host_home_says(c, p, m)
+                                   : host_message(c, p, m));
 
     if (!known) {
         peer_protocol_error(c, p, side, "a message that is not for this side");

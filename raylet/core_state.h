@@ -185,8 +185,11 @@ struct job { /* of a driver here, or of one elsewhere whose tasks run here (gues
     bool over;     /* guest: it has ended at its home */
     uint32_t home; /* guest: the node of its driver */
     bool wants_logs;
-    bool broken_unsaid; /* guest: its homes are to be told of program_error */
-    bool fetching;      /* guest: its program is on its way */
+    bool logs_elsewhere;     /* core_output: lines may come that nobody was asked for */
+    uint32_t logs_missing;   /* core_output: answers to the driver's LOGS that have not come */
+    uint64_t lines_left_out; /* that its driver did not take since it was last told of some */
+    bool broken_unsaid;      /* guest: its homes are to be told of program_error */
+    bool fetching;           /* guest: its program is on its way */
     uint32_t fetched_from;
     uint64_t unsponsored_ns;
     uint64_t ask_home_ns; /* guest: when its home is next asked whether it is over */
@@ -681,6 +684,7 @@ struct raylet_core {
     uint64_t guest_count;      /* tasks */
     uint64_t planned_version;  /* view_version of the last plan */
     bool closed;               /* takes no work of others */
+    bool is_passing;           /* ends with the program that started it */
     struct list
         reported; /* workers to look at before placing: results came, or they have nothing to do */
     struct list touched;   /* clients with something to send */

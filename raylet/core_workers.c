@@ -10,6 +10,7 @@
 #include "raylet/core_tasks.h"
 
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <sys/wait.h>
 
@@ -109,22 +110,48 @@ void worker_refused(struct raylet_core *c, const struct raylet_event *e)
 static void describe_end(const struct raylet_core *c, const struct worker *w, int status,
                          struct failure *f)
 {
-    char logs[128];
-    /* Each node counts its own workers. */
-    snprintf(logs, sizeof logs, c->peers == NULL ? "%u" : "%u --node %s", w->number, c->node_name);
     if (w->why != NULL) {
         *f = *w->why;
     } else if (WIFSIGNALED(status)) {
-        failure_set(f, CODE_CRASHED,
-                    "its worker died of signal %d (%s); its output: drt logs --worker %s",
-                    WTERMSIG(status), strsignal(WTERMSIG(status)), logs);
+        failure_set(f, CODE_CRASHED, "its worker died of signal %d (%s)", WTERMSIG(status),
+                    strsignal(WTERMSIG(status)));
         f->signal = WTERMSIG(status);
     } else {
-        failure_set(f, CODE_EXITED, "its worker called exit(%d); its output: drt logs --worker %s",
-                    WEXITSTATUS(status), logs);
+        failure_set(f, CODE_EXITED, "its worker called exit(%d)", WEXITSTATUS(status));
         f->exit_code = WEXITSTATUS(status);
     }
     text_shorten(f->node, sizeof f->node, c->node_name);
+}
+
+static void add_words(struct failure *f, const char *format, ...) PRINTF(2, 3);
+
+static void add_words(struct failure *f, const char *format, ...)
+{
+    size_t used = strlen(f->message);
+    va_list args;
+
+    va_start(args, format);
+    text_vformat(f->message + used, sizeof f->message - used, format, args);
+    va_end(args);
+}
+
+/* What is left of a body that ended its worker, for who wants to know why. */
+static void describe_rest(const struct raylet_core *c, const struct worker *w, const struct task *t,
+                          const struct raylet_end *end, struct failure *f)
+{
+    char id[ID_TEXT_SIZE];
+
+    if (w->why != NULL) {
+        return; /* we ended it */
+    }
+    if (end != NULL && end->core_file[0] != '\0') {
+        add_words(f, "; core file: %s", end->core_file);
+    }
+    if (!c->is_passing) {
+        add_words(f, "; its output: drt logs --task %s", object_id_format(task_id(c, t), id));
+    } else if (end != NULL && end->last_line[0] != '\0') { /* nothing can be asked later */
+        add_words(f, "; its last line on standard error: %s", end->last_line);
+    }
 }
 
 static void say_wrote(struct raylet_core *c, const struct worker *w, const struct task *t,
@@ -142,7 +169,7 @@ static void say_wrote(struct raylet_core *c, const struct worker *w, const struc
 
 /* Its tasks: what it had begun is charged, the rest goes back free; the last first, so that their
  * order stays. */
-static void return_tasks(struct raylet_core *c, struct worker *w, const uint64_t claimed[2],
+static void return_tasks(struct raylet_core *c, struct worker *w, const struct raylet_event *e,
                          const struct failure *f)
 {
     while (w->placed > 0) {
@@ -150,11 +177,13 @@ static void return_tasks(struct raylet_core *c, struct worker *w, const uint64_t
         bool ran_last = w->placed == 1;
         uint64_t ran_ns = history_ran_ns(c, w->slots[index]);
         struct task *t = worker_take(c, w, index);
-        if (claimed[index / 64] >> (index % 64) & 1) {
+        if (e->claimed[index / 64] >> (index % 64) & 1) {
+            struct failure mine = *f;
+            describe_rest(c, w, t, e->end, &mine);
             if (ran_last) { /* the first of them: its output has no other end */
                 say_wrote(c, w, t, UINT64_MAX, UINT64_MAX);
             }
-            task_attempt_died(c, t, f, ran_ns);
+            task_attempt_died(c, t, &mine, ran_ns);
         } else {
             task_taken_back(c, t);
         }
@@ -174,7 +203,7 @@ void worker_exited(struct raylet_core *c, const struct raylet_event *e)
         while (object_release_all(c, w->client, WORK_STEP)) {
         }
     }
-    return_tasks(c, w, e->claimed, &f);
+    return_tasks(c, w, e, &f);
     if (!w->ever_ran && !w->stopping) {
         start_ended(c, w, e->failure != NULL ? e->failure : &f, e->refused);
     } else {

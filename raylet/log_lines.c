@@ -12,6 +12,8 @@
 struct stream {
     struct buffer lines; /* whole ones, not yet given on */
     struct buffer rest;  /* of a line whose end has not come */
+    uint64_t rest_ns;    /* since when it waits */
+    bool open;           /* what was put last had no end */
     uint64_t left_out;   /* lines since the last note */
 };
 
@@ -73,10 +75,14 @@ static void put_note(struct log_lines *l, uint32_t index)
     struct stream *s = &l->streams[index];
     char note[NOTE_BYTES];
     if (s->left_out != 0) {
-        int n = snprintf(note, sizeof note,
-                         "... %" PRIu64 " line%s left out, drt logs --worker %" PRIu32 "\n",
-                         s->left_out, s->left_out == 1 ? "" : "s", l->worker);
+        char how[64] = ": more than 1 MiB in a second";
+        if (!l->owner.is_passing) {
+            snprintf(how, sizeof how, ", drt logs --worker %" PRIu32, l->worker);
+        }
+        int n = snprintf(note, sizeof note, "%s... %" PRIu64 " line%s left out%s\n",
+                         s->open ? "\n" : "", s->left_out, s->left_out == 1 ? "" : "s", how);
         s->left_out = 0;
+        s->open = false;
         put(l, index, note, (size_t)n);
     }
 }
@@ -95,6 +101,21 @@ static void take_line(struct log_lines *l, uint32_t index, const uint8_t *line, 
     put_note(l, index);
     l->budget_bytes -= size;
     put(l, index, line, size);
+    s->open = false;
+}
+
+/* A line without its end, as far as it has come. */
+static void put_rest(struct log_lines *l, uint32_t index)
+{
+    struct stream *s = &l->streams[index];
+    if (l->muted || s->rest.size == 0 || s->rest.size > l->budget_bytes) {
+        return; /* it waits for its end, or is left out with it */
+    }
+    put_note(l, index);
+    l->budget_bytes -= s->rest.size;
+    put(l, index, s->rest.data, s->rest.size);
+    s->open = true;
+    buffer_clear(&s->rest);
 }
 
 /* The rest is a line now: its end came, or it is as long as one may be. */
@@ -121,6 +142,7 @@ void log_lines_add(struct log_lines *l, uint64_t now_ns, uint32_t stream, struct
         if (whole && s->rest.size == 0) {
             take_line(l, index, at, size + 1);
         } else {
+            s->rest_ns = s->rest.size == 0 ? now_ns : s->rest_ns;
             buffer_append(&s->rest, at, piece);
             if (whole || s->rest.size == LOG_LINES_BYTES_MAX - 1) {
                 end_rest(l, index);
@@ -135,11 +157,21 @@ void log_lines_add(struct log_lines *l, uint64_t now_ns, uint32_t stream, struct
     }
 }
 
+void log_lines_flush(struct log_lines *l, uint64_t now_ns)
+{
+    refill(l, now_ns);
+    for (uint32_t i = 0; i < STREAMS; i++) {
+        put_rest(l, i);
+        put_note(l, i);
+    }
+    give_all(l, now_ns);
+}
+
 void log_lines_end(struct log_lines *l, uint64_t now_ns)
 {
     refill(l, now_ns);
     for (uint32_t i = 0; i < STREAMS; i++) {
-        if (l->streams[i].rest.size != 0) {
+        if (l->streams[i].rest.size != 0 || l->streams[i].open) {
             end_rest(l, i);
         }
         put_note(l, i);
@@ -147,12 +179,34 @@ void log_lines_end(struct log_lines *l, uint64_t now_ns)
     give_all(l, now_ns);
 }
 
+/* When so many bytes can be given on. */
+static uint64_t free_ns(const struct log_lines *l, uint64_t wanted)
+{
+    uint64_t missing = wanted > l->budget_bytes ? wanted - l->budget_bytes : 0;
+    return l->counted_ns + (missing * NS_PER_S + LOG_LINES_RATE - 1) / LOG_LINES_RATE;
+}
+
 /* When what was left out can be told. */
 static uint64_t resume_ns(const struct log_lines *l)
 {
-    uint64_t wanted = LOG_LINES_RATE / RESUME_PART;
-    uint64_t missing = wanted > l->budget_bytes ? wanted - l->budget_bytes : 0;
-    return l->counted_ns + (missing * NS_PER_S + LOG_LINES_RATE - 1) / LOG_LINES_RATE;
+    return free_ns(l, LOG_LINES_RATE / RESUME_PART);
+}
+
+/* When a line without an end goes on. */
+static uint64_t part_ns(const struct log_lines *l)
+{
+    uint64_t next_ns = NS_FOREVER;
+    for (uint32_t i = 0; i < STREAMS; i++) {
+        const struct stream *s = &l->streams[i];
+        uint64_t at_ns = s->rest_ns + LOG_LINES_PART_NS;
+        if (s->rest.size > l->budget_bytes) {
+            at_ns = MAX_OF(at_ns, free_ns(l, s->rest.size));
+        }
+        if (s->rest.size != 0) {
+            next_ns = MIN_OF(next_ns, at_ns);
+        }
+    }
+    return l->muted || next_ns == NS_FOREVER ? NS_FOREVER : MAX_OF(next_ns, l->flush_at_ns);
 }
 
 uint64_t log_lines_next_ns(const struct log_lines *l)
@@ -160,7 +214,9 @@ uint64_t log_lines_next_ns(const struct log_lines *l)
     if (is_pending(l)) {
         return l->flush_at_ns;
     }
-    return l->streams[0].left_out + l->streams[1].left_out != 0 ? resume_ns(l) : NS_FOREVER;
+    uint64_t next_ns = part_ns(l);
+    return l->streams[0].left_out + l->streams[1].left_out != 0 ? MIN_OF(next_ns, resume_ns(l))
+                                                                : next_ns;
 }
 
 void log_lines_tick(struct log_lines *l, uint64_t now_ns)
@@ -168,6 +224,9 @@ void log_lines_tick(struct log_lines *l, uint64_t now_ns)
     refill(l, now_ns);
     for (uint32_t i = 0; i < STREAMS && !l->muted; i++) {
         put_note(l, i);
+        if (now_ns >= l->streams[i].rest_ns + LOG_LINES_PART_NS && now_ns >= l->flush_at_ns) {
+            put_rest(l, i);
+        }
     }
     if (now_ns >= l->flush_at_ns && is_pending(l)) {
         give_all(l, now_ns);

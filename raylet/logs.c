@@ -265,6 +265,15 @@ void logs_take(struct logs *logs, uint32_t worker)
     }
 }
 
+void logs_flush(struct logs *logs, uint32_t worker)
+{
+    struct worker_log *w = numbers_get(&logs->table, worker);
+    logs_take(logs, worker);
+    if (w != NULL && w->lines != NULL) {
+        log_lines_flush(w->lines, clock_now_ns());
+    }
+}
+
 static void serve(struct stream *s, struct ring_meter *meter)
 {
     take_all(s);
@@ -426,8 +435,14 @@ void logs_last_line(struct logs *logs, uint32_t worker, char ret[256])
     struct buffer data = {0};
     struct logs_piece piece;
     const char *line = "";
+    uint64_t mark = 0, end = 0;
+    const struct worker_log *w = numbers_get(&logs->table, worker);
     ret[0] = '\0';
-    if (logs_read(logs, worker, LOGS_ERR, UINT64_MAX, LAST_BYTES, &data, &piece) == 0) {
+    if (w != NULL) {
+        end = w->err.end;
+        mark = MAX_OF(w->err.mark, end > LAST_BYTES ? end - LAST_BYTES : 0);
+    }
+    if (mark < end && logs_read(logs, worker, LOGS_ERR, mark, end - mark, &data, &piece) == 0) {
         char *text = (char *)buffer_text(&data), *rest = text;
         for (char *at = strsep(&rest, "\n"); at != NULL; at = strsep(&rest, "\n")) {
             if (at[strspn(at, " \t\r")] != '\0') {

@@ -52,11 +52,13 @@ void logs_take(struct logs *logs, uint32_t worker);
 /* What it writes as soon as it serves goes to the owner as well (raylet/log_lines.h), the last of
  * it within logs_ended. Fine if it is not there, or followed already. */
 void logs_follow(struct logs *logs, uint32_t worker);
+/* What it wrote until now goes to the owner at once, also a line that has no end yet. */
+void logs_flush(struct logs *logs, uint32_t worker);
 uint64_t logs_next_ns(const struct logs *logs);
 void logs_tick(struct logs *logs, uint64_t now_ns);
 
 /* The last line that is not empty of its standard error, cleaned for a terminal; "" if there is
- * none. */
+ * none. Of a worker that served, only what came since the last body that is known to have ended. */
 void logs_last_line(struct logs *logs, uint32_t worker, char ret[256]);
 
 struct logs_piece {

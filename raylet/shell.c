@@ -484,6 +484,12 @@ static int watch_parent(struct shell *s)
     return r;
 }
 
+/* A private cluster: its logs go with it. Of a private node only the node is, not the cluster. */
+static bool is_passing(const struct shell_config *config)
+{
+    return config->parent_pipe >= 0 && !config->closed;
+}
+
 static void new_core(struct shell *s)
 {
     const struct shell_config *c = s->config;
@@ -508,6 +514,7 @@ static void new_core(struct shell *s)
         .closed = c->closed,
         .job_workers_max = c->job_workers_max,
         .depth_max = c->depth_max,
+        .is_passing = is_passing(c),
         .memory_credit_bytes = MAX_OF(c->memory_bytes / MEMORY_SHARE, MEMORY_LEAST),
         .now_ns = clock_now_ns(),
         .boot_ns = clock_boot_ns(),
@@ -550,7 +557,9 @@ static int open_local(struct shell *s)
     }
     s->parts.node_name = dir->name;
     s->parts.logs =
-        logs_new(s->loop, logs, &(struct log_lines_owner){.on_lines = worker_wrote, .arg = s});
+        logs_new(s->loop, logs,
+                 &(struct log_lines_owner){
+                     .on_lines = worker_wrote, .arg = s, .is_passing = is_passing(s->config)});
     exchange_open(&s->parts, s->offload, programs, dir->name);
     s->parts.workers = workers_new(&(struct workers_config){
         .loop = s->loop,

@@ -118,6 +118,15 @@ static void worker_free(struct worker *k)
     free(k);
 }
 
+static const struct raylet_end *describe_end(struct events *events, const char *line,
+                                             const char *core_file)
+{
+    struct raylet_end *end = arena_alloc(&events->arena, sizeof *end);
+    end->last_line = arena_text(&events->arena, line, strlen(line));
+    end->core_file = arena_text(&events->arena, core_file, strlen(core_file));
+    return end;
+}
+
 /* Its process is a zombie: ends its group, takes its last words, tells the core. */
 static void finish(struct worker *k)
 {
@@ -134,9 +143,9 @@ static void finish(struct worker *k)
     opened = opened || clients_is_open(w->clients, k->client);
     if (!k->refused && !w->ending) {
         bool for_good = false;
+        char line[256];
+        logs_last_line(w->config.logs, k->number, line);
         if (!opened) {
-            char line[256];
-            logs_last_line(w->config.logs, k->number, line);
             int short_of = clients_worker_short_of(w->clients, k->client);
             if (short_of != 0) {
                 (void)shortage_explain(&f, short_of, "A worker cannot begin");
@@ -156,6 +165,7 @@ static void finish(struct worker *k)
         event->claimed[0] = claimed[0];
         event->claimed[1] = claimed[1];
         event->failure = events_failure(w->config.events, &f);
+        event->end = describe_end(w->config.events, line, "");
     }
     clients_worker_finish(w->clients, k->client);
     log_debug("worker %u (pid %d) ended: status 0x%x", k->number, (int)k->pid, (unsigned)status);

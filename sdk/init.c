@@ -52,6 +52,10 @@ static bool take(void *arg, struct arrival *a)
         pthread_setcancelstate(cancel, NULL);
         runtime.log_count++;
         return false;
+    case LOCAL_LOGS:
+        runtime.logs_taken++;
+        runtime.logs_elsewhere = a->msg.logs.elsewhere;
+        return false;
     case LOCAL_CANCELLED:
     case LOCAL_REPLY:
         request_take(&a->msg);
@@ -183,15 +187,19 @@ static NORETURN void be_worker(int fd)
 
 /* ---- a driver ---- */
 
-static bool wants_logs(const struct drt_config *config)
+static bool wants_logs(const struct drt_config *config, bool is_local)
 {
     const char *text = getenv("DRT_LOGS");
-    return config->logs || (text != NULL && text[0] != '\0' && strcmp(text, "0") != 0);
+    if (config->logs != DRT_LOGS_AUTO) {
+        return config->logs == DRT_LOGS_ON;
+    }
+    return text == NULL || text[0] == '\0' ? is_local : strcmp(text, "0") != 0;
 }
 
 /* Where a raylet is to be found; NULL: not said. */
 struct target {
     const char *dir, *cluster, *node;
+    bool is_local; /* the private cluster of this program */
 };
 
 /* Workers are started from this program's own file. */
@@ -276,7 +284,8 @@ static int connect_node(const struct target *target, const struct drt_config *co
     if (r != 0) {
         return error_set(r, "cannot connect to the raylet at %s: %s", path, strerror(-r));
     }
-    runtime.wants_logs = wants_logs(config);
+    runtime.wants_logs = wants_logs(config, target->is_local);
+    log_print_begin(target->is_local);
     r = greet(ROLE_DRIVER, 0, config->job_name, deadline_ns);
     text_copy(runtime.node_name, sizeof runtime.node_name, runtime.link.node_name);
     if (r == DRT_E_TIMEOUT) {
@@ -301,6 +310,10 @@ static int read_mode(const struct drt_config *config, int *ret)
         return error_set(-EINVAL, "drt_config.mode is %d: use one of enum drt_mode",
                          (int)config->mode);
     }
+    if (config->logs < DRT_LOGS_AUTO || config->logs > DRT_LOGS_OFF) {
+        return error_set(-EINVAL, "drt_config.logs is %d: use one of enum drt_logs",
+                         (int)config->logs);
+    }
     if (config->mode != DRT_MODE_AUTO || text == NULL || text[0] == '\0') {
         return 0;
     }
@@ -317,7 +330,7 @@ static int read_mode(const struct drt_config *config, int *ret)
 
 static int start_local(const struct drt_config *config, uint64_t deadline_ns)
 {
-    struct target target = {0};
+    struct target target = {.is_local = true};
     int program CLEANUP_FD = -1;
     int r = open_program(&program); /* before daemons are started in vain */
     r = r != 0 ? r : local_cluster_start(config->num_cpus, deadline_ns, &target.dir, &target.node);
@@ -435,6 +448,18 @@ static void tell_alone(void)
     }
 }
 
+static void take_logs_at_exit(void);
+
+/* After a private cluster was started, so that it ends later. */
+static void watch_exit(void)
+{
+    static bool registered;
+    if (!registered) {
+        registered = true;
+        atexit(take_logs_at_exit);
+    }
+}
+
 static int init(const struct drt_config *config)
 {
     int mode, worker = worker_fd();
@@ -464,6 +489,7 @@ static int init(const struct drt_config *config)
         objects_fini(&runtime.objects);
         return r;
     }
+    watch_exit();
     atomic_store(&runtime.mode, mode);
     fork_mark_set();
     if (asked == DRT_MODE_AUTO && mode == DRT_MODE_LOCAL) {
@@ -537,13 +563,23 @@ static bool some_log_came(void *arg)
     return runtime.log_count != *before;
 }
 
-/* What its tasks printed is on its way when their results are here: takes it while it comes. */
+static bool all_taken(void *arg)
+{
+    const uint64_t *before = arg;
+    return runtime.logs_taken != *before;
+}
+
+/* What its tasks printed here comes before the answer. What they printed elsewhere is on its way
+ * when their results are here: it is taken while it comes. */
 static void take_logs(uint64_t deadline_ns)
 {
-    if (!runtime.wants_logs || ask_nothing(deadline_ns) != 0) {
+    struct local_msg m = {.type = LOCAL_LOGS};
+    uint64_t taken = runtime.logs_taken;
+    if (!runtime.wants_logs || runtime.link.broken || link_send(&runtime.link, &m) != 0 ||
+        link_wait(&runtime.link, all_taken, &taken, deadline_ns, NULL) != 0) {
         return;
     }
-    for (;;) {
+    while (runtime.logs_elsewhere) {
         uint64_t before = runtime.log_count, limit_ns = ns_add(clock_now_ns(), LOGS_QUIET);
         if (link_wait(&runtime.link, some_log_came, &before, MIN_OF(limit_ns, deadline_ns), NULL) !=
             0) {
@@ -566,11 +602,27 @@ static void close_link(void)
     }
     (void)!link_wait(l, nobody_waits, l, deadline_ns, NULL);
     take_logs(deadline_ns);
+    log_print_end();
     if (!l->broken && link_send(l, &m) == 0) {
         (void)!link_wait(l, all_is_read, l, deadline_ns, NULL);
     }
     link_take(l);
     link_close(l);
+}
+
+/* A program that ends without drt_shutdown: what its tasks printed is seen all the same. Not if
+ * another thread is in a call just now. */
+static void take_logs_at_exit(void)
+{
+    if (runtime_is_child() || atomic_load(&serves) || !runtime_is_linked() ||
+        !lock_try(&runtime.lock)) {
+        return;
+    }
+    if (runtime.link.open && !runtime.link.leading) {
+        take_logs(ns_add(clock_now_ns(), GOODBYE_LIMIT));
+        log_print_end();
+    }
+    runtime_unlock();
 }
 
 void drt_shutdown(void)

@@ -39,6 +39,14 @@ static inline void lock_enter(struct lock *lock)
     }
 }
 
+/* True: taken. False: a thread holds it now, and nothing is waited for. */
+static inline bool lock_try(struct lock *lock)
+{
+    uint32_t none = 0;
+    return atomic_compare_exchange_strong_explicit(&lock->word, &none, lock_self(),
+                                                   memory_order_acquire, memory_order_relaxed);
+}
+
 static inline void lock_leave(struct lock *lock)
 {
     uint32_t was = atomic_exchange_explicit(&lock->word, 0, memory_order_release);

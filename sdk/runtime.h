@@ -22,9 +22,11 @@ struct runtime {
     uint64_t last_number;  /* of this process's objects */
     uint64_t asked_number; /* all up to it were asked for */
     uint32_t last_class;
-    double num_cpus;    /* SYNC: what drt_total("CPU") says */
-    bool wants_logs;    /* of its workers: printed as they come */
-    uint64_t log_count; /* LOG messages so far */
+    double num_cpus;     /* SYNC: what drt_total("CPU") says */
+    bool wants_logs;     /* of its workers: printed as they come */
+    uint64_t log_count;  /* LOG messages so far */
+    uint64_t logs_taken; /* LOGS answered so far */
+    bool logs_elsewhere; /* as the last of them said */
     char node_name[LOCAL_NAME_MAX + 1];
 };
 

@@ -75,10 +75,10 @@ def test_two_private_clusters_at_once(cluster, held):
     assert a.pid_of(0) != b.pid_of(0)
     assert len(list((cluster.home / ".drt").glob("local-*"))) == 2
     a.let_go()
-    assert a.end() == "0 done in attempt 1\n"
+    assert a.end() == "(wait_for_go) task 0 waits\n0 done in attempt 1\n"
     assert len(list((cluster.home / ".drt").glob("local-*"))) == 1
     b.let_go()
-    assert b.end() == "0 done in attempt 1\n"
+    assert b.end() == "(wait_for_go) task 0 waits\n0 done in attempt 1\n"
 
 
 def test_without_a_cluster_programs_run_alone(cluster):

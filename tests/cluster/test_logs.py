@@ -287,3 +287,81 @@ def test_output_that_has_made_room(cluster):
     kept = r.stdout.splitlines()
     assert kept[-1] == f"{lines - 1:063d}" and len(kept) >= (16 << 20) // 64
     assert f"the first {lines * 64 - len(r.stdout)} bytes" in r.stderr, r.stderr
+
+
+# ---- in a private cluster, which ends with its program ----
+
+def test_a_first_program_prints(cluster):
+    """Each line is there when the program has ended, and in its place: standard output and error."""
+    for mode in ("local", "auto"):
+        r = prints(cluster, "hello", DRT_MODE=mode)
+        assert r.stdout == "main\n(hello) hello from a task\n"
+        assert r.stderr == ""
+    r = prints(cluster, "numbers", 30, DRT_MODE="local")
+    lines = sorted(f"(number) number {n}" for n in range(30) if n % 3 != 2)
+    assert sorted(r.stdout.splitlines()) == sorted(lines + ["main"])
+    assert sorted(r.stderr.splitlines()) == sorted(f"(number) error {n}" for n in range(0, 30, 2))
+    r = prints(cluster, "hello", DRT_MODE="sync")
+    assert r.stdout == "main\nhello from a task\n"
+
+
+def test_a_first_program_that_only_exits(cluster):
+    r = prints(cluster, "leaves", DRT_MODE="local")
+    assert r.stdout == "main\n(hello) hello from a task\n"
+
+
+def test_lines_are_in_order_of_each_worker(cluster):
+    r = prints(cluster, "much", 2000, DRT_MODE="local")
+    assert r.stdout.splitlines() == ["main"] + [f"(much) {n:063d}" for n in range(2000)]
+
+
+def test_lines_can_be_switched_off(cluster):
+    r = prints(cluster, "hello", DRT_MODE="local", DRT_LOGS="0")
+    assert r.stdout == "main\n"
+    r = prints(cluster, "hello", "off", DRT_MODE="local", DRT_LOGS="1")
+    assert r.stdout == "main\n"
+
+
+def test_a_crash_gives_no_advice_that_fails(cluster):
+    """Nothing can be asked of a cluster that is gone: its last words are in the error instead."""
+    r = prints(cluster, "dies", "abort", DRT_MODE="local")
+    assert "(dies) last words before abort\n(dies) and half a line\n" in r.stdout
+    assert "died of signal 6 (Aborted)" in r.stdout and "drt logs" not in r.stdout
+    r = prints(cluster, "complains", DRT_MODE="local", DRT_LOGS="0")
+    assert "its last line on standard error: there is no such thing\n" in r.stdout
+    cluster.up()
+    r = prints(cluster, "dies", "abort")
+    command = re.search(r"drt (logs --task \S+)", r.stdout).group(1)
+    assert cluster.drt(*command.split()).stdout.startswith("last words before abort")
+
+
+def test_progress_is_seen_in_place(cluster):
+    """As it comes, though it ends no line; then what is printed next has a line of its own."""
+    done = cluster.work / "done"
+    driver = cluster.start(cluster.program("prints"), "waits", done, "10%\r20%\r", DRT_MODE="local")
+    seen = ""
+
+    def sees(text):
+        nonlocal seen
+        while select.select([driver.stdout], [], [], 0)[0]:
+            more = os.read(driver.stdout.fileno(), 65536).decode()
+            if not more:
+                break
+            seen += more
+        return text in seen
+
+    until("progress is seen", lambda: sees("(waits) 10%\r(waits) 20%\r"))
+    assert driver.poll() is None
+    done.touch()
+    out, _ = driver.communicate(timeout=30)
+    assert (seen + out).endswith("(waits) 20%\r\n")
+
+
+def test_lines_of_other_nodes_are_in_place(cluster):
+    cluster.up()
+    cluster.join("n2")
+    r = prints(cluster, "numbers", 30, "spread", DRT_LOGS="1")
+    found = re.findall(r"^\((n[12]) number\) number (\d+)$", r.stdout, re.M)
+    assert {node for node, _ in found} == {"n1", "n2"}
+    assert sorted(int(n) for _, n in found) == [n for n in range(30) if n % 3 != 2]
+    assert len(re.findall(r"^\(n[12] number\) error \d+$", r.stderr, re.M)) == 15

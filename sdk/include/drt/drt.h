@@ -150,6 +150,12 @@ enum drt_mode DRT_INT_ {
     DRT_MODE_SYNC = 3     /* in this process, in sequence, at submit: breakpoints work */
 };
 
+enum drt_logs DRT_INT_ {
+    DRT_LOGS_AUTO = 0, /* $DRT_LOGS (0 or 1), else on with a private cluster and off with others */
+    DRT_LOGS_ON = 1,   /* what tasks print, wherever they run, comes to this program's own output */
+    DRT_LOGS_OFF = 2   /* only 'drt logs' has it; with a private cluster nobody has */
+};
+
 struct drt_config {
     int32_t mode DRT_ZERO_; /* enum drt_mode */
     /* name, directory or the head's host:port; NULL: $DRT_CLUSTER, else the only one here. With
@@ -158,7 +164,7 @@ struct drt_config {
     const char *job_name DRT_ZERO_;    /* NULL: the program's name */
     double num_cpus DRT_ZERO_;         /* LOCAL: 0: all; fractions are fine */
     struct drt_span timeout DRT_ZERO_; /* to find or start the cluster; not set: 10 s */
-    bool logs DRT_ZERO_; /* what its tasks print comes to standard error; or DRT_LOGS=1 */
+    int32_t logs DRT_ZERO_;            /* enum drt_logs */
     const char *key_file DRT_ZERO_; /* host:port: its join.key; NULL: $DRT_KEY_FILE, ./join.key */
     struct drt_bytes job_config DRT_ZERO_; /* for all workers: drt_job_config(); at most 1 MiB */
 };

@@ -7,7 +7,9 @@
  *   prints twice              the first attempt prints and dies, the second prints and returns
  *   prints family             a parent prints, has a child print, and prints again
  *   prints waits FILE WHAT    prints WHAT with no end of line, then waits for the file
- *   prints hello              one line of one task, as each first program has it
+ *   prints hello [off]        one line of one task, as each first program has it
+ *   prints leaves             the same, and the program ends without drt_shutdown
+ *   prints complains          a line on standard error, then the end
  *   prints much N             one task that writes N lines of 64 bytes
  */
 #include <drt/drt.h>
@@ -88,6 +90,13 @@ DRT_TASK(hello, call)
     return drt_return(call, drt_nothing());
 }
 
+DRT_TASK(complains, call)
+{
+    fprintf(stderr, "there is no such thing\n");
+    _exit(1);
+    return drt_return(call, drt_nothing());
+}
+
 DRT_TASK(much, call, DRT_I64)
 {
     int64_t n = drt_arg_i64(call, 0);
@@ -118,7 +127,8 @@ int main(int argc, char **argv)
     const char *first = argc > 2 ? argv[2] : "", *second = argc > 3 ? argv[3] : NULL;
     struct drt_ref ref = {{0, 0}};
     printf("main\n");
-    drt_init_or_exit();
+    drt_check(
+        drt_init(DRT_CONFIG(.logs = strcmp(first, "off") == 0 ? DRT_LOGS_OFF : DRT_LOGS_AUTO)));
     if (strcmp(what, "numbers") == 0) {
         drt_check(numbers((int)strtol(first, NULL, 10), second));
     } else if (strcmp(what, "dies") == 0) {
@@ -129,6 +139,8 @@ int main(int argc, char **argv)
         ref = drt_submit(parent);
     } else if (strcmp(what, "waits") == 0) {
         ref = drt_submit(waits, drt_str(first), drt_str(second));
+    } else if (strcmp(what, "complains") == 0) {
+        ref = drt_submit(complains, DRT_WITH(.max_attempts = 1));
     } else if (strcmp(what, "much") == 0) {
         ref = drt_submit(much, drt_i64(strtol(first, NULL, 10)));
     } else {
@@ -138,6 +150,8 @@ int main(int argc, char **argv)
     if (rc != 0) {
         printf("%s\n", drt_last_error());
     }
-    drt_shutdown();
+    if (strcmp(what, "leaves") != 0) {
+        drt_shutdown();
+    }
     return 0;
 }

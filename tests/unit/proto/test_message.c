@@ -324,6 +324,7 @@ static const struct peer_msg bad_of_peers[] = {
     {.type = PEER_JOB_ASK},
     {.type = PEER_LIFT, .lift = {.priority = 1}},
     {.type = PEER_LIFT, .lift = {.id = {1, 1, 1}, .run = 1}},
+    {.type = PEER_LOGS},
     {.type = PEER_LOOK, .look = {.kind = LOOK_OBJECT, .id = {1, 1, 1}}},
     {.type = PEER_LOOK, .look = {.kind = LOOK_BODY, .node = 1}},
     {.type = PEER_LOOK, .look = {.kind = 5, .node = 1, .id = {1, 1, 1}}},

@@ -10,6 +10,7 @@ struct rig {
     struct buffer text[2]; /* all that was given, by stream */
     struct bytes last;
     size_t batches, largest;
+    bool whole; /* the last of them ended with a line */
     uint64_t now_ns;
 };
 
@@ -19,7 +20,7 @@ static void on_lines(void *arg, uint32_t worker, uint32_t stream, struct bytes l
     assert_int_equal(worker, 7);
     assert_in_range(stream, 1, 2);
     assert_true(lines.size > 0 && lines.size <= LOG_LINES_BYTES_MAX);
-    assert_int_equal(((const char *)lines.data)[lines.size - 1], '\n');
+    r->whole = ((const char *)lines.data)[lines.size - 1] == '\n';
     buffer_append(&r->text[stream - 1], lines.data, lines.size);
     r->batches++;
     r->largest = MAX_OF(r->largest, lines.size);
@@ -28,7 +29,8 @@ static void on_lines(void *arg, uint32_t worker, uint32_t stream, struct bytes l
 static void rig_init(struct rig *r)
 {
     *r = (struct rig){.now_ns = 5 * NS_PER_S};
-    r->lines = log_lines_new(7, r->now_ns, &(struct log_lines_owner){on_lines, r});
+    r->lines =
+        log_lines_new(7, r->now_ns, &(struct log_lines_owner){.on_lines = on_lines, .arg = r});
 }
 
 static void rig_fini(struct rig *r)
@@ -76,11 +78,51 @@ static void test_whole_lines(void **state)
     expect(&r, 1, "one\ntwo\n\n");
     expect(&r, 2, "other\n");
     assert_int_equal(r.batches, 3);
-    pass(&r, NS_PER_S);
-    assert_int_equal(r.batches, 3);
-    assert_int_equal(log_lines_next_ns(r.lines), NS_FOREVER); /* half a line is no reason */
+    assert_true(r.whole);
     log_lines_end(r.lines, r.now_ns);
     expect(&r, 1, "one\ntwo\n\nthree\n");
+    rig_fini(&r);
+}
+
+/* A prompt, or progress: it is given on when its end does not come soon, and once. */
+static void test_parts_of_lines(void **state)
+{
+    struct rig r;
+    rig_init(&r);
+    say(&r, 1, "10%\r");
+    pass(&r, LOG_LINES_PART_NS - 1);
+    expect(&r, 1, "");
+    pass(&r, LOG_LINES_PAUSE_NS);
+    expect(&r, 1, "10%\r");
+    assert_false(r.whole);
+    pass(&r, NS_PER_S);
+    assert_int_equal(r.batches, 1);
+    assert_int_equal(log_lines_next_ns(r.lines), NS_FOREVER);
+    say(&r, 1, "20");
+    log_lines_flush(r.lines, r.now_ns);
+    expect(&r, 1, "10%\r20");
+    say(&r, 1, "%\rdone\nnext");
+    pass(&r, NS_PER_S);
+    expect(&r, 1, "10%\r20%\rdone\nnext");
+    log_lines_end(r.lines, r.now_ns);
+    expect(&r, 1, "10%\r20%\rdone\nnext\n");
+    rig_fini(&r);
+}
+
+/* Also of much that never ends a line. */
+static void test_parts_keep_the_rate(void **state)
+{
+    struct rig r;
+    struct buffer text = {0};
+    rig_init(&r);
+    memset(buffer_extend(&text, 1000), 'x', 1000);
+    for (int i = 0; i < 20000; i++) { /* 20 MB in 2 s */
+        log_lines_add(r.lines, r.now_ns, 1, bytes_of(text.data, text.size));
+        pass(&r, NS_PER_S / 10000);
+    }
+    pass(&r, 2 * NS_PER_S);
+    assert_in_range(r.text[0].size, LOG_LINES_RATE, 4 * LOG_LINES_RATE);
+    buffer_fini(&text);
     rig_fini(&r);
 }
 
@@ -199,9 +241,10 @@ static void test_left_out_at_the_end(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_whole_lines),  cmocka_unit_test(test_batches),
-        cmocka_unit_test(test_much_at_once), cmocka_unit_test(test_a_line_without_end),
-        cmocka_unit_test(test_too_much),     cmocka_unit_test(test_left_out_at_the_end),
+        cmocka_unit_test(test_whole_lines),    cmocka_unit_test(test_batches),
+        cmocka_unit_test(test_much_at_once),   cmocka_unit_test(test_a_line_without_end),
+        cmocka_unit_test(test_too_much),       cmocka_unit_test(test_left_out_at_the_end),
+        cmocka_unit_test(test_parts_of_lines), cmocka_unit_test(test_parts_keep_the_rate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

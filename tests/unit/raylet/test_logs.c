@@ -28,7 +28,7 @@ static void rig_init(struct rig *r)
     r->seen = (struct buffer){0};
     r->dir = unit_make_dir();
     assert_int_equal(loop_new(&r->loop), 0);
-    r->logs = logs_new(r->loop, r->dir, &(struct log_lines_owner){on_lines, r});
+    r->logs = logs_new(r->loop, r->dir, &(struct log_lines_owner){.on_lines = on_lines, .arg = r});
 }
 
 static void rig_fini(struct rig *r)

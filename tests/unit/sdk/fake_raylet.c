@@ -120,7 +120,7 @@ static void echo(struct fake_raylet *r, struct object *o, const struct local_msg
 
 static void send_log(struct fake_raylet *r)
 {
-    static const char wanted[] = "one\ntwo\n", not_wanted[] = "nobody asked";
+    static const char wanted[] = "one\ntwo\n", not_wanted[] = "nobody asked\n";
     struct local_msg m = {
         .type = LOCAL_LOG,
         .log = {.node = "box-2", .function = "re\033size", .worker = 3, .stream = 1},
@@ -387,6 +387,11 @@ static void take(struct fake_raylet *r, const struct local_msg *m)
     case LOCAL_QUERY:
         query(r, &m->query);
         return;
+    case LOCAL_LOGS: {
+        struct local_msg taken = {.type = LOCAL_LOGS};
+        send(r, &taken);
+        return;
+    }
     case LOCAL_GOODBYE:
         c->goodbyes++;
         return;

@@ -447,12 +447,14 @@ static void test_inside(void **state)
 /* What came on standard error while `run` ran. */
 static void capture(void (*run)(void), char *ret, size_t size)
 {
-    int before = dup(2), ends[2];
+    int before = dup(1), ends[2];
+    fflush(stdout);
     assert_int_equal(pipe(ends), 0);
-    dup2(ends[1], 2);
+    dup2(ends[1], 1);
     close(ends[1]);
     run();
-    dup2(before, 2);
+    fflush(stdout);
+    dup2(before, 1);
     close(before);
     ssize_t n = read(ends[0], ret, size - 1);
     close(ends[0]);
