@@ -26,11 +26,11 @@ static int read_asked(const struct cluster_feasible *msg, struct resource_names 
             r = resource_set_put(ret, kind, msg->amounts[i].total_units);
         }
         if (r != 0) {
-            return failure_set(
-                f, CODE_IMPOSSIBLE,
-                "no node can: it asks \"%.64s\", which cannot be a resource, or more "
-                "than %u resources. Ask for others",
-                name, RESOURCES_MAX);
+            return failure_set(f, CODE_IMPOSSIBLE,
+                               "No node satisfies \"%.64s\", which cannot be a resource, or more "
+                               "than %u resources "
+                               "are asked for. Ask for others.",
+                               name, RESOURCES_MAX);
         }
     }
     return 0;

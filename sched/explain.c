@@ -153,7 +153,7 @@ static uint32_t missing_kinds(const struct sched_node *nodes, size_t count,
 static void put_asked(struct text *t, const struct sched_request *r, const bool *missing,
                       const size_t *counts, const struct resource_names *names)
 {
-    const char *before = "";
+    const char *before = "No node satisfies ";
     for (uint32_t k = 0; k < r->asked->count; k++) {
         if (missing[k]) {
             put(t, "%s%s ", before, resource_name(names, r->asked->amounts[k].kind));
@@ -169,8 +169,8 @@ static void put_asked(struct text *t, const struct sched_request *r, const bool 
         put(t, "%slabels %.*s", before, TEXT_SHOWN, r->labels);
         before = ", ";
     }
-    if (*before == '\0') {
-        put(t, "a node that takes tasks");
+    if (*before != ',') {
+        put(t, "No node takes tasks");
     }
 }
 
@@ -206,7 +206,8 @@ static void put_why_not(struct text *t, const struct sched_node *n, const struct
         put_lack(t, n, r, is_one_kind, names);
         return;
     case SCHED_NOT_LABELLED:
-        put(t, "%s has %.*s", n->name, TEXT_SHOWN / 2, *n->labels == '\0' ? "none" : n->labels);
+        put(t, "%s has %.*s", n->name, TEXT_SHOWN / 2,
+            *n->labels == '\0' ? "no such label" : n->labels);
         return;
     case SCHED_CLOSED:
         put(t, "%s takes no tasks of others", n->name);
@@ -229,7 +230,7 @@ static void put_nodes(struct text *t, const struct sched_node *nodes, size_t cou
     }
     for (size_t i = 0; i < count && named < NODES_NAMED; i++) {
         if (is_unnamed || sched_judge(&nodes[i], r) != SCHED_NOT_NAMED) {
-            put(t, named == 0 ? (is_unnamed ? "there is " : "") : ", ");
+            put(t, named == 0 ? (is_unnamed ? "the nodes are " : "") : ", ");
             if (is_unnamed) {
                 put(t, "%s", nodes[i].name);
             } else {
@@ -248,9 +249,9 @@ static const char *advice(const struct sched_request *r, const size_t *counts)
 {
     bool is_wish = !r->soft && (*r->node != '\0' || *r->labels != '\0');
     if (counts[SCHED_TOO_SMALL] != 0) {
-        return is_wish ? "Ask for less, or for another node" : "Ask for less, or add such a node";
+        return is_wish ? "Ask for less, or for another node." : "Ask for less, or add such a node.";
     }
-    return is_wish ? "Ask for another node, or make the wish soft" : "Add a node";
+    return is_wish ? "Use another node, or set .soft = true." : "Add a node.";
 }
 
 int sched_impossible(const struct sched_node *nodes, size_t count, const struct sched_request *r,
@@ -268,11 +269,10 @@ int sched_impossible(const struct sched_node *nodes, size_t count, const struct 
     uint32_t kinds = missing_kinds(nodes, count, r, missing);
     char text[sizeof ret->message];
     struct text t = {text, sizeof text - 64, 0}; /* the advice always fits */
-    put(&t, "no node can: it asks ");
     put_asked(&t, r, missing, counts, names);
-    put(&t, "; ");
+    put(&t, " (");
     put_nodes(&t, nodes, count, r, counts, kinds == 1 && counts[SCHED_NOT_LABELLED] == 0, names);
     t.size = sizeof text;
-    put(&t, ". %s", advice(r, counts));
+    put(&t, "). %s", advice(r, counts));
     return failure_set(ret, CODE_IMPOSSIBLE, "%s", text);
 }

@@ -63,8 +63,8 @@ static int arg_kind(const struct arg *arg)
 static bool want_arg(struct drt_call *call, size_t index, int kind, struct arg *ret)
 {
     if (index >= call->args.count) {
-        misuse(call, "%s read its argument %zu, and has %u: indexes begin at 0", call->entry->name,
-               index, (unsigned)call->args.count);
+        misuse(call, "%s read its argument %zu, but was called with %u. Indexes begin at 0.",
+               call->entry->name, index, (unsigned)call->args.count);
         return false;
     }
     if (!read_arg(call, index, ret)) {
@@ -72,7 +72,9 @@ static bool want_arg(struct drt_call *call, size_t index, int kind, struct arg *
         return false;
     }
     if (arg_kind(ret) != kind) {
-        misuse(call, "%s read its argument %zu as %s, and it is %s: drt_arg_kind tells",
+        misuse(call,
+               "%s read its argument %zu as %s, but it is %s. drt_arg_kind tells the kind of an "
+               "argument.",
                call->entry->name, index, kind_name(kind), kind_name(arg_kind(ret)));
         return false;
     }
@@ -139,8 +141,8 @@ const void *drt_arg_records_(struct drt_call *call, size_t index, const char *ty
     if (ret_count != NULL) {
         *ret_count = arg.value.data.size / type_size;
     } else if (arg.value.data.size == 0) {
-        misuse(call, "%s read its argument %zu as one record, and it has none", call->entry->name,
-               index);
+        misuse(call, "%s read its argument %zu as one record, but it holds none.",
+               call->entry->name, index);
         return type_size <= sizeof nothing ? nothing : NULL;
     }
     return arg.value.data.data;
@@ -192,7 +194,9 @@ static int result_at(struct drt_call *call, size_t index, struct result **ret)
         return runtime_enter();
     }
     if (index >= call->return_count) {
-        misuse(call, "%s set its result %zu, and was submitted for %u: use drt_submit_into",
+        misuse(call,
+               "%s set its result %zu, but was submitted for %u. Submit it for more with "
+               "drt_submit_into.",
                call->entry->name, index, (unsigned)call->return_count);
         return DRT_E_SIGNATURE;
     }
@@ -481,13 +485,13 @@ static bool args_fit(struct drt_call *call)
             return false;
         }
         if (!kind_takes(kind, arg_kind(&arg))) {
-            misuse(call, "argument %zu of %s is %s, and it takes %s", i, call->entry->name,
+            misuse(call, "argument %zu of %s is %s, but it takes %s", i, call->entry->name,
                    kind_name(arg_kind(&arg)), kind_name(*kind & 15));
             return false;
         }
     }
     if (*kind != 0 && (*kind & 0x80) == 0) {
-        misuse(call, "%s has %u arguments, which are too few", call->entry->name,
+        misuse(call, "%s was called with %u arguments, which are too few.", call->entry->name,
                (unsigned)call->args.count);
         return false;
     }
@@ -525,7 +529,8 @@ void call_run(struct drt_call *call, struct body *body)
         fork_end_child(call->entry->name);
     }
     if (rc != 0 && call->code == 0 && !(rc == DRT_E_TOO_LARGE && some_too_large(call))) {
-        drt_fail(call, rc, "%s returned %d, and not what drt_return or drt_fail returned",
+        drt_fail(call, rc,
+                 "%s returned %d. A task returns what drt_return or drt_fail returned, or 0.",
                  call->entry->name, rc);
     }
     if (call->code == 0 && call->return_count > 1) {

@@ -56,8 +56,9 @@ static int check_amount(const char *task, const char *name, double amount, int64
                          amount, name);
     }
     if (r != 0) {
-        return error_set(-EINVAL, "%s asks for %g of %s: an amount is not negative and a number",
-                         task, amount, name);
+        return error_set(-EINVAL,
+                         "%s asks for %g of %s. An amount is a number that is not negative.", task,
+                         amount, name);
     }
     return 0;
 }
@@ -139,8 +140,8 @@ static int read_custom(const char *task, const struct drt_resource *resources,
     qsort(amounts, n, sizeof *amounts, by_name);
     for (uint32_t i = 1; i < n; i++) {
         if (strcmp(amounts[i - 1].name, amounts[i].name) == 0) {
-            return error_set(-EINVAL, "%s asks for the resource %s twice: add the amounts up", task,
-                             amounts[i].name);
+            return error_set(-EINVAL, "%s asks for the resource %s twice. Ask once, for the sum.",
+                             task, amounts[i].name);
         }
     }
     *ret_count = n;
@@ -200,13 +201,13 @@ static NOINLINE int read_placement(const char *task, const struct drt_options *o
     bool named = node[0] != '\0' || labels[0] != '\0';
     int rc = 0;
     if (o->strategy < DRT_DEFAULT || o->strategy > DRT_NODE_SPECIFIC) {
-        return error_set(-EINVAL, "the strategy of %s is %d: use one of enum drt_strategy", task,
+        return error_set(-EINVAL, "The strategy of %s is %d. Use one of enum drt_strategy.", task,
                          (int)o->strategy);
     }
     if (o->strategy != DRT_NODE_SPECIFIC && (named || o->soft)) {
         return error_set(-EINVAL,
-                         "%s sets the option %s, which is for one strategy only: add .strategy = "
-                         "DRT_NODE_SPECIFIC",
+                         "%s sets the option %s, which works with one strategy only. Add .strategy "
+                         "= DRT_NODE_SPECIFIC.",
                          task,
                          node[0] != '\0' ? "node"
                          : named         ? "labels"
@@ -214,8 +215,8 @@ static NOINLINE int read_placement(const char *task, const struct drt_options *o
     }
     if (o->strategy == DRT_NODE_SPECIFIC && !named) {
         return error_set(-EINVAL,
-                         "%s has the strategy DRT_NODE_SPECIFIC and says of no node: set the "
-                         "option node (its id, name or address) or labels",
+                         "%s has the strategy DRT_NODE_SPECIFIC but names no node. Set the option "
+                         "node (an id, a name or an address) or labels.",
                          task);
     }
     rc = check_node(task, node);

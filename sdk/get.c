@@ -95,8 +95,10 @@ static int open_kind(struct drt_ref ref, int kind, struct value_view *ret)
     int r = open_value(ref, ret);
     if (r == 0 && ret->kind != kind) {
         runtime_unlock();
-        r = error_set(DRT_E_SIGNATURE, "the result is %s, and was read as %s: drt_kind_of tells",
-                      kind_name(ret->kind), kind_name(kind));
+        r = error_set(
+            DRT_E_SIGNATURE,
+            "The result is %s, but was read as %s. drt_kind_of tells the kind of a result.",
+            kind_name(ret->kind), kind_name(kind));
     }
     return r;
 }
@@ -216,7 +218,7 @@ int drt_get_record_(struct drt_ref ref, const char *type, size_t type_size, void
         memcpy(ret, v.data.data, type_size);
     } else {
         r = error_set(DRT_E_SIGNATURE,
-                      "the result has %zu records, and was read as one: use DRT_GET_ARRAY",
+                      "The result has %zu records, but was read as one. Use DRT_GET_ARRAY.",
                       v.data.size / type_size);
     }
     runtime_unlock();
@@ -454,8 +456,9 @@ int drt_wait(const struct drt_ref *refs, size_t count, size_t k, struct drt_span
         return no_references("drt_wait", count);
     }
     if (k > count_set(refs, count)) {
-        return error_set(-EINVAL, "drt_wait for %zu of %zu references: there are only %zu", k,
-                         count, count_set(refs, count));
+        return error_set(-EINVAL,
+                         "drt_wait was asked for %zu of %zu references, of which only %zu are set.",
+                         k, count, count_set(refs, count));
     }
     struct several w = {.refs = refs, .count = count, .k = k, .all = k == count_set(refs, count)};
     runtime_lock();
@@ -490,7 +493,7 @@ int drt_wait_any(const struct drt_ref *refs, size_t count, struct drt_span limit
         return no_room("drt_wait_any");
     }
     if (count_set(refs, count) == 0) {
-        return error_set(DRT_E_DONE, "all references are none: there is nothing left to wait for");
+        return error_set(DRT_E_DONE, "All references are none: there is nothing left to wait for.");
     }
     struct several w = {.refs = refs, .count = count, .k = 1};
     runtime_lock();

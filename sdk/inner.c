@@ -12,8 +12,8 @@ int inner_check(const struct drt_value *v, const struct drt_ref *refs, size_t co
     }
     if (v->kind_ == DRT_REF && count != 1) {
         return error_set(-EINVAL,
-                         "%s is a reference itself and shall hold others: give it among those that "
-                         "are held, beside drt_nothing()",
+                         "%s is a reference, which cannot hold others. Give it among the "
+                         "references that are held, and drt_nothing() as the value.",
                          what);
     }
     if (count > LOCAL_ARGS_MAX) {

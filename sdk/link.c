@@ -65,8 +65,8 @@ static NOINLINE int write_queued(struct link *l, const struct local_msg *m, size
 {
     if (size > MESSAGE_MAX) {
         return error_set(DRT_E_TOO_LARGE,
-                         "a call with its arguments has %zu bytes; at most %u pass: put large "
-                         "values by themselves and pass their references",
+                         "A message has %zu bytes, and at most %u are allowed. Put large values "
+                         "with drt_put, and pass their references.",
                          size, MESSAGE_MAX);
     }
     buffer_clear(&l->scratch);

@@ -32,8 +32,8 @@ int runtime_enter(void)
         return UNLIKELY(lock_is_mine(&runtime.lock)) ? refuse_inside() : 0;
     }
     if (runtime_is_child()) {
-        return error_set(-ECHILD, "this process is a child of the one that called drt_init, and "
-                                  "cannot use drt: exec a program of its own");
+        return error_set(-ECHILD, "This process is a child of the one that called drt_init, and "
+                                  "cannot use drt. Run a program of its own with exec.");
     }
     return error_set(-ENOTCONN,
                      "drt is not running in this process: call drt_init first in main(), "

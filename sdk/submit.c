@@ -62,7 +62,7 @@ static int check_count(const struct submission *s)
                          "numbers as one array, with DRT_ARRAY.",
                          s->entry->name, s->count, LOCAL_ARGS_MAX);
     }
-    return error_set(DRT_E_SIGNATURE, "%s takes %s%zu argument%s, and was called with %zu",
+    return error_set(DRT_E_SIGNATURE, "%s takes %s%zu argument%s, but was called with %zu.",
                      s->entry->name, most == SIZE_MAX ? "at least " : "", least,
                      least == 1 ? "" : "s", s->count);
 }
@@ -75,7 +75,7 @@ static int check_values(struct submission *s)
     for (size_t i = 0; i < s->count && rc == 0; i++, kind = kind_next(kind)) {
         const struct drt_value *v = &s->values[i];
         if (UNLIKELY(!kind_takes(kind, (int)v->kind_))) {
-            return error_set(DRT_E_SIGNATURE, "argument %zu of %s is %s, and it takes %s", i,
+            return error_set(DRT_E_SIGNATURE, "argument %zu of %s is %s, but it takes %s", i,
                              s->entry->name, kind_name((int)v->kind_), kind_name(*kind & 15));
         }
         if (v->kind_ == DRT_OF || v->kind_ == DRT_REF) {

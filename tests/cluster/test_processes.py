@@ -82,7 +82,7 @@ def test_daemon_goes_before_drt_init(cluster):
         until("it has said", lambda: said.exists() and said.read_text().endswith("\n"))
         until("it has ended", lambda: cluster.pids("children") == [])
     assert (cluster.work / "daemon").read_text() == "DRT_OK 101 \n"
-    assert (cluster.work / "late").read_text().startswith("ECHILD 0 this process is a child of")
+    assert (cluster.work / "late").read_text().startswith("ECHILD 0 This process is a child of")
 
 
 ENDED = "ended the thread that ran it, by pthread_exit or pthread_cancel: a body ends with return"

@@ -38,7 +38,7 @@ def test_evenly(three):
     found = three.ask("distribute", "test", "-s", "node_specific", "--node", "n3", "-n", 7)
     assert [n["tasks"] for n in found["nodes"]] == [0, 0, 7]
     r = three.drt("distribute", "test", "-s", "node_specific", "--node", "n9", "-n", 2, check=1)
-    assert "no node can" in r.stdout and "n9" in r.stdout
+    assert "No node satisfies" in r.stdout and "n9" in r.stdout
 
 
 def test_what_waits_for_its_node_says_so(three, held):

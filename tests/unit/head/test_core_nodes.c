@@ -494,8 +494,8 @@ static void test_feasible_looks_at_all_nodes(void **state)
     struct cluster_feasible ask = {.amounts = big, .amount_count = 2};
     rig_node(&r, 1, "box-1");
     assert_string_equal(ask_feasible(&r, 1, &ask)->message,
-                        "no node can: it asks CPU 16, x 2; box-1 has CPU 8 and no x. Ask for less, "
-                        "or add such a node");
+                        "No node satisfies CPU 16, x 2 (box-1 has CPU 8 and no x). Ask for less, "
+                        "or add such a node.");
     rig_join_as(&r, 2, &join);
     assert_int_equal(ask_feasible(&r, 1, &ask)->code, 0);
     ask.node = "box-1";
@@ -533,8 +533,8 @@ static void test_feasible_of_the_only_node(void **state)
         &rig_take(&r, 1, CLUSTER_FEASIBLE_ANSWER)->feasible_answer;
     assert_int_equal(answer->request, 5);
     assert_int_equal(answer->failure.code, CODE_IMPOSSIBLE);
-    assert_non_null(strstr(answer->failure.message,
-                           "no node can: it asks GPU 1; box-1 has none. Ask for less"));
+    assert_non_null(
+        strstr(answer->failure.message, "No node satisfies GPU 1 (box-1 has none). Ask for less"));
 
     msg.feasible.amounts = &cpu;
     msg.feasible.labels = "zone=b";

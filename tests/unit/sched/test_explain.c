@@ -28,11 +28,11 @@ static void test_one_resource_is_missing(void **state)
     nodes_add(n, 4, 4);
     nodes_add(n, 4, 4);
     nodes_put(&n->asked, RESOURCE_GPU, 1);
-    expect_impossible(n, "no node can: it asks GPU 1; box-1 has none, box-2 has none. Ask for "
-                         "less, or add such a node");
+    expect_impossible(n, "No node satisfies GPU 1 (box-1 has none, box-2 has none). Ask for less, "
+                         "or add such a node.");
     nodes_put(&n->total[1], RESOURCE_GPU, 0.5);
-    expect_impossible(n, "no node can: it asks GPU 1; box-1 has none, box-2 has 0.5. Ask for "
-                         "less, or add such a node");
+    expect_impossible(n, "No node satisfies GPU 1 (box-1 has none, box-2 has 0.5). Ask for less, "
+                         "or add such a node.");
 }
 
 static void test_memory_is_a_size(void **state)
@@ -41,8 +41,9 @@ static void test_memory_is_a_size(void **state)
     nodes_add(n, 4, 4);
     nodes_put(&n->total[0], RESOURCE_MEMORY, 2147483648.0);
     n->asked = nodes_set(RESOURCE_MEMORY, 4294967296.0);
-    expect_impossible(n, "no node can: it asks memory 4.0 GiB; box-1 has 2.0 GiB. Ask for less, or "
-                         "add such a node");
+    expect_impossible(
+        n,
+        "No node satisfies memory 4.0 GiB (box-1 has 2.0 GiB). Ask for less, or add such a node.");
 }
 
 static void test_each_lacks_another(void **state)
@@ -55,13 +56,13 @@ static void test_each_lacks_another(void **state)
     nodes_put(&n->total[2], RESOURCE_GPU, 1);
     n->asked = nodes_set(RESOURCE_CPU, 8);
     nodes_put(&n->asked, RESOURCE_GPU, 1);
-    expect_impossible(n, "no node can: it asks CPU 8, GPU 1; box-1 has no GPU, box-2 has CPU 4, "
-                         "box-3 takes no tasks of others. Ask for less, or add such a node");
+    expect_impossible(n, "No node satisfies CPU 8, GPU 1 (box-1 has no GPU, box-2 has CPU 4, box-3 "
+                         "takes no tasks of others). Ask for less, or add such a node.");
     n->asked = nodes_set(RESOURCE_CPU, 9);
     nodes_put(&n->asked, RESOURCE_GPU, 1);
     n->rows[2].closed = false;
-    expect_impossible(n, "no node can: it asks CPU 9, GPU 1; box-1 has CPU 8 and no GPU, box-2 has "
-                         "CPU 4, box-3 has CPU 8. Ask for less, or add such a node");
+    expect_impossible(n, "No node satisfies CPU 9, GPU 1 (box-1 has CPU 8 and no GPU, box-2 has "
+                         "CPU 4, box-3 has CPU 8). Ask for less, or add such a node.");
 }
 
 static void test_the_wished_node(void **state)
@@ -71,16 +72,16 @@ static void test_the_wished_node(void **state)
     nodes_add(n, 4, 4);
     n->request.strategy = SCHED_NODE_SPECIFIC;
     n->request.node = "box-9";
-    expect_impossible(n, "no node can: it asks node box-9; there is box-1, box-2. Ask for another "
-                         "node, or make the wish soft");
+    expect_impossible(n, "No node satisfies node box-9 (the nodes are box-1, box-2). Use another "
+                         "node, or set .soft = true.");
     n->request.node = "box-1";
     n->asked = nodes_set(RESOURCE_CPU, 4);
-    expect_impossible(n, "no node can: it asks CPU 4, node box-1; box-1 has 2. Ask for less, or "
-                         "for another node");
+    expect_impossible(
+        n, "No node satisfies CPU 4, node box-1 (box-1 has 2). Ask for less, or for another node.");
     n->asked = nodes_set(RESOURCE_CPU, 1);
     n->rows[0].closed = true;
-    expect_impossible(n, "no node can: it asks node box-1; box-1 takes no tasks of others. Ask for "
-                         "another node, or make the wish soft");
+    expect_impossible(n, "No node satisfies node box-1 (box-1 takes no tasks of others). Use "
+                         "another node, or set .soft = true.");
     n->request.soft = true;
     struct failure f;
     assert_int_equal(sched_impossible(n->rows, n->count, &n->request, &n->kinds, &f), 0);
@@ -92,18 +93,16 @@ static void test_the_wished_labels(void **state)
     nodes_add(n, 2, 2);
     nodes_add(n, 2, 2)->labels = "disk=hdd";
     n->request.labels = "disk=ssd";
-    expect_impossible(n, "no node can: it asks labels disk=ssd; box-1 has none, box-2 has "
-                         "disk=hdd. Ask for another node, or make the wish soft");
+    expect_impossible(n, "No node satisfies labels disk=ssd (box-1 has no such label, box-2 has "
+                         "disk=hdd). Use another node, or set .soft = true.");
 }
 
 static void test_nobody_takes_tasks(void **state)
 {
     struct nodes *n = *state;
-    expect_impossible(n, "no node can: it asks a node that takes tasks; the cluster has no node. "
-                         "Add a node");
+    expect_impossible(n, "No node takes tasks (the cluster has no node). Add a node.");
     nodes_add(n, 2, 2)->closed = true;
-    expect_impossible(n, "no node can: it asks a node that takes tasks; box-1 takes no tasks of "
-                         "others. Add a node");
+    expect_impossible(n, "No node takes tasks (box-1 takes no tasks of others). Add a node.");
 }
 
 static void test_many_nodes_are_not_listed(void **state)
@@ -113,9 +112,9 @@ static void test_many_nodes_are_not_listed(void **state)
         nodes_add(n, 4, 4);
     }
     n->asked = nodes_set(RESOURCE_GPU, 1);
-    expect_impossible(n, "no node can: it asks GPU 1; box-1 has none, box-2 has none, box-3 has "
-                         "none, box-4 has none, and so on for 60 more. Ask for less, or add such a "
-                         "node");
+    expect_impossible(n,
+                      "No node satisfies GPU 1 (box-1 has none, box-2 has none, box-3 has none, "
+                      "box-4 has none, and so on for 60 more). Ask for less, or add such a node.");
 }
 
 /* However long the texts are, what to do is said. */
@@ -143,7 +142,7 @@ static void test_long_texts_are_cut(void **state)
     n->request.labels = "";
     assert_int_equal(sched_impossible(n->rows, n->count, &n->request, &n->kinds, &f),
                      CODE_IMPOSSIBLE);
-    assert_non_null(strstr(f.message, ". Ask for less, or add such a node"));
+    assert_non_null(strstr(f.message, "). Ask for less, or add such a node."));
     char line[40];
     sched_explain(&n->rows[0], &n->request, &n->kinds, line, sizeof line);
     assert_int_equal(strlen(line), sizeof line - 1);

@@ -330,9 +330,9 @@ static void test_misuse(void **state)
     struct drt_ref none = {{0, 0}}, gone = drt_put(number), copy = gone;
     int64_t x;
     is_refused(drt_submit_array(flaky, &text, 1), DRT_E_SIGNATURE,
-               "argument 0 of flaky is a string, and it takes an i64");
+               "argument 0 of flaky is a string, but it takes an i64");
     is_refused(drt_submit_array(flaky, two, 2), DRT_E_SIGNATURE,
-               "flaky takes 1 argument, and was called with 2");
+               "flaky takes 1 argument, but was called with 2");
     is_refused(drt_submit_array(add, &number, 1), DRT_E_SIGNATURE, "takes 2 arguments");
     is_refused(drt_submit_array(not_a_task, NULL, 0), -EINVAL, "not_a_task is not a task");
     is_refused(drt_submit(flaky, drt_of(none)), -EBADF, "is none");
@@ -380,15 +380,15 @@ static void test_placement(void **state)
     assert_string_not_equal(drt_node_name(), "");
     memset(many, 'a', sizeof many - 1);
     is_refused(drt_submit(silent, DRT_WITH(.strategy = 4)), -EINVAL,
-               "the strategy of silent is 4: use one of enum drt_strategy");
+               "The strategy of silent is 4. Use one of enum drt_strategy.");
     is_refused(drt_submit(silent, DRT_WITH(.strategy = -1)), -EINVAL, "is -1");
     is_refused(drt_submit(silent, DRT_WITH(.node = "box-2")), -EINVAL,
-               "sets the option node, which is for one strategy only");
+               "sets the option node, which works with one strategy only");
     is_refused(drt_submit(silent, DRT_WITH(.strategy = DRT_SPREAD, .labels = "a=b")), -EINVAL,
                "option labels");
     is_refused(drt_submit(silent, DRT_WITH(.soft = true)), -EINVAL, "option soft");
     is_refused(drt_submit(silent, DRT_WITH(.strategy = DRT_NODE_SPECIFIC, .node = "")), -EINVAL,
-               "says of no node");
+               "names no node");
     is_refused(drt_submit(silent, DRT_WITH(.strategy = DRT_NODE_SPECIFIC, .node = many)), -EINVAL,
                "more than 255 characters");
     is_refused(drt_submit(silent, DRT_WITH(.strategy = DRT_NODE_SPECIFIC, .labels = many)), -EINVAL,
@@ -453,7 +453,7 @@ static void test_inside_refused(void **state)
     int64_t x;
     is_refused(drt_put_holding(drt_i64(1), &none, 1), -EBADF, "reference 0 inside: the reference");
     is_refused(drt_put_holding(drt_i64(1), NULL, 3), -EINVAL, "NULL for the 3 references");
-    is_refused(drt_put_holding(drt_ref_itself(one), &one, 1), -EINVAL, "a reference itself");
+    is_refused(drt_put_holding(drt_ref_itself(one), &one, 1), -EINVAL, "cannot hold others");
     is_refused(drt_put_holding(drt_of(one), &one, 1), -EINVAL, "a reference");
     is_refused(drt_put_holding(drt_i64(1), &bad, 1), -EINVAL, "NULL string"); /* its story */
     for (size_t i = 0; i < 16385; i++) {
@@ -472,7 +472,7 @@ static void test_inside_refused(void **state)
     is_refused(drt_submit(bad_box, drt_i64(1)), DRT_E_FAILED, "NULL string");
     is_refused(drt_submit(bad_box, drt_i64(2)), DRT_E_SIGNATURE, "a reference");
     assert_int_equal(drt_get_i64(drt_put(drt_ref_itself(one)), &x), DRT_E_SIGNATURE);
-    assert_non_null(strstr(drt_last_error(), "the result is a reference"));
+    assert_non_null(strstr(drt_last_error(), "The result is a reference"));
 }
 
 static void test_before_init(void **state)
