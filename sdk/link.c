@@ -6,6 +6,7 @@
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -18,6 +19,10 @@
 #define FREE_ARRIVALS 64u            /* as many as a raylet prefills */
 #define LEADER_LIMIT  (1 * NS_PER_S) /* nobody polls for so long without sleeping */
 #define KEEP_BYTES    (16u << 10)    /* of an arena that is kept */
+#define LINK_CUT                                                                                   \
+    "this program closed descriptors that belong to drt (closefrom, or a loop of close): close "   \
+    "only "                                                                                        \
+    "what the program has opened, or do so before drt_init"
 #define RAYLET_GONE                                                                                \
     "the raylet of this node is gone; what it ran for this program is lost: start the program "    \
     "again"
@@ -37,13 +42,19 @@ static void wake_followers(struct link *l)
     }
 }
 
+bool link_is_whole(const struct link *l)
+{
+    struct stat st;
+    return fstat(l->socket, &st) == 0 && S_ISSOCK(st.st_mode) && st.st_ino == l->socket_inode;
+}
+
 static int gone(struct link *l)
 {
     if (!l->broken) {
         l->broken = true;
         wake_followers(l);
     }
-    return error_set(DRT_E_DISCONNECTED, RAYLET_GONE);
+    return error_set(DRT_E_DISCONNECTED, l->cut ? LINK_CUT : RAYLET_GONE);
 }
 
 /* ---- out ---- */
@@ -275,7 +286,7 @@ static void block_signals(struct sleep *s)
 {
     sigset_t all;
     sigfillset(&all);
-    sigemptyset(&s->before);
+    memset(&s->before, 0, sizeof s->before); /* sigemptyset leaves a part as it is */
     s->blocked = pthread_sigmask(SIG_BLOCK, &all, &s->before) == 0;
     if (s->blocked && watch_signals(s->l, &s->before) != 0) {
         pthread_sigmask(SIG_SETMASK, &s->before, NULL);
@@ -356,7 +367,8 @@ static void lead(struct wait *w)
             lock_leave(l->lock);
             ended = doze(&s, w->deadline_ns);
             lock_enter(l->lock);
-            ended = ended && socket_ended(l->socket);
+            l->cut = l->cut || (ended && !link_is_whole(l));
+            ended = l->cut || (ended && socket_ended(l->socket));
         }
         ring_disarm(&l->ring);
     }
@@ -605,6 +617,7 @@ static bool greeting_is_over(void *arg)
 int link_open(struct link *l, const struct local_open *open, uint64_t deadline_ns)
 {
     struct greeting g = {.l = l, .take = l->take, .take_arg = l->take_arg};
+    struct stat st;
     struct buffer payload CLEANUP(buffer_fini) = {0};
     struct local_msg m = {.type = LOCAL_OPEN, .open = *open};
     buffer_append(&payload, open->env.data, open->env.size);
@@ -614,6 +627,7 @@ int link_open(struct link *l, const struct local_open *open, uint64_t deadline_n
     m.payload = bytes_of(payload.data, payload.size);
     lock_enter(l->lock);
     ring_hide_from_children(&l->ring);
+    l->socket_inode = fstat(l->socket, &st) == 0 ? st.st_ino : 0;
     l->open = true;
     l->take = take_greeting;
     l->take_arg = &g;

@@ -49,6 +49,8 @@ struct link {
     bool open, broken;
     struct ring_channel ring;
     int socket;
+    uint64_t socket_inode;
+    bool cut; /* the program closed the descriptors of the link */
     link_take_fn *take;
     void *take_arg;
     struct arrival *spare; /* for the next message */
@@ -76,6 +78,9 @@ int link_open(struct link *l, const struct local_open *open, uint64_t deadline_n
 void link_close(struct link *l); /* also half open; says nothing to the raylet */
 /* This thread left a wait by longjmp: it leads and follows no more. */
 void link_recover(struct link *l);
+/* Whether its socket is still its own: the program may have closed what it did not open. A system
+ * call. */
+bool link_is_whole(const struct link *l);
 /* In a forked child: closes what it inherited of the connection, and nothing else.
  * Async-signal-safe; without the mutex. */
 void link_forget(struct link *l);

@@ -7,6 +7,7 @@
 
 #include "common/clock.h"
 #include "proto/layout.h"
+#include "sdk/leftovers.h"
 #include "sdk/output.h"
 
 #define RETURNS_SMALL 8u
@@ -14,6 +15,7 @@
 struct run_class {
     const struct drt_entry_ *entry; /* NULL: this program has no such task */
     char *function;
+    struct leftovers_history history;
 };
 
 static struct {
@@ -21,6 +23,7 @@ static struct {
     uint32_t class_count;
     struct arrival *first, **last; /* RUN records in their order */
     bool leaving;
+    bool worn;        /* a body left what cannot be put back */
     const char *name; /* of the task that runs; NULL: none */
     uint32_t slot;    /* its claim */
 } server = {.last = &server.first};
@@ -197,6 +200,42 @@ static void refuse(uint32_t slot, int code, const char *why)
 
 /* ---- a run ---- */
 
+/* Looked at where the body had the time for it: it may have closed descriptors that are not its
+ * own, or be a child of vfork, which has its parent's memory. */
+static void check_process(const char *name)
+{
+    if (fork_is_other_process()) {
+        fork_end_child(name);
+    }
+    if (!link_is_whole(&runtime.link)) {
+        /* The answer is read from the ring when this process has ended. Nothing is rung: the number
+         * may be another file's by now. */
+        runtime.link.ring.doorbell_theirs = -1;
+        server.worn = true;
+        fprintf(stderr,
+                "drt: task %s closed descriptors that belong to drt (closefrom, or a loop of "
+                "close): a new worker takes the place of this one.\n",
+                name);
+    }
+}
+
+/* After its answer. */
+static void tidy_up(const char *name, uint32_t class_number, enum leftovers_depth depth)
+{
+    leftovers_restore_modes();
+    if (LIKELY(depth == LEFTOVERS_NONE) || server.worn) {
+        return;
+    }
+    const char *lost = leftovers_restore(&server.classes[class_number - 1].history, depth);
+    if (lost != NULL) {
+        server.worn = true;
+        fprintf(stderr,
+                "drt: task %s changed %s, which cannot be put back: a new worker takes the place "
+                "of this one.\n",
+                name, lost);
+    }
+}
+
 static void run_body(const struct drt_entry_ *entry, const struct local_msg *m,
                      const struct args_view *args, const struct bytes *needs)
 {
@@ -217,6 +256,11 @@ static void run_body(const struct drt_entry_ *entry, const struct local_msg *m,
     call_run(&call, &body);
     server.name = NULL;
     uint64_t ran_ns = clock_now_ns() - began_ns;
+    enum leftovers_depth depth =
+        leftovers_depth(&server.classes[m->run.class_number - 1].history, ran_ns);
+    if (UNLIKELY(depth != LEFTOVERS_NONE)) {
+        check_process(entry->name);
+    }
     if (ran_ns >= OUTPUT_LEAST_NS || __fpending(stdout) != 0) {
         output_end(&runtime.link.ring, ends);
     }
@@ -224,6 +268,7 @@ static void run_body(const struct drt_entry_ *entry, const struct local_msg *m,
     answer(&call, MAX_OF(ran_ns, UINT64_C(1)), ends);
     runtime_unlock();
     call_end(&call, &body);
+    tidy_up(entry->name, m->run.class_number, depth);
 }
 
 static void run(const struct local_msg *m)
@@ -321,12 +366,16 @@ static void serve_runs(void)
         run(&a->msg);
         runtime_lock();
         link_arrival_free(&runtime.link, a);
+        if (UNLIKELY(server.worn)) {
+            break; /* what was sent ahead goes elsewhere */
+        }
     }
     runtime_unlock();
 }
 
 void serve(void)
 {
+    leftovers_begin();
     pthread_cleanup_push(thread_ended, NULL);
     serve_runs();
     pthread_cleanup_pop(0);

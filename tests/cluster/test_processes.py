@@ -115,3 +115,31 @@ def test_a_program_exits_while_its_threads_wait(cluster, mode):
     r = cluster.run(cluster.program("odd_ends"), "program-exits", DRT_MODE=mode)
     assert r.returncode == 5, r.stderr
     until("nothing of it is left", lambda: cluster.pids("odd_ends") == [])
+
+
+PUT_BACK = ["directory", "mask", "redirect", "reopen", "alarm", "signals", "environment",
+            "no environment", "locale", "rounding", "cpus", "limit", "cancel"]
+RENEWED = {"group": "its process group or session", "stdout": "stdout or stderr (fclose)",
+           "files": "its descriptors (more than half", "closed": "closed descriptors that belong",
+           "closed and opened": "closed descriptors that belong"}
+
+
+def test_what_a_body_leaves_behind(cluster):
+    cluster.up(cpus=1)
+    r = cluster.run(cluster.program("behind"))
+    assert r.returncode == 0, r.stderr
+    assert r.stdout.splitlines() == [f"{way}: as before, same worker" for way in PUT_BACK] + [
+        f"{way}: as before, new worker" for way in RENEWED]
+    said = "".join(p.read_text() for p in cluster.home.rglob("worker-*"))
+    for way, words in RENEWED.items():
+        assert words in said, f"{way}: {said}"
+
+
+@pytest.mark.parametrize("mode", ["cluster", "local"])
+def test_a_program_closes_the_descriptors_of_drt(cluster, mode):
+    up(cluster, mode)
+    r = cluster.run(cluster.program("odd_ends"), "close-all", DRT_MODE=mode)
+    assert r.returncode == 0, r.stderr
+    assert r.stdout.startswith(
+        "DRT_E_DISCONNECTED: this program closed descriptors that belong to drt"), r.stdout
+    until("nothing of it is left", lambda: cluster.pids("odd_ends") == [])

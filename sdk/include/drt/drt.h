@@ -290,7 +290,9 @@ typedef int drt_task_fn(struct drt_call *call);
  * what it takes (DRT_STR, DRT_I64, ..., DRT_ANY; the last may be DRT_REST(kind): any number of
  * them); a call that does not fit is refused where it is made. "static DRT_TASK(...)" keeps the
  * name in the file; in a header DRT_DECLARE_TASK(name, kinds...) declares it. Names are unique in a
- * program. The body returns what drt_return or drt_fail returned, or 0.
+ * program. The body returns what drt_return or drt_fail returned, or 0. A worker runs many bodies:
+ * each begins with the directory, umask, standard descriptors, signal mask, environment and such
+ * that the program had at drt_init; memory and open files stay (docs/sdk/process.md).
  */
 #define DRT_TASK(...)                                                                              \
     DRT_TASK_1_(DRT_FIRST_(__VA_ARGS__, 0), DRT_SECOND_(__VA_ARGS__, 0), DRT_REST_(__VA_ARGS__, 0))

@@ -2,10 +2,16 @@
  * odd_ends WHAT: bodies that end, or are ended, otherwise than by their return.
  *
  *   exit-thread    a body calls pthread_exit, beside a thread that goes on for ever
- *   cancel         a thread that a body started cancels it: one that computes, one that waits in
- * drt exit           a body calls exit while threads of it wait in drt exit-beside    a thread of a
- * body calls exit while the body waits in drt program-exits  the program calls exit while threads
- * of it wait in drt
+ *
+ *   cancel         a thread of a body cancels it: while it computes, while it waits in drt
+ *
+ *   exit           a body calls exit while threads of it wait in drt
+ *
+ *   exit-beside    a thread of a body calls exit while the body waits in drt
+ *
+ *   close-all      the program closes all that it did not open, then waits
+ *
+ *   program-exits  the program calls exit while threads of it wait in drt
  */
 #include <drt/drt.h>
 #include <pthread.h>
@@ -121,6 +127,11 @@ int main(int argc, char **argv)
         tell("exit", drt_submit(exiting, drt_with(&once)));
     } else if (strcmp(what, "exit-beside") == 0) {
         tell("exit-beside", drt_submit(exited, drt_with(&once)));
+    } else if (strcmp(what, "close-all") == 0) {
+        struct drt_ref r = drt_submit(stay);
+        closefrom(3);
+        int rc = drt_get_nothing(r);
+        printf("%s: %s\n", drt_code_name(rc), drt_last_error());
     } else if (strcmp(what, "program-exits") == 0) {
         begin(wait_in_drt, NULL);
         begin(wait_in_drt, NULL);
