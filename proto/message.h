@@ -17,6 +17,7 @@
 #define MESSAGE_PREFIX_SIZE 8u
 #define MESSAGE_META_MAX    (1u << 20) /* packed protobuf of one message */
 #define VALUE_MAX           (1u << 20) /* one value, until the arena exists */
+#define VALUE_HEADER_ROOM   4096u      /* of the SDK's encoding, above VALUE_MAX */
 #define MESSAGE_PAYLOAD_MAX                                                                        \
     (4u * VALUE_MAX) /* the values of a task's arguments, or of its results */
 #define MESSAGE_MAX (MESSAGE_META_MAX + MESSAGE_PAYLOAD_MAX + 128u) /* with prefix and padding */

@@ -82,8 +82,12 @@ static int check_program_part(const struct peer_msg *m, const char **ret_why)
                : refuse(ret_why, "PROGRAM_PART is longer than allowed");
 }
 
-static int check_value(const struct peer_value *m, const char **ret_why)
+static int check_value(const struct peer_msg *msg, const char **ret_why)
 {
+    const struct peer_value *m = &msg->value;
+    if (msg->payload.size > VALUE_MAX + VALUE_HEADER_ROOM) {
+        return refuse(ret_why, "VALUE is longer than a value may be");
+    }
     if (m->id.number == 0 || (m->state != VALUE_HERE && m->state != VALUE_ERROR)) {
         return refuse(ret_why, "VALUE without id or state");
     }
@@ -200,7 +204,7 @@ static int check(struct peer_msg *m, const char **ret_why)
     case PEER_PROGRAM_PART:
         return check_program_part(m, ret_why);
     case PEER_VALUE:
-        return check_value(&m->value, ret_why);
+        return check_value(m, ret_why);
     default:
         return m->payload.size != 0 ? refuse(ret_why, "a payload where none belongs")
                                     : check_bare(m, ret_why);

@@ -25,7 +25,6 @@
 #define TURN_TASKS          8u
 #define HISTORY_DONE        10000u
 #define HISTORY_FAILED      1000u
-#define VALUE_HEADER_ROOM   4096u /* of the SDK's encoding, above VALUE_MAX */
 #define WORK_STEP           4096u /* items of a work list in one step */
 #define JOB_WORKERS_LEAST   512u
 #define JOB_WORKERS_PER_CPU 16u

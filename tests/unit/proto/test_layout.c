@@ -454,7 +454,7 @@ static void test_plain_payloads(void **state)
             same(got.payload, value.data, size);
             arena_reset(&w->arena);
         }
-        for (size_t k = 0; k < ARRAY_SIZE(far); k++) {
+        for (size_t k = 0; k < ARRAY_SIZE(far) && size <= VALUE_MAX + VALUE_HEADER_ROOM; k++) {
             far[k].payload = value;
             take_peer(w, &far[k], &far_got);
             same(far_got.payload, value.data, size);
@@ -468,12 +468,20 @@ static void test_the_largest_payload(void **state)
 {
     struct ways *w = *state;
     struct local_msg m = {.type = LOCAL_PUT, .put = {.number = 1}};
-    struct peer_msg p = {.type = PEER_VALUE, .value = {.id = {1, 2, 3}}};
+    struct peer_msg p = {
+        .type = PEER_RUN,
+        .run = {.run = 1, .number = 1, .returns = 1, .task = {1, 2, 3}, .name = ""}};
     m.payload = p.payload = value_of(1, MESSAGE_PAYLOAD_MAX);
     assert_int_equal(decode_again(w, encode_local(w, &m), false), 0);
     assert_int_equal(decode_again(w, encode_peer(w, &p), true), 0);
     m.payload.size = p.payload.size = MESSAGE_PAYLOAD_MAX + 1;
     assert_int_equal(decode_again(w, encode_local(w, &m), false), -EPROTO);
+    assert_int_equal(decode_again(w, encode_peer(w, &p), true), -EPROTO);
+    /* A raylet takes no value of another that it would not take of a process. */
+    p = (struct peer_msg){.type = PEER_VALUE, .value = {.id = {1, 2, 3}}};
+    p.payload = value_of(1, VALUE_MAX + VALUE_HEADER_ROOM);
+    assert_int_equal(decode_again(w, encode_peer(w, &p), true), 0);
+    p.payload.size++;
     assert_int_equal(decode_again(w, encode_peer(w, &p), true), -EPROTO);
 }
 
