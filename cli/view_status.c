@@ -7,7 +7,7 @@
 #include "common/text.h"
 
 enum { CLUSTER = 0, CLASSES = 1, FAILED = 2, SELF = 3, CLASSES_MAX = 10, FAILED_MAX = 5 };
-#define FAILED_ROWS 1000 /* looked at: as many as a node remembers */
+#define FAILED_ROWS 200 /* of each node are looked at, also where each of 300 has more */
 #define HOUR_MS     UINT64_C(3600000)
 
 static size_t status_ask(const struct wish *w, struct state_query *ret)
@@ -310,7 +310,8 @@ static size_t find_kinds(const struct answer *a, const struct screen *s,
     return count;
 }
 
-static void put_kind(const struct kind *kind, const struct screen *s, struct table *t)
+/* `cut`: there may be more of it than was looked at. */
+static void put_kind(const struct kind *kind, bool cut, const struct screen *s, struct table *t)
 {
     const struct state_task *k = kind->shown;
     char when[32], id[ID_TEXT_SIZE], story[TASK_STORY_SIZE], count[32], others[96] = "";
@@ -322,7 +323,8 @@ static void put_kind(const struct kind *kind, const struct screen *s, struct tab
     table_row(t);
     table_cell(t, TONE_PLAIN, "%s", screen_time(s, k->ended_unix_ms, when));
     if (kind->own > 1) {
-        table_cell(t, TONE_PLAIN, "%s x %s", text_format_count(kind->own, count), name);
+        table_cell(t, TONE_PLAIN, "%s%s x %s", text_format_count(kind->own, count), cut ? "+" : "",
+                   name);
     } else {
         table_cell(t, TONE_PLAIN, "%s", name);
     }
@@ -349,7 +351,7 @@ static void put_failed(const struct answer *a, const struct screen *s, struct bu
     }
     struct table *t = table_new(columns, ARRAY_SIZE(columns));
     for (size_t i = 0; i < kind_count; i++) {
-        put_kind(&kinds[i], s, t);
+        put_kind(&kinds[i], a->task_count >= FAILED_ROWS, s, t);
     }
     buffer_append_text(out, "FAILED in the last hour\n");
     table_print(t, s, 2, false, out);

@@ -338,6 +338,39 @@ static void failures_of_one_kind_are_one_line(void **state)
     fixture_fini(answers, 3);
 }
 
+/* More failures than are looked at: the count says that there may be more. */
+static void a_count_that_may_be_more_says_so(void **state)
+{
+    enum { ROWS = 200 };
+    struct state_task *tasks = xcalloc(ROWS, sizeof *tasks);
+    struct answer answers[3];
+    struct buffer out = {0};
+    for (size_t i = 0; i < ROWS; i++) {
+        tasks[i] = (struct state_task){.id = {1, 4, i + 1},
+                                       .function = "f",
+                                       .node = "a",
+                                       .state = "failed",
+                                       .reason = "no",
+                                       .root = "f",
+                                       .worker = 1,
+                                       .code = CODE_FAILED,
+                                       .ended_unix_ms = NOW_MS - i};
+    }
+    static const struct state_node node = {.name = "a", .state = "alive", .failed = 300};
+    const struct state_reply nodes = {.nodes = &node, .node_count = 1, .last = true};
+    const struct state_reply failed = {.tasks = tasks, .task_count = ROWS, .last = true};
+    for (size_t i = 0; i < 3; i++) {
+        answer_init(&answers[i]);
+    }
+    assert_int_equal(answer_add(&answers[0], &nodes), 0);
+    assert_int_equal(answer_add(&answers[2], &failed), 0);
+    status_view.text(&everything, answers, &piped, &out);
+    assert_non_null(strstr(buffer_text(&out), "  200+ x f  a  no  drt logs --task 1-4.1\n"));
+    buffer_fini(&out);
+    fixture_fini(answers, 3);
+    free(tasks);
+}
+
 /* The head does not answer: what another node did then is no news of now. */
 static void what_is_old_is_marked(void **state)
 {
@@ -505,6 +538,7 @@ int main(void)
         cmocka_unit_test(status_shows_columns_of_what_exists),
         cmocka_unit_test(status_without_a_head_or_nodes_says_what_to_do),
         cmocka_unit_test(failures_of_one_kind_are_one_line),
+        cmocka_unit_test(a_count_that_may_be_more_says_so),
         cmocka_unit_test(what_is_old_is_marked),
         cmocka_unit_test(nodes_show_what_each_has_and_does),
         cmocka_unit_test(tasks_are_newest_first_and_cut_to_the_width),
