@@ -33,7 +33,7 @@ int daemon_await(struct daemon *d, void *ret, size_t size, int *ret_status) MUST
 /* For a daemon that a program started for itself and that ends with it: the process that was
  * started ends, and the daemon goes on as a child of nobody in a group of its own, for the program
  * may wait for all of its children, or reap them in a handler. It says its number over `socket`,
- * the program's; where it cannot fork it stays a child. */
+ * the program's; where it cannot fork, or that is a pipe, it stays a child. */
 void daemon_detach(int socket);
 /* How it ended at its start, over the same. */
 void daemon_say_end(int socket, int exit_status);
