@@ -447,8 +447,22 @@ static void test_interrupted_calls(void **state)
     on_signal(SIGPROF, SIG_DFL);
 }
 
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+
 int main(void)
 {
+#ifdef SANITIZED
+    /* What it marks of a stack stays marked when a thread is unwound through functions of its
+     * runtime, which then find it in their own way. */
+    puts("skipped: the address sanitizer cannot follow threads that are cancelled");
+    return 77;
+#endif
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_waits_are_cancellation_points),
         cmocka_unit_test(test_who_forbids_it_is_not_cancelled),
