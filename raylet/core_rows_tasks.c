@@ -5,6 +5,7 @@
 #include "raylet/core_history.h"
 #include "raylet/core_jobs.h"
 #include "raylet/core_lanes.h"
+#include "raylet/core_objects.h"
 #include "raylet/core_plan.h"
 #include "raylet/core_schedule.h"
 #include "raylet/core_starts.h"
@@ -412,6 +413,23 @@ void rows_tasks(struct raylet_core *c, const struct state_query *q, struct state
 
 /* ---- explain ---- */
 
+/* Of a task that crashed. */
+static const char *explain_core_file(struct raylet_core *c, struct object *o)
+{
+    static const char mark[] = "core file: ";
+    const struct object *root = o == NULL ? NULL : object_root(o);
+    const char *at = root != NULL && root->state == OBJECT_ERROR
+                         ? strstr(root->error->failure.message, mark)
+                         : NULL;
+
+    if (at == NULL) {
+        return "  To get a core file of its next crash, start the node after 'ulimit -c unlimited' "
+               "(man 5 core).";
+    }
+    at += sizeof mark - 1;
+    return rows_text(c, "  Its core file: %.*s", (int)strcspn(at, ";"), at);
+}
+
 void rows_explain(struct raylet_core *c, const struct state_query *q, struct state_reply *r)
 {
     const char **lines = arena_alloc(&c->arena, LINES_MAX * sizeof *lines);
@@ -443,6 +461,9 @@ void rows_explain(struct raylet_core *c, const struct state_query *q, struct sta
         }
         if (row.code != 0 && row.worker != 0) {
             lines[n++] = rows_text(c, "  What it wrote: drt logs --task %s", id);
+        }
+        if (row.code == CODE_CRASHED) {
+            lines[n++] = explain_core_file(c, o);
         }
     } else if (strcmp(row.state, "running") == 0) {
         lines[n++] = rows_text(

@@ -324,10 +324,6 @@ static char **make_env(const struct spec *spec, const char *env, const char *nod
 static void set_limits(const struct spec *spec)
 {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_CORE, &limit) == 0) {
-        limit.rlim_cur = 0; /* a program that wants cores raises it again */
-        (void)setrlimit(RLIMIT_CORE, &limit);
-    }
     if (spec->files_max != 0 && getrlimit(RLIMIT_NOFILE, &limit) == 0) {
         limit.rlim_cur = MIN_OF((rlim_t)spec->files_max, limit.rlim_max);
         (void)setrlimit(RLIMIT_NOFILE, &limit);

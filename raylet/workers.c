@@ -16,6 +16,7 @@
 #include "common/numbers.h"
 #include "common/shortage.h"
 #include "raylet/descent.h"
+#include "raylet/dump_file.h"
 #include "raylet/early_exit.h"
 #include "raylet/launcher.h"
 
@@ -28,6 +29,7 @@ struct worker {
     pid_t pid;
     int pidfd, status_fd; /* status_fd: -1 once it is known whether the program runs */
     bool refused;         /* EVENT_WORKER_REFUSED was the last word of it */
+    char *cwd;            /* where its program began, as its driver names it */
     uint64_t kill_at_ns;  /* its channel is over: it has until then to end; NS_FOREVER: no */
     struct loop_source exit_source, status_source;
     struct list link;
@@ -115,6 +117,7 @@ static void worker_free(struct worker *k)
     close_fd(&k->status_fd);
     list_unlink(&k->link);
     (void)numbers_remove(&k->workers->table, k->number);
+    free(k->cwd);
     free(k);
 }
 
@@ -165,7 +168,9 @@ static void finish(struct worker *k)
         event->claimed[0] = claimed[0];
         event->claimed[1] = claimed[1];
         event->failure = events_failure(w->config.events, &f);
-        event->end = describe_end(w->config.events, line, "");
+        char core_file[DUMP_FILE_TEXT];
+        dump_file_describe(k->pid, status, k->cwd, core_file);
+        event->end = describe_end(w->config.events, line, core_file);
     }
     clients_worker_finish(w->clients, k->client);
     log_debug("worker %u (pid %d) ended: status 0x%x", k->number, (int)k->pid, (unsigned)status);
@@ -245,6 +250,7 @@ void workers_spawn(struct workers *w, const struct workers_start *start)
     struct worker *k = xcalloc(1, sizeof *k);
     k->workers = w;
     k->number = start->worker;
+    k->cwd = xstrdup(start->cwd);
     k->pidfd = k->status_fd = -1;
     k->kill_at_ns = NS_FOREVER;
     list_init(&k->link);

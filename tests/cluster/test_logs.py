@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import select
 import signal
 
@@ -365,3 +366,22 @@ def test_lines_of_other_nodes_are_in_place(cluster):
     assert {node for node, _ in found} == {"n1", "n2"}
     assert sorted(int(n) for _, n in found) == [n for n in range(30) if n % 3 != 2]
     assert len(re.findall(r"^\(n[12] number\) error \d+$", r.stderr, re.M)) == 15
+
+
+def test_a_core_file_is_named(cluster):
+    """By the error and by explain, where the kernel writes one; else how to get one is said."""
+    with open("/proc/sys/kernel/core_pattern") as f:
+        pattern = f.read().strip()
+    prints_null = [cluster.program("prints"), "dies", "null"]
+    r = cluster.run("sh", "-c", 'ulimit -c 0; exec "$0" "$@"', *prints_null, DRT_MODE="local")
+    assert "core file" not in r.stdout
+    cluster.up()
+    prints(cluster, "dies", "null")
+    out = cluster.drt("explain", rows(cluster)[0]["task"]).stdout
+    assert "core file" in out
+    if pattern != "core" or resource.getrlimit(resource.RLIMIT_CORE)[1] == 0:
+        pytest.skip("no core files in the working directory here")
+    r = cluster.run("sh", "-c", 'ulimit -c unlimited; exec "$0" "$@"', *prints_null,
+                    DRT_MODE="local")
+    path = re.search(r"core file: ([^;\n]+)", r.stdout).group(1)
+    assert path.startswith(str(cluster.work)) and os.path.getsize(path) > 0
