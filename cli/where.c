@@ -142,11 +142,10 @@ int where_remote(const struct where *w, struct remote_wish *ret, struct failure 
                  : find_directory(w, &place) ? place_path(&place, CLIENT_FILE, wish.key_file) == 0
                                              : search_home(wish.address, wish.key_file);
     if (!found) {
-        return failure_set(
-            f, CODE_REFUSED,
-            "there is no key for %s. Copy client.key from the head's directory, and give it "
-            "with --key-file or DRT_KEY_FILE.",
-            wish.address);
+        return failure_set(f, CODE_REFUSED,
+                           "no key for %s. Copy client.key from the head's directory, and give it "
+                           "with --key-file or DRT_KEY_FILE.",
+                           wish.address);
     }
     *ret = wish;
     return 0;

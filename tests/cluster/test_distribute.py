@@ -22,7 +22,7 @@ def test_what_cannot_be(cluster):
     assert "no cluster" in r.stderr
     assert "Give one of" in cluster.drt("distribute", "test", "-s", "best", check=2).stderr
     assert "node_specific" in cluster.drt("distribute", "test", "--node", "a", check=2).stderr
-    assert "needs the node" in cluster.drt("distribute", "test", "-s", "node_specific",
+    assert "needs a node" in cluster.drt("distribute", "test", "-s", "node_specific",
                                            check=2).stderr
     assert "1 to 1000000" in cluster.drt("distribute", "test", "-n", 0, check=2).stderr
     assert "distribute status" in cluster.drt("distribute", "test it", check=2).stderr

@@ -141,6 +141,11 @@ static void head_hears(struct rig *r, const struct cluster_msg *m)
         r->part = m->job_end;
         r->parts++;
     }
+    if (m->type == CLUSTER_HISTORY) {
+        r->histories++;
+        r->history_tasks = (uint32_t)m->history.rows.task_count;
+        r->history_functions = (uint32_t)m->history.rows.function_count;
+    }
     ASSERT(r->head_up);
     if (!r->head_answers) {
         return;

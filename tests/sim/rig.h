@@ -109,6 +109,7 @@ struct rig {
     uint32_t impossible;         /* FEASIBLE answered with no so many times */
     struct cluster_job_end part; /* the last that the head heard; how often it did */
     uint32_t parts;
+    uint32_t histories, history_tasks, history_functions; /* likewise */
     uint32_t joins, job_news, job_ends, spawns, kills, quits, program_loads, fences;
     uint32_t peer_opens, peer_closes, fetches, fetch_stops;
     char close_reason[128]; /* of the last close: which rule was broken; "": none */

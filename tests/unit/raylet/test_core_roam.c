@@ -401,6 +401,23 @@ static void who_leaves_tells_of_its_part(void **state)
     rig_pass(&s->rig, NS_PER_S);
     assert_int_equal(s->rig.parts, 1);
     assert_int_equal(s->rig.part.done, 1);
+    assert_int_equal(s->rig.history_tasks, 2); /* the two children, before LEAVE */
+    assert_int_equal(s->rig.history_functions, 1);
+    end(s);
+}
+
+/* While nothing ends the head hears nothing new. */
+static void the_head_hears_now_and_then_what_ended(void **state)
+{
+    struct scene *s = begin_as_executor();
+
+    run_with_children(s, 1);
+    says_recorded(s);
+    rig_pass(&s->rig, 11 * NS_PER_S);
+    assert_int_equal(s->rig.history_tasks, 2);
+    uint32_t before = s->rig.histories;
+    rig_pass(&s->rig, 30 * NS_PER_S);
+    assert_int_equal(s->rig.histories, before);
     end(s);
 }
 
@@ -776,6 +793,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_head_hears_of_a_part),
         cmocka_unit_test(who_leaves_tells_of_its_part),
+        cmocka_unit_test(the_head_hears_now_and_then_what_ended),
         cmocka_unit_test(a_slot_is_for_whom_it_was_lent),
         cmocka_unit_test(a_home_that_uses_no_slot_gets_no_other),
         cmocka_unit_test(nor_do_its_other_classes),
