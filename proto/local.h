@@ -36,8 +36,8 @@
 #define LOCAL_WAITS_MAX   1024u  /* of one BLOCKED */
 #define LOCAL_ARGS_MAX    16384u /* needs, references of one task */
 #define LOCAL_RETURNS_MAX 4096u
-#define LOCAL_CLAIMS      128u                             /* claim slots of a worker */
-#define LOCAL_ENV_MAX     (MESSAGE_MAX - MESSAGE_META_MAX) /* it travels as the payload */
+#define LOCAL_CLAIMS      128u                /* claim slots of a worker */
+#define LOCAL_ENV_MAX     MESSAGE_PAYLOAD_MAX /* it travels as the payload */
 #define LOCAL_NAME_MAX    255u
 
 enum local_type {

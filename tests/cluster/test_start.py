@@ -191,7 +191,7 @@ def test_an_environment_that_no_message_carries(cluster):
     result = cluster.work / "result"
     cluster.run("sh", "-c", 'ulimit -s unlimited && exec "$@"', "sh", cluster.program("odd"), "environment=5000000",
                 cluster.program("started"), DRT_TEST_RESULT=str(result), DRT_MODE="local", check=9)
-    assert "workers can be given at most 4194432" in result.read_text()
+    assert "workers can be given at most 4194304" in result.read_text()
 
 
 def test_environments_travel(cluster):
