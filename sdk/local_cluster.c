@@ -156,21 +156,32 @@ static bool reap(int which, int *ret_status)
     return true;
 }
 
-/* Waits for a daemon to end, which closes its output, without taking longer than what is left. */
+/* Whether a daemon has closed its output, which it does by ending. Nothing is read: the program may
+ * have closed our end, and the number may be its own file's now. */
+static bool has_closed(int which)
+{
+    struct pollfd p = {local.output[which], 0, 0};
+    if (p.fd < 0) {
+        return true;
+    }
+    if (poll(&p, 1, 0) > 0 && (p.revents & POLLNVAL) != 0) {
+        pid_t pid = local.daemons[which];
+        return pid <= 0 || (kill(pid, 0) != 0 && errno == ESRCH);
+    }
+    return (p.revents & (POLLHUP | POLLERR)) != 0;
+}
+
+/* Waits for a daemon to end, without taking longer than what is left. */
 static bool has_ended(int which, uint64_t deadline_ns, int *ret_status)
 {
-    char bytes[256];
-    struct pollfd p = {local.output[which], POLLIN, 0};
-    bool closed = p.fd < 0;
     for (;;) {
-        closed = closed || (poll(&p, 1, 0) > 0 && read(p.fd, bytes, sizeof bytes) == 0);
-        if (closed && reap(which, ret_status)) {
+        if (has_closed(which) && reap(which, ret_status)) {
             return true;
         }
         if (clock_now_ns() >= deadline_ns) {
             return false;
         }
-        (void)poll(closed ? NULL : &p, closed ? 0 : 1, 2);
+        (void)poll(NULL, 0, 2);
     }
 }
 
