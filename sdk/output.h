@@ -10,7 +10,7 @@
 #include "proto/ring.h"
 
 /* No system call that writes returns sooner: a body that was shorter has printed nothing. */
-#define OUTPUT_LEAST_NS 100u
+#define OUTPUT_LEAST_NS 300u
 
 /* Before the raylet is greeted: what the program printed until now is in the pipes then, and
  * belongs to no task. */
