@@ -9,6 +9,13 @@
 #define UP_NS     (3 * NS_PER_S) /* so long a session may take to come up */
 #define AVOID_NS  (2 * NS_PER_S) /* a node that cannot be reached gets no new work for so long */
 
+/* A node may speak to us, or be named by a reference, a moment before the head tells of it. So many
+ * may wait for the head's word: with sessions, and all together. Who is not among the head's nodes
+ * after STRANGER_NS is none. */
+#define STRANGERS_MAX (64u)
+#define UNTOLD_MAX    (2 * STRANGERS_MAX)
+#define STRANGER_NS   (30 * NS_PER_S)
+
 static bool peer_may_enter(uint8_t from, uint8_t to)
 {
     static const uint8_t allowed[] = {
@@ -23,6 +30,7 @@ static bool peer_may_enter(uint8_t from, uint8_t to)
 static void enter(struct raylet_core *c, struct peer *p, uint8_t state)
 {
     ASSERT(peer_may_enter(p->state, state));
+    c->untold_nodes += (state == PEER_UNKNOWN) - (p->state == PEER_UNKNOWN);
     p->state = state;
     p->since_unix_ms = core_unix_ms(c);
     c->view_version++;
@@ -111,10 +119,14 @@ void peer_free(struct raylet_core *c, struct peer *p)
     numbers_fini(&p->guest_classes);
     numbers_fini(&p->guests);
     free(p->cancels);
-    struct gone_node *gone = &c->gone_nodes[c->gone_next];
-    c->gone_next = (c->gone_next + 1) % GONE_NODES;
-    free(gone->name);
-    *gone = (struct gone_node){p->number, p->name};
+    if (*p->name == '\0') {
+        free(p->name); /* the head never told of it: it takes the place of none that it told of */
+    } else {
+        struct gone_node *gone = &c->gone_nodes[c->gone_next];
+        c->gone_next = (c->gone_next + 1) % GONE_NODES;
+        free(gone->name);
+        *gone = (struct gone_node){p->number, p->name};
+    }
     free(p->address);
     free(p->warning);
     free(p->key);
@@ -168,17 +180,46 @@ static void close_side(struct raylet_core *c, struct peer *p, enum peer_side sid
     e->side = side;
 }
 
-struct peer *peer_of_session(struct raylet_core *c, uint32_t number, enum peer_side side)
+/* It was faster than the head's word of it, or it is nobody. NULL: `most` wait for that word. */
+static struct peer *untold(struct raylet_core *c, uint32_t number, uint32_t most)
+{
+    if (number <= c->newest_node || c->untold_nodes >= most) {
+        return NULL;
+    }
+    if (!timer_is_armed(&c->peers_timer.timer)) {
+        core_timer_arm(c, &c->peers_timer, c->now_ns + LOOK_NS);
+    }
+    struct peer *p = peer_new(c, number, PEER_UNKNOWN);
+    p->untold_ns = c->boot_ns;
+    return p;
+}
+
+struct peer *peer_of_owner(struct raylet_core *c, uint32_t number)
 {
     struct peer *p = peer_find(c, number);
 
-    if (p == NULL && side == SIDE_IN && number > c->newest_node) {
-        p = peer_new(c, number, PEER_UNKNOWN); /* its messages were faster than the head's */
+    p = p == NULL ? untold(c, number, UNTOLD_MAX) : p;
+    return p == NULL || p->state == PEER_DEAD ? NULL : p;
+}
+
+struct peer *peer_of_session(struct raylet_core *c, const struct raylet_event *event)
+{
+    struct peer *p = peer_find(c, event->peer);
+
+    if (p == NULL && event->side == SIDE_IN && event->kind == EVENT_PEER_UP) {
+        p = untold(c, event->peer, STRANGERS_MAX);
     }
     if (p == NULL || p->state == PEER_DEAD) {
         struct raylet_effect *e = core_effect(c, EFFECT_PEER_CLOSE);
-        e->peer = number;
-        e->side = side;
+        e->peer = event->peer;
+        e->side = event->side;
+        if (event->kind == EVENT_PEER_UP && event->peer > c->newest_node) {
+            struct failure *f = arena_alloc(&c->arena, sizeof *f);
+            failure_set(f, CODE_FULL,
+                        "the head has not told of node %u, and %u others wait for its word",
+                        event->peer, c->untold_nodes);
+            e->failure = f;
+        }
         c->dropped_messages++;
         return NULL;
     }
@@ -270,11 +311,39 @@ void peer_down(struct raylet_core *c, struct peer *p, enum peer_side side,
     p->avoid_until_ns = c->now_ns + AVOID_NS;
 }
 
+static void die(struct raylet_core *c, struct peer *p)
+{
+    if (p->state == PEER_DEAD) {
+        return;
+    }
+    enter(c, p, PEER_DEAD);
+    if (p->link != PEER_OFF) {
+        close_side(c, p, SIDE_OUT);
+    }
+    if (p->in_up) {
+        close_side(c, p, SIDE_IN);
+    }
+}
+
+/* The head answered what we said long after we first heard of that node, so it would have told of
+ * it. While the head is away nobody can be told from a node that joined just before. */
+static bool is_nobody(const struct raylet_core *c, const struct peer *p)
+{
+    return p->state == PEER_UNKNOWN && c->head_state == HEAD_JOINED &&
+           c->boot_ns >= ns_add(c->joins_ns, STRANGER_NS) &&
+           c->renew_answered_ns >= ns_add(p->untold_ns, STRANGER_NS);
+}
+
 void peers_timer(struct raylet_core *c)
 {
     bool any = false;
 
     for (struct peer *p = c->peers; p != NULL; p = p->hh.next) {
+        if (is_nobody(c, p)) {
+            die(c, p);
+            continue;
+        }
+        any = any || p->state == PEER_UNKNOWN;
         if (p->link == PEER_OFF) {
             continue;
         }
@@ -322,20 +391,6 @@ static void put_amounts(struct raylet_core *c, struct peer *p, const struct clus
     }
     p->total = total;
     p->available = available;
-}
-
-static void die(struct raylet_core *c, struct peer *p)
-{
-    if (p->state == PEER_DEAD) {
-        return;
-    }
-    enter(c, p, PEER_DEAD);
-    if (p->link != PEER_OFF) {
-        close_side(c, p, SIDE_OUT);
-    }
-    if (p->in_up) {
-        close_side(c, p, SIDE_IN);
-    }
 }
 
 /* A session with it goes on, over a connection to the new address. */

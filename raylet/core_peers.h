@@ -4,9 +4,9 @@
  * is in core_lanes, core_guests and core_foreign, which core.c tells in turn; here is only whether
  * there is one.
  *
- *   UNKNOWN (it spoke to us before the head told of it) -> ALIVE -> DEAD (the head's word) ->
- * freed, once nothing of it is left OUT: OFF -> OPENING -> UP -> OPENING ..., and OFF again when it
- * is unused or dead
+ *   UNKNOWN (it spoke to us before the head told of it) -> ALIVE -> DEAD (the head's word, or none
+ * of the head's for an UNKNOWN one) -> freed, once nothing of it is left
+ *   OUT: OFF -> OPENING -> UP -> OPENING ..., and OFF again when it is unused or dead
  */
 #ifndef RAYLET_CORE_PEERS_H
 #define RAYLET_CORE_PEERS_H
@@ -19,9 +19,12 @@ struct peer *peer_find(struct raylet_core *c, uint32_t number); /* NULL: unknown
 const char *peer_describe(struct raylet_core *c, uint32_t number, char out[PEER_DESCRIBED_SIZE]);
 /* The head told of it once, and it is dead. */
 bool peer_is_gone(struct raylet_core *c, uint32_t number);
-/* The one that events of a session are about; made if the head has not told of it yet. NULL: it is
- * dead, and the session is closed. */
-struct peer *peer_of_session(struct raylet_core *c, uint32_t number, enum peer_side side);
+/* The one that an event of a session is about; made when its session begins before the head told
+ * of it, for a while and for a bounded number of them. NULL: it is dead or nobody's, and the
+ * session is closed. */
+struct peer *peer_of_session(struct raylet_core *c, const struct raylet_event *event);
+/* The one that a reference names, likewise. NULL: it is dead. */
+struct peer *peer_of_owner(struct raylet_core *c, uint32_t number);
 
 /* Wants the OUT session: opens it if need be. Whether it is up. */
 bool peer_use(struct raylet_core *c, struct peer *p);

@@ -100,17 +100,6 @@ struct object *proxy_find(struct raylet_core *c, struct object_id id)
     return owner == NULL ? NULL : numbers_get(&owner->objects, id.number);
 }
 
-/* NULL: it is dead. */
-static struct peer *peer_of_owner(struct raylet_core *c, uint32_t node)
-{
-    struct peer *p = peer_find(c, node);
-
-    if (p == NULL && node > c->newest_node) {
-        p = peer_of_session(c, node, SIDE_IN); /* the head has not told of it yet */
-    }
-    return p == NULL || p->state == PEER_DEAD ? NULL : p;
-}
-
 /* ---- proxies ---- */
 
 bool proxy_is_pending(const struct proxy *x)

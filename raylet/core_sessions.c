@@ -62,7 +62,7 @@ static void message(struct raylet_core *c, struct peer *p, enum peer_side side,
 
 void session_event(struct raylet_core *c, const struct raylet_event *e)
 {
-    struct peer *p = peer_of_session(c, e->peer, e->side);
+    struct peer *p = peer_of_session(c, e);
 
     if (p == NULL) {
         return;

@@ -561,6 +561,7 @@ struct peer { /* another node */
     char *warning;                       /* why others cannot reach it; "" */
     struct resource_set total, available;
     uint64_t waiting, running, since_unix_ms;
+    uint64_t untold_ns; /* UNKNOWN: since when, as boot_ns */
 
     /* sessions */
     uint8_t link; /* OUT: enum peer_link */
@@ -725,6 +726,7 @@ struct raylet_core {
     struct gone_node gone_nodes[GONE_NODES]; /* a ring: the last ones that died */
     uint32_t gone_next;
     uint32_t newest_node;  /* the highest number that the head told of */
+    uint32_t untold_nodes; /* peers in state PEER_UNKNOWN */
     bool peers_died;       /* some are DEAD: to be worked off */
     uint64_t view_version; /* rises with each change of who is there */
     struct core_timer peers_timer;

@@ -537,9 +537,117 @@ static void anything_may_be_said(void **state)
     }
 }
 
+/* ---- numbers that the head gave to nobody ---- */
+
+#define STRANGERS 20000u
+
+static void head_answers_all(struct scene *s)
+{
+    struct cluster_msg m = {.type = CLUSTER_RENEWED, .renewed = {.sent_ns = s->rig.core->boot_ns}};
+
+    rig_head_says(&s->rig, &m);
+    rig_settle(&s->rig);
+}
+
+static uint32_t peer_count(const struct scene *s)
+{
+    return HASH_COUNT(s->rig.core->peers);
+}
+
+/* They come, and some go again at once. */
+static void strangers_come(struct scene *s, uint32_t first)
+{
+    for (uint32_t i = 0; i < STRANGERS; i++) {
+        rig_peer_up(&s->rig, first + i, SIDE_IN);
+        if (i % 3 == 0) {
+            rig_peer_down(&s->rig, first + i, SIDE_IN, false);
+        }
+        if (i % 16 == 0) {
+            rig_settle(&s->rig);
+        }
+    }
+    rig_settle(&s->rig);
+}
+
+static void strangers_wait_for_the_head_in_bounds(void **state)
+{
+    struct scene *s = begin_among_nodes();
+
+    strangers_come(s, 1000);
+    assert_in_range(peer_count(s), 3, 2 + 64);
+    assert_true(s->rig.peer_closes >= STRANGERS / 2);
+    assert_non_null(strstr(s->rig.close_reason, "the head has not told of node"));
+    /* Nobody that the head told of is in their way. */
+    up(s, THEM, SIDE_IN);
+    assert_true(peer_find(s->rig.core, THEM)->in_up);
+    /* Whom it tells of is no stranger any more. */
+    rig_view(&s->rig, 1001, "box-4", 2);
+    rig_settle(&s->rig);
+    assert_int_equal(peer_find(s->rig.core, 1001)->state, PEER_ALIVE);
+    /* While the head is away nobody can be told from one that joined just before. */
+    rig_head(&s->rig, false);
+    rig_pass(&s->rig, 200 * NS_PER_S);
+    assert_in_range(peer_count(s), 4, 3 + 64);
+    rig_head(&s->rig, true);
+    rig_settle(&s->rig);
+    assert_in_range(peer_count(s), 4, 3 + 64);
+    rig_pass(&s->rig, 60 * NS_PER_S);
+    head_answers_all(s);
+    rig_pass(&s->rig, 20 * NS_PER_S);
+    assert_int_equal(peer_count(s), 3);
+    assert_int_equal(s->rig.core->untold_nodes, 0);
+    end(s);
+}
+
+/* Memory comes back, and there is room for others then. */
+static void strangers_come_again_and_again(void **state)
+{
+    struct scene *s = begin_among_nodes();
+
+    for (uint32_t round = 0; round < 3; round++) {
+        strangers_come(s, 1000 + round * STRANGERS);
+        assert_in_range(peer_count(s), 3, 2 + 64);
+        rig_pass(&s->rig, 60 * NS_PER_S);
+        head_answers_all(s);
+        rig_pass(&s->rig, 20 * NS_PER_S);
+        assert_int_equal(peer_count(s), 2);
+    }
+    /* The names of nodes that died are not lost to them. */
+    char text[PEER_DESCRIBED_SIZE];
+    dies(s, OTHER);
+    strangers_come(s, 1000 + 3 * STRANGERS);
+    rig_pass(&s->rig, 60 * NS_PER_S);
+    head_answers_all(s);
+    rig_pass(&s->rig, 20 * NS_PER_S);
+    assert_non_null(strstr(peer_describe(s->rig.core, OTHER, text), "box-3"));
+    end(s);
+}
+
+static void references_to_nobody_are_bounded(void **state)
+{
+    struct scene *s = begin_among_nodes();
+
+    strangers_come(s, 1000);
+    for (uint32_t i = 0; i < STRANGERS; i++) {
+        give(s, take(s, (struct object_id){100000 + i, 3, 1}));
+    }
+    assert_in_range(peer_count(s), 2 + 65, 2 + 128); /* sessions leave room for references */
+    struct object *o = take(s, (struct object_id){500000, 3, 1});
+    assert_int_equal(o->state, OBJECT_ERROR);
+    give(s, o);
+    rig_pass(&s->rig, 60 * NS_PER_S);
+    head_answers_all(s);
+    rig_pass(&s->rig, 20 * NS_PER_S);
+    assert_int_equal(peer_count(s), 2);
+    end(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(strangers_wait_for_the_head_in_bounds),
+        cmocka_unit_test(strangers_come_again_and_again),
+        cmocka_unit_test(references_to_nobody_are_bounded),
         cmocka_unit_test(anything_may_be_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
