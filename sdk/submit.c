@@ -220,6 +220,16 @@ static void split_ids(const struct submission *s, const struct object_id *ids,
     ret->refs = refs;
 }
 
+/* A timeout of zero has passed before anything could run: the same in each mode, without a race. */
+static int check_time(const struct submission *s)
+{
+    if (LIKELY(s->options.timeout.ns_plus_1_ != 1)) {
+        return 0;
+    }
+    return error_set(DRT_E_DEADLINE, "its timeout is 0, so it was not run: give it more time, or "
+                                     "leave .timeout out for no limit");
+}
+
 static int send(struct submission *s, const struct object_id *ids, struct object_id *split,
                 struct bytes args)
 {
@@ -227,6 +237,9 @@ static int send(struct submission *s, const struct object_id *ids, struct object
     uint32_t class_number;
     bool body = runtime_body() != NULL;
     int rc = class_find(s->entry, o, &class_number);
+    if (rc == 0) {
+        rc = check_time(s);
+    }
     if (rc == 0) {
         rc = link_spend(&runtime.link, args.size + TASK_OVERHEAD, ask_some_left, NULL, body);
     }
@@ -242,8 +255,7 @@ static int send(struct submission *s, const struct object_id *ids, struct object
                    .max_attempts = o->max_attempts == 0 ? ATTEMPTS_DEFAULT : o->max_attempts,
                    .flags = (o->retry_on_error ? SUBMIT_RETRY_ON_ERROR : 0u) |
                             (o->at_most_once ? SUBMIT_AT_MOST_ONCE : 0u),
-                   .timeout_ns =
-                       o->timeout.ns_plus_1_ == 0 ? 0 : MAX_OF(o->timeout.ns_plus_1_ - 1, 1),
+                   .timeout_ns = o->timeout.ns_plus_1_ == 0 ? 0 : o->timeout.ns_plus_1_ - 1,
                    .backoff_ns =
                        o->backoff.ns_plus_1_ == 0 ? BACKOFF_DEFAULT : o->backoff.ns_plus_1_ - 1,
                    .name = o->name != NULL ? o->name : ""},
@@ -283,6 +295,7 @@ static void go(struct submission *s, uint8_t *args, struct object_id *ids)
             rc = send(s, ids, ids + s->id_count, encoded);
         } else {
             rc = class_find(s->entry, &s->options, &none);
+            rc = rc != 0 ? rc : check_time(s);
         }
         if (rc != 0) {
             error_to_failure(rc, &f);

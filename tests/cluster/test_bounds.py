@@ -21,3 +21,4 @@ def test_every_mode_says_the_same(cluster):
     assert "drt_of(drt_put(value))" in told["6 results of 1 MB"]
     assert told["6 results that were put"] == "fine"
     assert "does not manage" in told["a GPU"] and "my_gpu" in told["a GPU"]
+    assert told["no time"].startswith("DRT_E_DEADLINE take: its timeout is 0")

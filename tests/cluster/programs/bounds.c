@@ -244,6 +244,8 @@ static void options(void)
     tell("less than none", drt_submit(take, DRT_WITH(.resources = many)));
     tell("the priority", drt_submit(take, DRT_WITH(.priority = INT32_MIN)));
     tell("the attempts", drt_submit(take, DRT_WITH(.max_attempts = UINT32_MAX)));
+    tell("no time", drt_submit(take, DRT_WITH(.timeout = drt_ms(0))));
+    tell("no time and no such node", drt_submit(take, DRT_WITH(.timeout = drt_ms(0), .node = "x")));
     tell("all time", drt_submit(take, DRT_WITH(.timeout = drt_ns(UINT64_MAX - 2))));
 }
 
