@@ -25,6 +25,7 @@
 
 #define TIMEOUT_DEFAULT (10 * NS_PER_S)
 #define GOODBYE_LIMIT   (1 * NS_PER_S)
+#define EXIT_GRACE      (1 * NS_PER_S)   /* from exit until other threads get an answer */
 #define CONNECT_PAUSE   (50 * NS_PER_MS) /* doubled each time */
 #define CONNECT_LONGEST (500 * NS_PER_MS)
 #define LOGS_QUIET                                                                                 \
@@ -448,15 +449,15 @@ static void tell_alone(void)
     }
 }
 
-static void take_logs_at_exit(void);
+static void end_at_exit(int status, void *arg);
 
-/* After a private cluster was started, so that it ends later. */
+/* After a private cluster was started, so that it ends later. Where there is no room for a handler
+ * the program has to call drt_shutdown, as after any end that the C library does not see. */
 static void watch_exit(void)
 {
     static bool registered;
     if (!registered) {
-        registered = true;
-        atexit(take_logs_at_exit);
+        registered = on_exit(end_at_exit, NULL) == 0;
     }
 }
 
@@ -610,19 +611,65 @@ static void close_link(void)
     link_close(l);
 }
 
-/* A program that ends without drt_shutdown: what its tasks printed is seen all the same. Not if
- * another thread is in a call just now. */
-static void take_logs_at_exit(void)
+/* Other threads hold it for moments only; but one of them may be stopped, and this one may have
+ * been interrupted by the signal handler that exits. */
+static bool lock_runtime_by(uint64_t deadline_ns)
 {
-    if (runtime_is_child() || atomic_load(&serves) || !runtime_is_linked() ||
-        !lock_try(&runtime.lock)) {
+    const struct timespec pause = {.tv_nsec = NS_PER_MS};
+    if (lock_is_mine(&runtime.lock)) {
+        return false;
+    }
+    while (!lock_try(&runtime.lock)) {
+        if (clock_now_ns() >= deadline_ns) {
+            return false;
+        }
+        (void)nanosleep(&pause, NULL);
+    }
+    return true;
+}
+
+/* GOODBYE, where another thread may lead. The raylet reads what is in the ring also when this
+ * process is no more; it is waited for only as long as the ring has no room. */
+static void say_goodbye_by(uint64_t deadline_ns)
+{
+    const struct local_msg m = {.type = LOCAL_GOODBYE};
+    uint8_t data[64];
+    size_t size = local_size(&m);
+    ASSERT(size <= sizeof data);
+    local_encode(&m, data);
+    int r = ring_send(&runtime.link.ring, bytes_of(data, size));
+    while (r == 0 && ring_flush(&runtime.link.ring) > 0 && clock_now_ns() < deadline_ns) {
+        (void)sched_yield();
+    }
+}
+
+/* The program ends by exit, or by its return from main, without drt_shutdown. What its tasks
+ * printed is seen all the same, unless another thread is in a call just now. Status 0 is a goodbye;
+ * with another one the job has failed, also where a child that the program forked keeps the
+ * socket. Memory is left alone: other threads may be using it. */
+static void end_at_exit(int status, void *arg)
+{
+    int before;
+    struct link *l = &runtime.link;
+    if (runtime_is_child() || atomic_load(&serves) || !runtime_is_linked()) {
         return;
     }
-    if (runtime.link.open && !runtime.link.leading) {
-        take_logs(ns_add(clock_now_ns(), GOODBYE_LIMIT));
-        log_print_end();
+    uint64_t deadline_ns = ns_add(clock_now_ns(), GOODBYE_LIMIT);
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+    if (lock_runtime_by(deadline_ns)) {
+        if (l->open && !l->leading) {
+            take_logs(deadline_ns);
+            log_print_end();
+        }
+        if (l->open && !l->broken && link_is_whole(l)) {
+            if (status == 0) {
+                say_goodbye_by(deadline_ns);
+            }
+            link_exit(l, ns_add(clock_now_ns(), EXIT_GRACE));
+        }
+        runtime_unlock();
     }
-    runtime_unlock();
+    pthread_setcancelstate(before, NULL);
 }
 
 void drt_shutdown(void)

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -19,6 +20,7 @@
 #define FREE_ARRIVALS 64u            /* as many as a raylet prefills */
 #define LEADER_LIMIT  (1 * NS_PER_S) /* nobody polls for so long without sleeping */
 #define KEEP_BYTES    (16u << 10)    /* of an arena that is kept */
+#define EXIT_PAUSE    (10 * NS_PER_MS)
 #define LINK_CUT                                                                                   \
     "this program closed descriptors that belong to drt (closefrom, or a loop of close): close "   \
     "only "                                                                                        \
@@ -48,8 +50,25 @@ bool link_is_whole(const struct link *l)
     return fstat(l->socket, &st) == 0 && S_ISSOCK(st.st_mode) && st.st_ino == l->socket_inode;
 }
 
+/* With the mutex, for all threads together: an atexit handler may wait for one of them. */
+static int exited(const struct link *l)
+{
+    int before;
+    const struct timespec pause = {.tv_nsec = EXIT_PAUSE};
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+    while (clock_now_ns() < l->exit_until_ns) {
+        (void)nanosleep(&pause, NULL);
+    }
+    pthread_setcancelstate(before, NULL);
+    return error_set(DRT_E_DISCONNECTED, "this program exits: its threads are to be done with drt "
+                                         "before main returns or exit is called");
+}
+
 static int gone(struct link *l)
 {
+    if (UNLIKELY(l->exit_until_ns != 0)) {
+        return exited(l);
+    }
     if (!l->broken) {
         l->broken = true;
         wake_followers(l);
@@ -673,6 +692,15 @@ void link_close(struct link *l)
     buffer_fini(&l->scratch);
     buffer_fini(&l->given);
     wake_followers(l);
+}
+
+void link_exit(struct link *l, uint64_t until_ns)
+{
+    (void)shutdown(l->socket, SHUT_RDWR); /* a child may hold it */
+    l->exit_until_ns = until_ns;
+    l->broken = true;
+    wake_followers(l);
+    link_interrupt(l); /* who leads */
 }
 
 void link_forget(struct link *l)

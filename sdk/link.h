@@ -50,7 +50,8 @@ struct link {
     struct ring_channel ring;
     int socket;
     uint64_t socket_inode;
-    bool cut; /* the program closed the descriptors of the link */
+    bool cut;               /* the program closed the descriptors of the link */
+    uint64_t exit_until_ns; /* see link_exit; 0: the program does not exit */
     link_take_fn *take;
     void *take_arg;
     struct arrival *spare; /* for the next message */
@@ -76,6 +77,10 @@ void link_init(struct link *l, struct lock *lock, link_take_fn *take, void *take
  * with its sentence. */
 int link_open(struct link *l, const struct local_open *open, uint64_t deadline_ns) MUST_CHECK;
 void link_close(struct link *l); /* also half open; says nothing to the raylet */
+/* The program exits: nothing more is said to the raylet, and its socket is at its end. Whatever
+ * still needs it answers DRT_E_DISCONNECTED, but not before `until_ns`: the process is most likely
+ * gone by then, and no thread of it takes its end for an error. */
+void link_exit(struct link *l, uint64_t until_ns);
 /* This thread left a wait by longjmp: it leads and follows no more. */
 void link_recover(struct link *l);
 /* Whether its socket is still its own: the program may have closed what it did not open. A system

@@ -120,6 +120,52 @@ def test_a_program_exits_while_its_threads_wait(cluster, mode):
     until("nothing of it is left", lambda: cluster.pids("odd_ends") == [])
 
 
+@pytest.mark.parametrize("how, status, state", [
+    ("return", 0, "done"), ("exit-0", 0, "done"), ("thread", 0, "done"), ("joined", 0, "done"),
+    ("child", 0, "done"), ("later", 0, "done"), ("exit-3", 3, "failed"), ("_exit-0", 0, "failed"),
+    ("abort", -signal.SIGABRT, "failed")])
+def test_a_program_ends_without_drt_shutdown(cluster, how, status, state):
+    cluster.up()
+    file = cluster.work / "task"
+    r = cluster.run(cluster.program("exits"), how, file, limit_s=20)
+    assert r.returncode == status, r.stderr
+    job = until("its job has ended", lambda: [j for j in cluster.ask("jobs")
+                                              if j["state"] != "running"], 10)[0]
+    assert job["state"] == state
+    pid = int(Path(f"{file}.pid").read_text())
+    until("what ran is cancelled", lambda: not is_alive(pid), 10)
+    assert "lost" not in r.stderr and "error" not in r.stderr, r.stderr
+    if how == "child":
+        assert "the job goes on: 2" in r.stdout
+        for left in cluster.pids("exits"):
+            os.kill(left, signal.SIGKILL)
+    if how == "later":
+        assert "later: DRT_E_DISCONNECTED" in r.stdout
+
+
+@pytest.mark.parametrize("mode", ["local", "sync"])
+def test_a_program_ends_without_drt_shutdown_alone(cluster, mode):
+    r = cluster.run(cluster.program("say"), DRT_MODE=mode, limit_s=20)
+    assert r.returncode == 0, r.stderr
+    until("nothing of it is left", lambda: cluster.pids("drt-") == [], 10)
+
+
+def test_a_program_exits_beside_a_raylet_that_stands_still(cluster):
+    cluster.up()
+    file = cluster.work / "task"
+    child = cluster.start(cluster.program("exits"), "stopped", file)
+    until("its task runs", Path(f"{file}.pid").exists)
+    node = cluster.node_pid()
+    os.kill(node, signal.SIGSTOP)
+    try:
+        file.touch()
+        child.communicate(timeout=10)
+    finally:
+        os.kill(node, signal.SIGCONT)
+    assert child.returncode == 0
+    until("its job is done", lambda: [j for j in cluster.ask("jobs") if j["state"] == "done"], 20)
+
+
 PUT_BACK = ["directory", "mask", "redirect", "reopen", "alarm", "signals", "environment",
             "no environment", "locale", "rounding", "cpus", "limit", "cancel"]
 RENEWED = {"group": "its process group or session", "stdout": "stdout or stderr (fclose)",

@@ -194,7 +194,8 @@ DRT_API const char *const *drt_argv(int *ret_argc);
 DRT_API struct drt_bytes drt_job_config(void);
 
 /* Releases all references; what this program still runs is cancelled. Fine before drt_init, which
- * may be called again afterwards: it begins a new job. */
+ * may be called again afterwards: it begins a new job. A program that exits with status 0 without
+ * it has done its job as well; with another status, or by a signal, its job has failed. */
 DRT_API void drt_shutdown(void);
 /* enum drt_mode; DRT_MODE_AUTO before drt_init. */
 DRT_API int drt_current_mode(void);
