@@ -411,9 +411,11 @@ static void fire(struct raylet_core *c, struct core_timer *t)
     case TIMER_JOB:
         job_timer(c, container_of(t, struct job, timer));
         break;
-    case TIMER_RENEW:
     case TIMER_LEAVE: /* its time may be over: then this is the last that the head hears */
         rows_say_history(c, HISTORY_ROWS_LAST);
+        head_timer(c, t);
+        break;
+    case TIMER_RENEW:
         head_timer(c, t);
         break;
     case TIMER_PLAN:

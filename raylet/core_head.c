@@ -176,6 +176,7 @@ static void joined(struct raylet_core *c, const struct cluster_joined *m)
         return;
     }
     take_text(&c->address, m->address);
+    c->history_rows_said = 0; /* one that was started again knows nothing of it */
     c->node = m->number;
     c->lease_ns = m->lease_ns;
     c->renew_answered_ns = MAX_OF(c->renew_answered_ns, c->joins_ns);
@@ -327,13 +328,13 @@ static bool is_idle(struct raylet_core *c)
     return c->waiting + c->running + c->away == 0 && !is_held_elsewhere(c) && !job_is_ending(c);
 }
 
-/* A program whose last task has just ended may be about to end, too: its job is done then, and not
- * lost. It can submit nothing more. */
 bool head_is_going(struct raylet_core *c)
 {
     return c->leaving && !c->fenced && is_idle(c) && !has_drivers(c);
 }
 
+/* A program whose last task has just ended may be about to end, too: its job is done then, and not
+ * lost. It can submit nothing more. */
 void head_leave_work(struct raylet_core *c)
 {
     if (!c->leaving || c->fenced || !is_idle(c)) {

@@ -19,9 +19,9 @@ void head_ask_feasible(struct raylet_core *c);
 void head_renew_work(struct raylet_core *c);
 void head_leave(struct raylet_core *c, uint64_t limit_ns);
 void head_timer(struct raylet_core *c, struct core_timer *timer);
-/* The node leaves: whether the last work has ended. */
 /* Whether head_leave_work is about to say LEAVE: what must be said before is said now. */
 bool head_is_going(struct raylet_core *c);
+/* The node leaves: whether the last work has ended. */
 void head_leave_work(struct raylet_core *c);
 
 #endif

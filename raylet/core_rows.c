@@ -469,11 +469,13 @@ size_t rows_functions(struct raylet_core *c, const char *name, uint32_t most,
 void rows_say_history(struct raylet_core *c, uint32_t most)
 {
     uint64_t ended = c->done + c->failed + c->cancelled;
+    bool knows = ended == c->history_said && most <= c->history_rows_said;
 
     c->history_said_ns = c->now_ns;
-    if (c->head_state != HEAD_JOINED || ended == c->history_said) {
+    if (c->head_state != HEAD_JOINED || ended == 0 || knows) {
         return;
     }
+    c->history_rows_said = most;
     struct cluster_msg *m = core_send_head(c, CLUSTER_HISTORY);
     struct state_reply *rows = &m->history.rows;
     rows->cluster = rows->head_address = "";

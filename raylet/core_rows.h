@@ -14,8 +14,8 @@ void rows_query(struct raylet_core *c, struct client *client, uint64_t request,
 /* At the end of a step: what a task wrote is asked of the shell when all that has come is known. */
 void rows_flush(struct raylet_core *c);
 
-/* To the head, if something has ended since the last time: the last `most` tasks of each kind of
- * end, and the functions. */
+/* To the head, if something has ended since the last time, or that had fewer rows: the last `most`
+ * tasks of each kind of end, and the functions. */
 void rows_say_history(struct raylet_core *c, uint32_t most);
 
 #endif

@@ -707,6 +707,7 @@ struct raylet_core {
     struct history done_history, failed_history, cancelled_history;
     struct function_stats *functions;       /* core_history's */
     uint64_t history_said, history_said_ns; /* to the head: how many had ended, and when */
+    uint32_t history_rows_said;             /* of each kind of end; 0: this head heard nothing */
     uint64_t memory_used_bytes; /* of the machine, as the shell last saw it; 0: not known */
     struct ended_worker ended_workers[ENDED_WORKERS]; /* a ring: the last ones */
     uint32_t ended_next, ended_used;

@@ -418,6 +418,36 @@ static void the_head_hears_now_and_then_what_ended(void **state)
     uint32_t before = s->rig.histories;
     rig_pass(&s->rig, 30 * NS_PER_S);
     assert_int_equal(s->rig.histories, before);
+
+    /* One that was started again knows nothing. */
+    rig_head(&s->rig, false);
+    rig_head(&s->rig, true);
+    rig_pass(&s->rig, 11 * NS_PER_S);
+    assert_int_equal(s->rig.histories, before + 1);
+    assert_int_equal(s->rig.history_tasks, 2);
+    end(s);
+}
+
+/* It hears of them every 10 s, however often the node renews its lease, and then of the last ones
+ * alone; more of them when the node leaves, also if nothing has ended since. */
+static void the_head_is_not_told_all_of_them_each_second(void **state)
+{
+    struct scene *s = begin();
+
+    for (uint64_t i = 0; i < 60; i++) {
+        submit(s, i);
+        rig_settle(&s->rig);
+        struct rig_process *w = rig_ready_worker(&s->rig);
+        assert_true(rig_claim(&s->rig, w));
+        rig_return(&s->rig, w, i);
+        rig_pass(&s->rig, NS_PER_S);
+    }
+    assert_in_range(s->rig.histories, 5, 8);
+    rig_pass(&s->rig, 20 * NS_PER_S);
+    assert_int_equal(s->rig.history_tasks, 50);
+    rig_query(&s->rig, rig_tool(&s->rig), (struct state_query){.kind = STATE_LEAVE});
+    rig_pass(&s->rig, 3 * NS_PER_S);
+    assert_int_equal(s->rig.history_tasks, 60);
     end(s);
 }
 
@@ -794,6 +824,7 @@ int main(void)
         cmocka_unit_test(the_head_hears_of_a_part),
         cmocka_unit_test(who_leaves_tells_of_its_part),
         cmocka_unit_test(the_head_hears_now_and_then_what_ended),
+        cmocka_unit_test(the_head_is_not_told_all_of_them_each_second),
         cmocka_unit_test(a_slot_is_for_whom_it_was_lent),
         cmocka_unit_test(a_home_that_uses_no_slot_gets_no_other),
         cmocka_unit_test(nor_do_its_other_classes),
