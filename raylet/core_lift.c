@@ -24,11 +24,13 @@ void lift_free(struct raylet_core *c)
 
 /* ---- who waits ---- */
 
+/* The most of all, as far as it is below `now`: one that gives so much decides it. Of a hundred
+ * thousand that wait each asks this when it goes. */
 static int32_t of_waiters(struct raylet_core *c, const struct object *o, int32_t now, uint32_t left)
 {
     int32_t most = INT32_MIN;
 
-    for (const struct watcher *w = o->watchers; w != NULL; w = w->next) {
+    for (const struct watcher *w = o->watchers; w != NULL && most < now; w = w->next) {
         int32_t priority = INT32_MIN;
         if (w->kind == WATCH_NEED) {
             priority = task_priority(w->task);
@@ -52,7 +54,7 @@ static int32_t priority_given(struct raylet_core *c, struct task *t)
 {
     int32_t now = task_priority(t), most = t->class_->own;
 
-    for (uint32_t i = 0; i < t->returns; i++) {
+    for (uint32_t i = 0; i < t->returns && most < now; i++) {
         const struct object *o = numbers_get(&t->first->owner->objects, t->first->number + i);
         if (o != NULL) {
             most = MAX_OF(most, of_waiters(c, o, now, ALIASES_MAX));

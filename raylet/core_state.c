@@ -208,6 +208,8 @@ void core_timer_disarm(struct raylet_core *c, struct core_timer *t)
 
 /* ---- what waits for what ---- */
 
+#define NOTED_LATELY 16u
+
 const struct object *core_followed(const struct object *o)
 {
     for (uint32_t i = 0; o->following && i < WORK_STEP; i++) {
@@ -237,11 +239,24 @@ void core_note_wait(struct raylet_core *c, const struct object *o, int32_t prior
     }
 }
 
+/* Whether it stands among the last ones: of many tasks that end at once because nobody wants them
+ * any more, most needed the same few things. */
+static bool is_noted(const struct lifts *l, struct object_id id)
+{
+    for (size_t i = l->count; i > 0 && i + NOTED_LATELY > l->count; i--) {
+        if (l->items[i - 1].again && object_id_equal(l->items[i - 1].id, id)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void core_note_wait_over(struct raylet_core *c, const struct object *o)
 {
     o = core_followed(o);
     if (o->state == OBJECT_PENDING && !o->following && o->owner->node == 0 && o->task != NULL &&
-        o->task->class_->priority != o->task->class_->own) {
+        o->task->class_->priority != o->task->class_->own &&
+        !is_noted(&c->lifts, core_object_id(c, o))) {
         core_note_lift(&c->lifts, &(struct lift){core_object_id(c, o), 0, true});
     }
 }

@@ -251,6 +251,28 @@ static void what_a_need_of_another_nodes_object_says(void **state)
     end(s);
 }
 
+/* Each that goes asks who still waits, of all others: were that done for each of them, their number
+ * squared would be looked at, while nothing else goes on. */
+static void of_many_that_go_at_once_few_ask(void **state)
+{
+    struct scene *s = begin();
+    (void)busy(s);
+    uint32_t low = class_of(s, s->driver, "low", LOW), high = class_of(s, s->driver, "high", HIGH);
+    struct object_id first = add(s, low, 1, NULL), second = add(s, low, 2, NULL);
+
+    for (uint64_t i = 0; i < 3 * WORK_STEP; i++) {
+        add(s, high, i, i % 2 == 0 ? &first : &second);
+        if (i % 64 == 0) {
+            rig_settle(&s->rig);
+        }
+    }
+    rig_settle(&s->rig);
+    rig_driver_end(&s->rig, s->driver, true);
+    rig_settle(&s->rig);
+    assert_in_range(s->rig.core->lifts.room, 1, 256); /* as many as ever waited to be looked at */
+    end(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -262,6 +284,7 @@ int main(void)
         cmocka_unit_test(what_another_node_waits_for_is_lifted),
         cmocka_unit_test(a_guests_body_lifts_what_it_waits_for),
         cmocka_unit_test(what_a_need_of_another_nodes_object_says),
+        cmocka_unit_test(of_many_that_go_at_once_few_ask),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
