@@ -6,7 +6,6 @@
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -46,8 +45,7 @@ static void wake_followers(struct link *l)
 
 bool link_is_whole(const struct link *l)
 {
-    struct stat st;
-    return fstat(l->socket, &st) == 0 && S_ISSOCK(st.st_mode) && st.st_ino == l->socket_inode;
+    return fd_mark_is(&l->socket_mark, l->socket);
 }
 
 /* With the mutex, for all threads together: an atexit handler may wait for one of them. */
@@ -636,7 +634,6 @@ static bool greeting_is_over(void *arg)
 int link_open(struct link *l, const struct local_open *open, uint64_t deadline_ns)
 {
     struct greeting g = {.l = l, .take = l->take, .take_arg = l->take_arg};
-    struct stat st;
     struct buffer payload CLEANUP(buffer_fini) = {0};
     struct local_msg m = {.type = LOCAL_OPEN, .open = *open};
     buffer_append(&payload, open->env.data, open->env.size);
@@ -646,7 +643,7 @@ int link_open(struct link *l, const struct local_open *open, uint64_t deadline_n
     m.payload = bytes_of(payload.data, payload.size);
     lock_enter(l->lock);
     ring_hide_from_children(&l->ring);
-    l->socket_inode = fstat(l->socket, &st) == 0 ? st.st_ino : 0;
+    l->socket_mark = fd_mark_of(l->socket);
     l->open = true;
     l->take = take_greeting;
     l->take_arg = &g;
@@ -667,8 +664,20 @@ int link_open(struct link *l, const struct local_open *open, uint64_t deadline_n
     return r;
 }
 
+/* Where the program has closed them, their numbers may be those of its own files by now. */
+static void abandon_closed(struct link *l)
+{
+    if (l->socket_mark.type == 0 || link_is_whole(l)) {
+        return;
+    }
+    l->socket = l->signals = -1;
+    l->ring.memfd = l->ring.doorbell_mine = l->ring.doorbell_theirs = -1;
+    atomic_store(&l->interrupt_fd, -1);
+}
+
 void link_close(struct link *l)
 {
+    abandon_closed(l);
     int interrupt_fd = atomic_exchange(&l->interrupt_fd, -1);
     close_fd(&interrupt_fd);
     l->open = false;
@@ -705,6 +714,7 @@ void link_exit(struct link *l, uint64_t until_ns)
 
 void link_forget(struct link *l)
 {
+    abandon_closed(l);
     int interrupt_fd = atomic_exchange(&l->interrupt_fd, -1);
     close_fd(&interrupt_fd);
     close_fd(&l->socket);

@@ -21,6 +21,7 @@
 #include "common/patience.h"
 #include "proto/local.h"
 #include "proto/ring.h"
+#include "sdk/fd_mark.h"
 #include "sdk/lock.h"
 
 #define LINK_RELEASES 128u
@@ -49,7 +50,7 @@ struct link {
     bool open, broken;
     struct ring_channel ring;
     int socket;
-    uint64_t socket_inode;
+    struct fd_mark socket_mark;
     bool cut;               /* the program closed the descriptors of the link */
     uint64_t exit_until_ns; /* see link_exit; 0: the program does not exit */
     link_take_fn *take;

@@ -31,8 +31,9 @@ enum { HEAD = 0, NODE = 1, DAEMONS = 2 };
 static struct {
     pid_t owner; /* who started it; a child of it must not end it */
     struct private_dir dir;
-    char node[256];      /* the raylet's name */
-    int lives[DAEMONS];  /* our ends of socket pairs: a daemon ends when its own ends */
+    char node[256];     /* the raylet's name */
+    int lives[DAEMONS]; /* our ends of socket pairs: a daemon ends when its own ends */
+    struct fd_mark life_marks[DAEMONS], output_marks[DAEMONS];
     pid_t pids[DAEMONS]; /* what was spawned; 0: nothing, or reaped. It detaches the daemon and ends
                           */
     pid_t daemons[DAEMONS]; /* 0: none that is known */
@@ -134,7 +135,8 @@ static void last_words(const char *log, char *ret, size_t size)
  * end of the pair who it is, and how it ends if it does so at its start. False: nothing came. */
 static bool was_told(int which, int32_t *ret)
 {
-    return recv(local.lives[which], ret, sizeof *ret, MSG_DONTWAIT) == sizeof *ret;
+    return fd_mark_is(&local.life_marks[which], local.lives[which]) &&
+           recv(local.lives[which], ret, sizeof *ret, MSG_DONTWAIT) == sizeof *ret;
 }
 
 static void learn_who(int which)
@@ -164,11 +166,11 @@ static bool has_closed(int which)
     if (p.fd < 0) {
         return true;
     }
-    if (poll(&p, 1, 0) > 0 && (p.revents & POLLNVAL) != 0) {
+    if (!fd_mark_is(&local.output_marks[which], p.fd)) {
         pid_t pid = local.daemons[which];
         return pid <= 0 || (kill(pid, 0) != 0 && errno == ESRCH);
     }
-    return (p.revents & (POLLHUP | POLLERR)) != 0;
+    return poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR)) != 0;
 }
 
 /* Waits for a daemon to end, without taking longer than what is left. */
@@ -261,6 +263,7 @@ static int start_daemon(int which, char *const argv[], uint64_t deadline_ns)
         return error_set(r, "cannot make a pair of sockets: %s", strerror(-r));
     }
     local.lives[which] = life[1];
+    local.life_marks[which] = fd_mark_of(life[1]);
     snprintf(log, sizeof log, "%s/%s.err", local.dir.path, names[which]);
     int log_fd CLEANUP_FD = open_log(log);
     r = log_fd < 0 ? log_fd
@@ -269,6 +272,7 @@ static int start_daemon(int which, char *const argv[], uint64_t deadline_ns)
     if (r != 0) {
         return error_set(r, "cannot start %s: %s", path, strerror(-r));
     }
+    local.output_marks[which] = fd_mark_of(local.output[which]);
     return await_ready(which, log, deadline_ns);
 }
 
@@ -411,14 +415,14 @@ void local_cluster_stop(void)
     int status;
     for (int i = DAEMONS - 1; i >= 0; i--) { /* the node first: it says goodbye to the head */
         learn_who(i);
-        close_fd(&local.lives[i]);
+        fd_mark_close(&local.life_marks[i], &local.lives[i]);
         pid_t pid = local.daemons[i] != 0 ? local.daemons[i] : local.pids[i];
         if (!has_ended(i, deadline_ns, &status) && pid > 0) {
             kill(pid, SIGKILL); /* it has its output open, so the number is still its own */
             (void)has_ended(i, clock_now_ns() + END_LIMIT, &status);
         }
         local.pids[i] = local.daemons[i] = 0;
-        close_fd(&local.output[i]);
+        fd_mark_close(&local.output_marks[i], &local.output[i]);
     }
     private_dir_remove(&local.dir);
     local.owner = 0;
@@ -427,8 +431,8 @@ void local_cluster_stop(void)
 void local_cluster_forget(void)
 {
     for (int i = 0; i < DAEMONS; i++) {
-        close_fd(&local.lives[i]);
-        close_fd(&local.output[i]);
+        fd_mark_close(&local.life_marks[i], &local.lives[i]);
+        fd_mark_close(&local.output_marks[i], &local.output[i]);
         local.pids[i] = local.daemons[i] = 0;
     }
     local.owner = 0;

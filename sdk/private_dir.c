@@ -217,6 +217,7 @@ static int make_below(const char *base, const char *kind, struct private_dir *re
         (void)files_remove_tree(unnamed);
         return r;
     }
+    made.lock_mark = fd_mark_of(made.lock);
     *ret = made;
     return 0;
 }
@@ -268,6 +269,6 @@ void private_dir_remove(struct private_dir *d)
     if (d->path[0] != '\0') {
         (void)files_remove_tree(d->path);
     }
-    close_fd(&d->lock);
+    fd_mark_close(&d->lock_mark, &d->lock);
     *d = (struct private_dir){.lock = -1};
 }

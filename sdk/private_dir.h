@@ -8,10 +8,12 @@
 #define SDK_PRIVATE_DIR_H
 
 #include "common/place.h"
+#include "sdk/fd_mark.h"
 
 struct private_dir {
     char path[PLACE_PATH_MAX]; /* "": none */
     int lock;                  /* held as long as the program lives; -1: none */
+    struct fd_mark lock_mark;
 };
 
 /* Makes one of its own below ~/.drt, or where that cannot be written below TMPDIR or /tmp. `kind`

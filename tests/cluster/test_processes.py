@@ -192,3 +192,14 @@ def test_a_program_closes_the_descriptors_of_drt(cluster, mode):
     assert r.stdout.startswith(
         "DRT_E_DISCONNECTED: this program closed descriptors that belong to drt"), r.stdout
     until("nothing of it is left", lambda: cluster.pids("odd_ends") == [])
+
+
+@pytest.mark.parametrize("mode", ["cluster", "local"])
+def test_files_that_have_the_numbers_of_drts_descriptors(cluster, mode):
+    up(cluster, mode)
+    r = cluster.run(cluster.program("odd_ends"), "close-all-and-open", DRT_MODE=mode)
+    assert r.returncode == 0, r.stderr
+    lines = r.stdout.splitlines()
+    assert lines[0].startswith("DRT_E_DISCONNECTED: this program closed descriptors"), r.stdout
+    assert lines[1:] == ["the child lost 0 files", "the program lost 0 files"]
+    until("nothing of it is left", lambda: cluster.pids("odd_ends") == [])

@@ -11,13 +11,17 @@
  *
  *   close-all      the program closes all that it did not open, then waits
  *
+ *   close-all-and-open  the same, but files of its own get their numbers
+ *
  *   program-exits  the program calls exit while threads of it wait in drt
  */
 #include <drt/drt.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 DRT_TASK(stay, call)
@@ -113,6 +117,38 @@ static void tell(const char *name, struct drt_ref ref)
     printf("then: %s %d\n", drt_code_name(rc), (int)x);
 }
 
+/* Files of the program have the numbers that descriptors of drt had: they are left alone. */
+static int close_and_open(void)
+{
+    FILE *files[40];
+    struct drt_ref r = drt_submit(stay);
+    int lost = 0;
+    closefrom(3);
+    for (int i = 0; i < 40; i++) {
+        files[i] = tmpfile();
+    }
+    int rc = drt_get_nothing(r);
+    printf("%s: %s\n", drt_code_name(rc), drt_last_error());
+    for (int i = 0; i < 40; i++) {
+        fprintf(files[i], "what the program wrote\n");
+    }
+    if (fork() == 0) { /* a child drops what it has of drt */
+        for (int i = 0; i < 40; i++) {
+            lost += fcntl(fileno(files[i]), F_GETFD) < 0;
+        }
+        _exit(lost);
+    }
+    wait(&lost);
+    printf("the child lost %d files\n", WEXITSTATUS(lost));
+    drt_shutdown();
+    lost = 0;
+    for (int i = 0; i < 40; i++) {
+        lost += fclose(files[i]) != 0;
+    }
+    printf("the program lost %d files\n", lost);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     const char *what = argc > 1 ? argv[1] : "";
@@ -132,6 +168,8 @@ int main(int argc, char **argv)
         closefrom(3);
         int rc = drt_get_nothing(r);
         printf("%s: %s\n", drt_code_name(rc), drt_last_error());
+    } else if (strcmp(what, "close-all-and-open") == 0) {
+        return close_and_open();
     } else if (strcmp(what, "program-exits") == 0) {
         begin(wait_in_drt, NULL);
         begin(wait_in_drt, NULL);
