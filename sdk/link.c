@@ -433,7 +433,8 @@ static void watch_end(struct link *l)
 
 static void follow(struct link *l, uint64_t deadline_ns)
 {
-    uint64_t turn = l->turn, look_at_ns = clock_now_ns() + LEADER_LIMIT;
+    /* A leader that sleeps wakes its followers before it does anything else. */
+    uint64_t turn = l->turn, look_at_ns = l->asleep ? NS_FOREVER : clock_now_ns() + LEADER_LIMIT;
     uint32_t seen = atomic_load(&l->changes);
     me.follows = true;
     l->followers++;

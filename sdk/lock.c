@@ -31,7 +31,8 @@ static NOINLINE bool futex_wait(_Atomic uint32_t *word, uint32_t seen, uint64_t 
 {
     struct timespec at = {.tv_sec = (time_t)(deadline_ns / NS_PER_S),
                           .tv_nsec = (long)(deadline_ns % NS_PER_S)};
-    return syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, seen, &at, NULL,
+    const struct timespec *limit = deadline_ns == NS_FOREVER ? NULL : &at;
+    return syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, seen, limit, NULL,
                    FUTEX_BITSET_MATCH_ANY) == 0 ||
            errno != ETIMEDOUT;
 }

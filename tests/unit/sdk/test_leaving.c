@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -63,6 +64,7 @@ struct thread {
     pthread_t id;
     struct drt_ref ref;
     int rc;
+    _Atomic pid_t tid;
     atomic_int state; /* 1: about to wait, 2: it left in another way */
 };
 
@@ -91,6 +93,7 @@ static void *wait_for_ever(void *arg)
 {
     struct thread *t = arg;
     int64_t x;
+    atomic_store(&t->tid, (pid_t)syscall(SYS_gettid));
     atomic_store(&t->state, 1);
     t->rc = -1;
     t->rc = drt_get_i64(t->ref, &x);
@@ -133,6 +136,47 @@ static void test_waits_are_cancellation_points(void **state)
         assert_int_equal(runtime.link.followers, 0);
         stop();
     }
+}
+
+/* How often a thread went to sleep. */
+static long count_sleeps(const struct thread *t)
+{
+    char path[64], line[128];
+    long n = -1;
+    snprintf(path, sizeof path, "/proc/self/task/%d/status", (int)atomic_load(&t->tid));
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    while (fgets(line, sizeof line, f) != NULL) {
+        (void)sscanf(line, "voluntary_ctxt_switches: %ld", &n);
+    }
+    fclose(f);
+    assert_true(n >= 0);
+    return n;
+}
+
+/* While nothing comes all stay asleep: a follower looks again only while a leader polls. */
+static void test_who_waits_sleeps(void **state)
+{
+    struct thread threads[4] = {{0}};
+    long before[4];
+    start();
+    for (uint32_t i = 0; i < 4; i++) { /* the first one leads */
+        begin(&threads[i], wait_for_ever);
+        await_waiters(i + 1);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        before[i] = count_sleeps(&threads[i]);
+    }
+    assert_int_equal(drt_await(threads[0].ref, drt_ms(2500)), DRT_E_TIMEOUT);
+    for (size_t i = 0; i < 4; i++) {
+        assert_in_range(count_sleeps(&threads[i]) - before[i], 0, 1); /* it had not yet slept */
+    }
+    fake_raylet_settle(raylet);
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(pthread_join(threads[i].id, NULL), 0);
+        assert_int_equal(threads[i].rc, 0);
+    }
+    stop();
 }
 
 /* One that may not be cancelled is not. */
@@ -465,6 +509,7 @@ int main(void)
 #endif
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_waits_are_cancellation_points),
+        cmocka_unit_test(test_who_waits_sleeps),
         cmocka_unit_test(test_who_forbids_it_is_not_cancelled),
         cmocka_unit_test(test_cancelled_anywhere),
         cmocka_unit_test(test_longjmp_out_of_a_wait),
