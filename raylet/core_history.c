@@ -123,7 +123,9 @@ uint64_t history_began_ns(const struct raylet_core *c, const struct task *t)
     }
     if (t->place == AT_LANE) { /* as its node said; the way here is not counted */
         bool told = (t->flags & TASK_STARTED) != 0 && (t->flags & TASK_ANSWERED) == 0;
-        return told ? c->start_ns + t->slot * NS_PER_MS : 0;
+        uint32_t now_ms = (uint32_t)((c->now_ns - c->start_ns) / NS_PER_MS);
+        /* Told modulo 2^32 ms, as in core_unix_of. */
+        return told ? c->now_ns - (uint32_t)(now_ms - t->slot) * NS_PER_MS : 0;
     }
     const struct worker *w = t->place == AT_WORKER ? t->worker : NULL;
     bool first = w != NULL && w->placed > 0 && w->slots[w->order[w->order_first]] == t;

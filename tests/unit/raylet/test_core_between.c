@@ -288,6 +288,24 @@ static void what_goes_back_is_sent_again_free_of_charge(void **state)
     end(s);
 }
 
+/* What is kept of the moment when it was heard of is 32 bits of milliseconds, which end. */
+static void a_task_elsewhere_has_run_since_it_began_also_after_49_days(void **state)
+{
+    struct scene *s = begin_as_home(4, 0);
+    uint32_t there = declare(s, "h", AT_THEM);
+    struct object_id id;
+    char text[ID_TEXT_SIZE];
+
+    s->rig.now_ns += 50 * 86400 * NS_PER_S;
+    (void)send_one(s, (struct rig_task){.class_number = there}, &id);
+    says_started(s, THEM, 1);
+    s->rig.now_ns += 2 * NS_PER_S;
+    rig_query(&s->rig, rig_tool(&s->rig),
+              (struct state_query){.kind = STATE_TASKS, .id = object_id_format(id, text)});
+    assert_in_range(s->rig.reply_tasks[0].ran_ns, 2 * NS_PER_S, 3 * NS_PER_S);
+    end(s);
+}
+
 static void the_end_of_a_session_charges_what_is_known_as_begun(void **state)
 {
     struct scene *s = begin_as_home(4, 0);
@@ -682,6 +700,7 @@ int main(void)
         cmocka_unit_test(balanced_work_goes_where_most_is_free),
         cmocka_unit_test(what_finds_no_room_here_goes_elsewhere_when_it_is_worth_it),
         cmocka_unit_test(what_goes_back_is_sent_again_free_of_charge),
+        cmocka_unit_test(a_task_elsewhere_has_run_since_it_began_also_after_49_days),
         cmocka_unit_test(the_end_of_a_session_charges_what_is_known_as_begun),
         cmocka_unit_test(an_attempt_is_lost_free_of_charge_ten_times),
         cmocka_unit_test(what_ends_at_home_is_stopped_there),
