@@ -78,7 +78,8 @@ size_t head_history_rows(struct head_core *core, const struct head_node *node,
                          const struct state_query *query, struct state_reply *ret)
 {
     struct state_reply all, rows = {.cluster = "", .head_address = ""};
-    if (!is_gone(node) || !read_history(core, node, &all)) {
+    bool is_asked = query->kind == STATE_SUMMARY || query->kind == STATE_TASKS;
+    if (!is_asked || !is_gone(node) || !read_history(core, node, &all)) {
         return 0;
     }
     if (query->kind == STATE_SUMMARY) {
@@ -90,7 +91,7 @@ size_t head_history_rows(struct head_core *core, const struct head_node *node,
             }
         }
         rows.functions = functions;
-    } else if (query->kind == STATE_TASKS) {
+    } else {
         struct state_task *tasks = arena_alloc(&core->turn, (all.task_count + 1) * sizeof *tasks);
         for (size_t i = 0; i < all.task_count; i++) {
             if (task_passes(query, &all.tasks[i])) {

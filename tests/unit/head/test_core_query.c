@@ -1,5 +1,7 @@
 #include "tests/unit/head/rig.h"
 
+#include <malloc.h>
+
 static const struct state_query TASKS = {.kind = STATE_TASKS};
 
 static void reply(struct rig *r, uint64_t link, uint64_t request, const struct state_reply *reply)
@@ -215,6 +217,12 @@ static void test_tasks_of_nodes_that_are_gone_are_remembered(void **state)
     rig_fini(&r);
 }
 
+static size_t memory_used(void)
+{
+    struct mallinfo2 info = mallinfo2();
+    return info.uordblks + info.hblkhd;
+}
+
 /* However many nodes come and go, what is kept of them has a bound: the newest stay. */
 static void test_what_is_remembered_of_nodes_has_a_bound(void **state)
 {
@@ -243,6 +251,13 @@ static void test_what_is_remembered_of_nodes_has_a_bound(void **state)
     assert_int_equal(answer(&r)->task_count, 1);
     rig_ask(&r, 1, 6, &(struct state_query){.kind = STATE_TASKS, .id = "1-1.7"});
     assert_int_equal(answer(&r)->failure.code, CODE_NODE_LOST);
+
+    /* Who asks for something else does not have all of it read. */
+    rig_node(&r, 100, "box-100");
+    size_t before = memory_used();
+    rig_ask(&r, 1, 7, &(struct state_query){.kind = STATE_CLASSES});
+    (void)asked(&r, 100);
+    assert_true(memory_used() < before + (1 << 20));
     rig_fini(&r);
     free(tasks);
     free(reason);
