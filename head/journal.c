@@ -285,7 +285,10 @@ static int set_up(struct journal *j, unsigned flags, struct failure *f)
     r = r != 0 ? r : ask_numbers(j, "PRAGMA user_version", &version, 1, f);
     r = r != 0 ? r : settle_version(j, version, f);
     if (r == 0 && (flags & JOURNAL_ALONE) == 0) {
-        r = take_mark(j, flags, version == 0, version == JOURNAL_VERSION, f);
+        /* The first group is that of the opening itself: a start that was cut off before its mark
+         * was written, or found no room for it, has acknowledged nothing. */
+        bool must_have_mark = version == JOURNAL_VERSION && j->reach.sequence > 1;
+        r = take_mark(j, flags, version == 0, must_have_mark, f);
     }
     if (r == 0) {
         sqlite3_db_config(j->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);

@@ -407,6 +407,25 @@ static void test_without_a_mark_nothing_is_sure(void **state)
     assert_int_equal(refused(path, "head.mark is damaged"), CODE_OBJECT_LOST);
 }
 
+/* The disk was full, or the head was killed, when the database was there and its mark was not. */
+static void test_a_first_start_that_was_cut_off_is_tried_again(void **state)
+{
+    CLEANUP_DIR char *dir = unit_make_dir();
+    char path[512], mark[512];
+    for (int torn = 0; torn < 2; torn++) {
+        journal_close(open_at(dir, path));
+        beside(path, "head.mark", mark);
+        assert_int_equal(torn ? truncate(mark, 0) : unlink(mark), 0);
+        struct journal *j = open_at(dir, path);
+        assert_string_equal(journal_loss(j), "");
+        put(j, &NODE, 1);
+        journal_close(j);
+        assert_int_equal(unlink(mark), 0);
+        assert_int_equal(refused(path, "head.mark is missing"), CODE_OBJECT_LOST);
+        assert_int_equal(unlink(path), 0);
+    }
+}
+
 /* The power goes while the mark is written: the group was not acknowledged. */
 static void test_a_torn_mark_leaves_the_one_before(void **state)
 {
@@ -527,6 +546,7 @@ int main(void)
         cmocka_unit_test(test_a_row_without_sense_costs_that_row),
         cmocka_unit_test(test_a_journal_that_ends_too_early_is_refused),
         cmocka_unit_test(test_without_a_mark_nothing_is_sure),
+        cmocka_unit_test(test_a_first_start_that_was_cut_off_is_tried_again),
         cmocka_unit_test(test_a_torn_mark_leaves_the_one_before),
         cmocka_unit_test(test_highest_numbers_outlive_their_rows),
         cmocka_unit_test(test_a_journal_of_version_1_is_taken_over),
