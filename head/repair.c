@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/files.h"
 #include "head/core.h"
 #include "head/journal.h"
@@ -30,6 +31,18 @@ static bool is_same(const struct head_record *a, const struct head_record *b)
     return a->kind == b->kind && a->node.number == b->node.number && a->job.number == b->job.number;
 }
 
+static bool has_node(const struct examination *e, uint32_t number)
+{
+    for (size_t i = 0; i < e->count; i++) {
+        if (e->records[i].kind == HEAD_RECORD_NODE && e->records[i].node.number == number) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The head counts a job as lost that runs where no node is: so it is written. What else contradicts
+ * the others is left out. */
 static void on_contradiction(void *arg, const struct head_record *record, const char *why)
 {
     struct examination *e = arg;
@@ -38,10 +51,17 @@ static void on_contradiction(void *arg, const struct head_record *record, const 
     fprintf(e->out, "  %s %" PRIu64 ": %s\n", is_node ? "node" : "job",
             is_node ? record->node.number : record->job.number, why);
     for (size_t i = 0; i < e->count; i++) {
-        if (is_same(&e->records[i], record)) {
-            memmove(&e->records[i], &e->records[i + 1], (--e->count - i) * sizeof *e->records);
-            return;
+        if (!is_same(&e->records[i], record)) {
+            continue;
         }
+        struct head_job_row *job = is_node ? NULL : &e->records[i].job;
+        if (job != NULL && job->state == HEAD_JOB_RUNNING && !has_node(e, job->node)) {
+            job->state = HEAD_JOB_LOST;
+            job->ended_unix_ms = clock_unix_ms();
+        } else {
+            memmove(&e->records[i], &e->records[i + 1], (--e->count - i) * sizeof *e->records);
+        }
+        return;
     }
 }
 

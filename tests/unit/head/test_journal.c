@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include "common/resources.h"
+#include "common/text.h"
+#include "head/repair.h"
 #include "tests/unit/unit.h"
 
 static const struct cluster_amount AMOUNTS[] = {{"CPU", 80000, 10000}, {"disk:fast", 5, 5}};
@@ -262,6 +264,32 @@ static void test_a_row_without_sense_costs_that_row(void **state)
         journal_close(j);
         free(rows);
     }
+    arena_fini(&arena);
+}
+
+static void test_a_repair_keeps_the_jobs_of_a_node_that_is_lost_to_it(void **state)
+{
+    CLEANUP_DIR char *dir = unit_make_dir();
+    char path[512];
+    struct arena arena = {0};
+    struct head_record *rows;
+    struct place place = {.cluster = "test"};
+    struct failure f;
+    (void)text_copy(place.dir, sizeof place.dir, dir);
+    struct journal *j = open_at(dir, path);
+    put(j, (struct head_record[]){NODE, JOB}, 2);
+    journal_close(j);
+    run_sql(path, "UPDATE nodes SET digest = digest + 1 WHERE number = 1");
+    FILE *out = tmpfile();
+    assert_int_equal(repair_run(&place, out, &f), 0);
+    fclose(out);
+    j = open_at(dir, path);
+    assert_int_equal(load(j, &arena, &rows), 1);
+    assert_int_equal(rows[0].job.number, JOB.job.number);
+    assert_int_equal(rows[0].job.state, HEAD_JOB_LOST);
+    assert_int_not_equal(rows[0].job.ended_unix_ms, 0);
+    journal_close(j);
+    free(rows);
     arena_fini(&arena);
 }
 
@@ -544,6 +572,7 @@ int main(void)
         cmocka_unit_test(test_newer_file_is_refused),
         cmocka_unit_test(test_damaged_files_are_named),
         cmocka_unit_test(test_a_row_without_sense_costs_that_row),
+        cmocka_unit_test(test_a_repair_keeps_the_jobs_of_a_node_that_is_lost_to_it),
         cmocka_unit_test(test_a_journal_that_ends_too_early_is_refused),
         cmocka_unit_test(test_without_a_mark_nothing_is_sure),
         cmocka_unit_test(test_a_first_start_that_was_cut_off_is_tried_again),
