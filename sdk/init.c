@@ -25,6 +25,7 @@
 
 #define TIMEOUT_DEFAULT (10 * NS_PER_S)
 #define GOODBYE_LIMIT   (1 * NS_PER_S)
+#define GOODBYE_PAUSE   (100 * NS_PER_US)
 #define EXIT_GRACE      (1 * NS_PER_S)   /* from exit until other threads get an answer */
 #define CONNECT_PAUSE   (50 * NS_PER_MS) /* doubled each time */
 #define CONNECT_LONGEST (500 * NS_PER_MS)
@@ -546,12 +547,6 @@ int drt_init_(const struct drt_config *config, size_t config_size, int header_ve
 
 /* ---- the end ---- */
 
-static bool nobody_waits(void *arg)
-{
-    const struct link *l = arg;
-    return l->followers == 0;
-}
-
 static bool all_is_read(void *arg)
 {
     struct link *l = arg;
@@ -594,14 +589,16 @@ static void close_link(void)
 {
     struct link *l = &runtime.link;
     struct local_msg m = {.type = LOCAL_GOODBYE};
+    const struct timespec pause = {.tv_nsec = GOODBYE_PAUSE};
     uint64_t deadline_ns = ns_add(clock_now_ns(), GOODBYE_LIMIT);
-    link_interrupt(l);
-    while (l->leading && clock_now_ns() < deadline_ns) {
+    /* No message comes when they have gone, so this is looked at, not waited for in the link. One
+     * that began to wait a moment ago has not seen an earlier interrupt. */
+    while ((l->leading || l->followers > 0) && clock_now_ns() < deadline_ns) {
+        link_interrupt(l);
         runtime_unlock();
-        sched_yield();
+        (void)nanosleep(&pause, NULL);
         runtime_lock();
     }
-    (void)!link_wait(l, nobody_waits, l, deadline_ns, NULL);
     take_logs(deadline_ns);
     log_print_end();
     if (!l->broken && link_send(l, &m) == 0) {

@@ -179,6 +179,30 @@ static void test_who_waits_sleeps(void **state)
     stop();
 }
 
+/* drt_shutdown sends away all that wait, and goes on as soon as they have gone. */
+static void test_shutdown_while_many_wait(void **state)
+{
+    enum { WAITERS = 16, ROUNDS = 6 };
+    struct thread threads[WAITERS] = {{0}};
+    uint64_t took_ns = 0;
+    for (int round = 0; round < ROUNDS; round++) {
+        start();
+        for (uint32_t i = 0; i < WAITERS; i++) {
+            begin(&threads[i], wait_for_ever);
+        }
+        await_waiters(WAITERS);
+        uint64_t before_ns = clock_now_ns();
+        drt_shutdown();
+        took_ns += clock_now_ns() - before_ns;
+        for (uint32_t i = 0; i < WAITERS; i++) {
+            assert_int_equal(pthread_join(threads[i].id, NULL), 0);
+            assert_int_equal(threads[i].rc, -EINTR);
+        }
+        stop();
+    }
+    assert_true(took_ns < 2 * NS_PER_S); /* a round in which it sleeps for its limit takes 1 s */
+}
+
 /* One that may not be cancelled is not. */
 static void *wait_uncancelled(void *arg)
 {
@@ -510,6 +534,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_waits_are_cancellation_points),
         cmocka_unit_test(test_who_waits_sleeps),
+        cmocka_unit_test(test_shutdown_while_many_wait),
         cmocka_unit_test(test_who_forbids_it_is_not_cancelled),
         cmocka_unit_test(test_cancelled_anywhere),
         cmocka_unit_test(test_longjmp_out_of_a_wait),
