@@ -183,7 +183,7 @@ static int one_memory(struct bench *b, pid_t pid, const char *name, struct figur
     return 0;
 }
 
-/* A child of the raylet that has a ring: not its guard. 0 if there is none. */
+/* A child of the raylet that has a ring. 0 if there is none. */
 static pid_t find_worker(pid_t raylet)
 {
     pid_t children[16];

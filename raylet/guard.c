@@ -3,80 +3,20 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
+#include <stdio.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "common/clock.h"
 #include "raylet/descent.h"
 #include "raylet/launcher.h"
 
-#define PASS_MS  20
-#define LIMIT_NS (5 * NS_PER_S)
+#define CHILDREN_MAX 4096u /* of one pass */
+#define HASTY_PASSES 1000u /* then there is a pause between two */
+#define PASS_MS      1
 
-static int spawn(const char *node_dir, int pipe_end, pid_t *ret_pid)
-{
-    char *argv[] = {"drt-node", GUARD_FLAG, (char *)node_dir, NULL};
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    sigset_t none, all;
-    sigemptyset(&none);
-    sigfillset(&all);
-    int r = posix_spawn_file_actions_init(&actions);
-    if (r != 0) {
-        return -r;
-    }
-    r = posix_spawnattr_init(&attributes);
-    if (r != 0) {
-        posix_spawn_file_actions_destroy(&actions);
-        return -r;
-    }
-    r = posix_spawn_file_actions_adddup2(&actions, pipe_end, 0);
-    if (r == 0) {
-        r = posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
-    }
-    if (r == 0) {
-        r = posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
-    }
-    if (r == 0) {
-        posix_spawnattr_setsigmask(&attributes, &none);
-        posix_spawnattr_setsigdefault(&attributes, &all);
-        posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK |
-                                                  POSIX_SPAWN_SETSIGDEF);
-        r = posix_spawn(ret_pid, "/proc/self/exe", &actions, &attributes, argv, environ);
-    }
-    posix_spawnattr_destroy(&attributes);
-    posix_spawn_file_actions_destroy(&actions);
-    return -r;
-}
-
-int guard_start(struct guard *ret, const char *node_dir)
-{
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC) < 0) {
-        return -errno;
-    }
-    CLEANUP_FD int theirs = ends[0];
-    CLEANUP_FD int mine = ends[1];
-    pid_t pid = 0;
-    int r = spawn(node_dir, theirs, &pid);
-    if (r == 0) {
-        *ret = (struct guard){.pid = pid, .pipe = mine};
-        mine = -1;
-    }
-    return r;
-}
-
-void guard_stop(struct guard *g)
-{
-    if (g->pid > 0) {
-        (void)kill(g->pid, SIGKILL);
-        (void)waitpid(g->pid, NULL, 0);
-    }
-    close_fd(&g->pipe);
-    *g = (struct guard){.pipe = -1};
-}
+/* ---- by the node's mark ---- */
 
 struct search {
     const char *node_dir;
@@ -99,22 +39,130 @@ size_t guard_end_marked(const char *node_dir)
     return search.found;
 }
 
-void guard_main(int argc, char **argv)
+/* ---- the guard ---- */
+
+/* What stops a process is not among them: the guard stands still and goes on with its raylet. */
+static void choose_signals(sigset_t *ret)
 {
-    char byte;
-    ssize_t n;
-    if (argc < 3) {
-        _exit(2);
+    sigfillset(ret);
+    sigdelset(ret, SIGTSTP);
+    sigdelset(ret, SIGTTIN);
+    sigdelset(ret, SIGTTOU);
+    sigdelset(ret, SIGCONT);
+}
+
+/* It must hold nothing that somebody waits to see closed: no pipe, no output, no directory. */
+static void let_go(void)
+{
+    int null = open("/dev/null", O_RDWR);
+    for (int fd = 0; fd < 3; fd++) {
+        if (null < 0 || (null != fd && dup2(null, fd) < 0)) {
+            close(fd);
+        }
     }
+    (void)close_range(3, ~0u, 0);
+    if (chdir("/") < 0) {
+        return; /* then it keeps a directory busy, which is no harm to its work */
+    }
+}
+
+/* Until the raylet has ended: how it did. What a terminal sends goes to the raylet by itself, for
+ * it is in the same process group. */
+static int await_end(pid_t raylet, const sigset_t *signals)
+{
+    for (;;) {
+        siginfo_t info;
+        int status, signal = sigwaitinfo(signals, &info);
+        if (signal == SIGCHLD) {
+            for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
+                if (pid == raylet) {
+                    return status;
+                }
+            }
+        } else if (signal > 0 && info.si_code <= 0) {
+            (void)kill(raylet, signal);
+        }
+    }
+}
+
+/* They are our children, and their numbers theirs until we reap them. Who is killed hands its own
+ * children on to us, so this goes on until there is none; one that the kernel cannot end just now
+ * is waited for. */
+static void end_rest(void)
+{
+    pid_t *children = xmalloc(CHILDREN_MAX * sizeof *children);
+    for (unsigned pass = 0;; pass++) {
+        size_t count = descent_children(children, CHILDREN_MAX);
+        for (size_t i = 0; i < count; i++) {
+            (void)kill(children[i], SIGKILL);
+        }
+        pid_t pid;
+        do {
+            pid = waitpid(-1, NULL, WNOHANG);
+        } while (pid > 0);
+        if (pid < 0 && errno == ECHILD) {
+            break;
+        }
+        if (pass >= HASTY_PASSES) {
+            (void)poll(NULL, 0, PASS_MS);
+        }
+    }
+    free(children);
+}
+
+/* For whoever waits for us, and took us for the raylet. */
+static NORETURN void end_as(int status)
+{
+    if (WIFSIGNALED(status)) {
+        const struct rlimit none = {0};
+        sigset_t one;
+        (void)setrlimit(RLIMIT_CORE, &none); /* the raylet's own is the one to look at */
+        (void)signal(WTERMSIG(status), SIG_DFL);
+        sigemptyset(&one);
+        sigaddset(&one, WTERMSIG(status));
+        (void)raise(WTERMSIG(status));
+        (void)sigprocmask(SIG_UNBLOCK, &one, NULL);
+    }
+    _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
+}
+
+static NORETURN void guard(pid_t raylet, const sigset_t *signals)
+{
     (void)prctl(PR_SET_NAME, "drt-guard");
-    (void)close_range(3, ~0u, 0); /* what the raylet's caller left open is not ours to hold */
-    do {
-        n = read(STDIN_FILENO, &byte, 1);
-    } while (n > 0 || (n < 0 && errno == EINTR));
-    /* Passes, for a process may fork while we look; the last one finds nobody. */
-    uint64_t deadline_ns = clock_now_ns() + LIMIT_NS;
-    while (guard_end_marked(argv[2]) != 0 && clock_now_ns() < deadline_ns) {
-        (void)poll(NULL, 0, PASS_MS);
+    let_go();
+    int status = await_end(raylet, signals);
+    /* The first process of a container is given the orphans of all others in it, too; with its own
+     * end the kernel ends all that is in there. */
+    if (getpid() != 1) {
+        end_rest();
     }
-    _exit(0);
+    end_as(status);
+}
+
+int guard_begin(void)
+{
+    sigset_t signals, before;
+    pid_t parent = getpid();
+    if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) {
+        return -errno;
+    }
+    (void)signal(SIGCHLD, SIG_DFL); /* ignored, nobody could be waited for */
+    choose_signals(&signals);
+    (void)sigprocmask(SIG_BLOCK, &signals, &before);
+    fflush(NULL);
+    pid_t child = fork();
+    if (child < 0) {
+        int r = -errno;
+        (void)sigprocmask(SIG_SETMASK, &before, NULL);
+        return r;
+    }
+    if (child > 0) {
+        guard(child, &signals);
+    }
+    (void)sigprocmask(SIG_SETMASK, &before, NULL);
+    /* The order matters: a guard that died before the first line is found by the second. */
+    if (prctl(PR_SET_PDEATHSIG, SIGTERM) < 0 || getppid() != parent) {
+        _exit(1);
+    }
+    return 0;
 }

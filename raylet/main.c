@@ -313,7 +313,10 @@ static int join_cluster(const struct args *a, int parent_pipe)
             return r < 0 ? EXIT_FAILED : wait_for_start(&j);
         }
     }
-    r = run_node(&j, args_get(a, "port")->given, &f);
+    /* A private node has no workers. */
+    r = j.is_private ? 0 : guard_begin();
+    r = r != 0 ? failure_set(&f, CODE_FAILED, "The node cannot begin: %s.", strerror(-r))
+               : run_node(&j, args_get(a, "port")->given, &f);
     if (r != 0) {
         report.exit_status = exit_status_of(r);
         format_error(&f, report.text);
@@ -403,9 +406,6 @@ int main(int argc, char **argv)
     int parent_pipe = -1;
     if (argc >= 2 && strcmp(argv[1], LAUNCHER_FLAG) == 0) {
         launcher_main(argc, argv);
-    }
-    if (argc >= 2 && strcmp(argv[1], GUARD_FLAG) == 0) {
-        guard_main(argc, argv);
     }
     inherited_for_daemon();
     if (!take_parent_pipe(&argc, argv, &parent_pipe)) {

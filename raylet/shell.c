@@ -58,7 +58,6 @@ struct shell {
     struct parts parts;
     struct events stepped; /* given to the core last */
     struct raylet_core *core;
-    struct guard guard;
     struct loop_source clock_source, signal_source, parent_source, parent_exit_source;
     int parent_pidfd;
     int signal_fd, clock_fd;
@@ -546,9 +545,6 @@ static int open_local(struct shell *s)
     if (r == 0) {
         r = node_dir_set_pid(dir);
     }
-    if (r == 0 && !s->config->closed) {
-        r = guard_start(&s->guard, dir->path);
-    }
     if (r == 0) {
         r = offload_new(&s->offload, s->loop, "drt-offload");
     }
@@ -567,7 +563,6 @@ static int open_local(struct shell *s)
         .logs = s->parts.logs,
         .node_dir = dir->path,
         .node_name = dir->name,
-        .guard = s->guard.pid,
         .files_max = s->files_soft,
     });
     s->parts.clients = clients_new(s->loop, &s->parts.events,
@@ -674,7 +669,6 @@ static void end(struct shell *s)
     offload_free(s->offload); /* what it was given is done, and told, before its takers go */
     clients_free(s->parts.clients);
     workers_free(s->parts.workers);
-    guard_stop(&s->guard);
     exchange_free(&s->parts);
     logs_free(s->parts.logs);
     raylet_core_free(s->core);
@@ -698,7 +692,6 @@ int shell_run(const struct shell_config *config, struct failure *f)
     s->signal_fd = s->clock_fd = -1;
     s->parent_pidfd = -1;
     s->peek_every = PEEK_MOST;
-    s->guard.pipe = -1;
     int r = raise_files(s, f);
     if (r != 0) {
         free(s);

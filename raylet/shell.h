@@ -32,7 +32,7 @@ struct shell_config {
     const char *labels;
     uint64_t memory_bytes;               /* of the node: bounds what clients' values may take */
     uint32_t job_workers_max, depth_max; /* as in struct raylet_config; 0: the default */
-    bool closed;                         /* private: takes no work of other nodes, has no guard */
+    bool closed;                         /* private: takes no work of other nodes */
     int parent_pipe;                     /* its end-of-file ends the raylet; -1: none */
     bool log_to_file; /* standard error is node.log: turned when it grows large */
     /* The head took us in. `warning`: why others cannot reach us at our address, as far as the head

@@ -20,7 +20,10 @@
 #include "raylet/early_exit.h"
 #include "raylet/launcher.h"
 
-#define CHILDREN_SEEN_MAX 4096u
+#define CHILDREN_SEEN_MAX 32768u
+#define SWEEP_MAX         64u               /* processes that are looked at in one go */
+#define SWEEP_PAUSE_NS    (10 * NS_PER_MS)  /* between two, at least */
+#define SWEEP_SHARE       20u               /* and so many times as long as the one before took */
 #define SHORTAGE_LOG_NS   (3600 * NS_PER_S) /* between two lines about one that lasts */
 
 struct worker {
@@ -40,7 +43,11 @@ struct workers {
     struct clients *clients;
     struct numbers table;
     struct list all;
-    bool ending;            /* no more events */
+    struct numbers processes; /* our children by pid: the number of the worker that each is, or
+                                 belongs to */
+    pid_t *children;          /* room for a list of them */
+    uint64_t sweep_from_ns, sweep_at_ns; /* not before; when it is due */
+    bool ending;                         /* no more events */
     uint64_t short_said_ns; /* when the log was last told that none can be started; 0: never */
     struct log_limit limit;
 };
@@ -48,6 +55,23 @@ struct workers {
 static struct worker *find(struct workers *w, uint32_t worker)
 {
     return numbers_get(&w->table, worker);
+}
+
+/* The number of the worker that a child is, or is known to belong to; 0: not known. */
+static uint32_t known_owner(struct workers *w, pid_t pid)
+{
+    return (uint32_t)(uintptr_t)numbers_get(&w->processes, (uint64_t)pid);
+}
+
+static void set_owner(struct workers *w, pid_t pid, uint32_t worker)
+{
+    numbers_set(&w->processes, (uint64_t)pid, (void *)(uintptr_t)worker);
+}
+
+static struct worker *find_process(struct workers *w, pid_t pid)
+{
+    struct worker *k = find(w, known_owner(w, pid));
+    return k != NULL && k->pid == pid ? k : NULL;
 }
 
 static void signal_group(const struct worker *k, int signal)
@@ -116,6 +140,9 @@ static void worker_free(struct worker *k)
     close_fd(&k->pidfd);
     close_fd(&k->status_fd);
     list_unlink(&k->link);
+    if (find_process(k->workers, k->pid) == k) {
+        (void)numbers_remove(&k->workers->processes, (uint64_t)k->pid);
+    }
     (void)numbers_remove(&k->workers->table, k->number);
     free(k->cwd);
     free(k);
@@ -270,6 +297,7 @@ void workers_spawn(struct workers *w, const struct workers_start *start)
         return;
     }
     numbers_set(&w->table, k->number, k);
+    set_owner(w, k->pid, k->number);
     list_append(&w->all, &k->link);
 }
 
@@ -306,9 +334,74 @@ void workers_on_greeted(void *arg, uint32_t worker)
     }
 }
 
+/* ---- what workers leave behind ---- */
+
+/* Whether it had ended, and is reaped now. A worker's own end does that. Not by waitid for any:
+ * that looks at all the living before it finds one. */
+static bool reap(struct workers *w, pid_t pid)
+{
+    if (find_process(w, pid) != NULL || waitpid(pid, NULL, WNOHANG) != pid) {
+        return false;
+    }
+    (void)numbers_remove(&w->processes, (uint64_t)pid);
+    return true;
+}
+
+/* The worker that a child belongs to which we did not start; 0: none that lives. Reads /proc. */
+static uint32_t find_owner(struct workers *w, pid_t pid)
+{
+    const struct worker *k = find_process(w, getpgid(pid));
+    if (k != NULL) {
+        return k->number;
+    }
+    uint64_t number = descent_variable_u64(pid, LAUNCHER_WORKER);
+    return number <= UINT32_MAX && find(w, (uint32_t)number) != NULL ? (uint32_t)number : 0;
+}
+
+/* False: it was not known, and looked at. */
+static bool sweep_one(struct workers *w, pid_t pid)
+{
+    uint32_t owner = known_owner(w, pid);
+    bool is_known = owner != 0;
+    if (!is_known && (owner = find_owner(w, pid)) != 0) {
+        set_owner(w, pid, owner);
+    }
+    if (owner == 0 || find(w, owner) == NULL) {
+        /* Its own children become ours when it is gone, and SIGCHLD brings us here again. */
+        log_limited(&w->limit, LOG_LEVEL_INFO, "process %d was left behind by a worker: killed",
+                    (int)pid);
+        (void)kill(pid, SIGKILL);
+    }
+    return is_known;
+}
+
+/* Looks at most at `max` children that it does not know: that reads /proc for each. */
+static void sweep(struct workers *w, size_t max)
+{
+    uint64_t begun_ns = clock_now_ns();
+    size_t count = descent_children(w->children, CHILDREN_SEEN_MAX), looked = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!reap(w, w->children[i]) && looked < max) {
+            looked += !sweep_one(w, w->children[i]);
+        }
+    }
+    uint64_t now_ns = clock_now_ns();
+    w->sweep_from_ns = now_ns + MAX_OF(SWEEP_PAUSE_NS, SWEEP_SHARE * (now_ns - begun_ns));
+    w->sweep_at_ns = looked < max ? NS_FOREVER : w->sweep_from_ns;
+}
+
+void workers_sweep(struct workers *w)
+{
+    if (clock_now_ns() >= w->sweep_from_ns) {
+        sweep(w, SWEEP_MAX);
+    } else {
+        w->sweep_at_ns = w->sweep_from_ns;
+    }
+}
+
 uint64_t workers_next_ns(const struct workers *w)
 {
-    uint64_t next_ns = NS_FOREVER;
+    uint64_t next_ns = w->sweep_at_ns;
     LIST_FOREACH(node, &w->all)
     {
         next_ns = MIN_OF(next_ns, list_entry(node, struct worker, link)->kill_at_ns);
@@ -327,6 +420,9 @@ void workers_tick(struct workers *w, uint64_t now_ns)
             signal_group(k, SIGKILL);
         }
     }
+    if (now_ns >= w->sweep_at_ns) {
+        sweep(w, SWEEP_MAX);
+    }
 }
 
 size_t workers_used(const struct workers *w)
@@ -334,61 +430,11 @@ size_t workers_used(const struct workers *w)
     return w->table.used;
 }
 
-/* Whether a child that we did not start belongs to a worker that lives. */
-static bool belongs(struct workers *w, pid_t pid)
-{
-    pid_t group = getpgid(pid);
-    LIST_FOREACH(node, &w->all)
-    {
-        if (list_entry(node, struct worker, link)->pid == group) {
-            return true;
-        }
-    }
-    uint64_t number = descent_variable_u64(pid, LAUNCHER_WORKER);
-    return number != 0 && number <= UINT32_MAX && find(w, (uint32_t)number) != NULL;
-}
-
-static bool is_worker(const struct workers *w, pid_t pid)
-{
-    LIST_FOREACH(node, &w->all)
-    {
-        if (list_entry(node, struct worker, link)->pid == pid) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Whether a child was left behind by a worker at all. The first process of a container gets the
- * orphans of all others in it as well, among them its own cluster's head. */
-static bool is_left_behind(const struct workers *w, pid_t pid)
-{
-    return getpid() != 1 || descent_has_variable(pid, LAUNCHER_WORKER_NODE, w->config.node_dir);
-}
-
-void workers_sweep(struct workers *w)
-{
-    pid_t *children = xmalloc(CHILDREN_SEEN_MAX * sizeof *children);
-    size_t count = descent_children(children, CHILDREN_SEEN_MAX);
-    for (size_t i = 0; i < count; i++) {
-        pid_t pid = children[i];
-        if (pid == w->config.guard || is_worker(w, pid) || waitpid(pid, NULL, WNOHANG) == pid ||
-            belongs(w, pid) || !is_left_behind(w, pid)) {
-            continue;
-        }
-        /* Its own children become ours when it is gone, and SIGCHLD brings us here again. */
-        log_limited(&w->limit, LOG_LEVEL_INFO, "process %d was left behind by a worker: killed",
-                    (int)pid);
-        (void)kill(pid, SIGKILL);
-    }
-    free(children);
-}
-
 /* Waits until one of the workers has ended, or some stray has. */
 static void wait_for_ends(struct workers *w, uint64_t limit_ns)
 {
     uint64_t deadline_ns = clock_now_ns() + limit_ns;
-    pid_t children[2]; /* the guard may be one */
+    pid_t child;
     for (;;) {
         LIST_FOREACH_SAFE(node, &w->all)
         {
@@ -398,10 +444,8 @@ static void wait_for_ends(struct workers *w, uint64_t limit_ns)
                 finish(k);
             }
         }
-        workers_sweep(w);
-        size_t count = descent_children(children, ARRAY_SIZE(children));
-        bool none = list_is_empty(&w->all) &&
-                    (getpid() == 1 || count == 0 || (count == 1 && children[0] == w->config.guard));
+        sweep(w, CHILDREN_SEEN_MAX);
+        bool none = list_is_empty(&w->all) && descent_children(&child, 1) == 0;
         if (none || clock_now_ns() >= deadline_ns) {
             return;
         }
@@ -427,7 +471,10 @@ struct workers *workers_new(const struct workers_config *config)
     struct workers *w = xcalloc(1, sizeof *w);
     w->config = *config;
     numbers_init(&w->table);
+    numbers_init(&w->processes);
     list_init(&w->all);
+    w->children = xmalloc(CHILDREN_SEEN_MAX * sizeof *w->children);
+    w->sweep_at_ns = NS_FOREVER;
     if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) {
         log_warn("cannot become the reaper of what workers start: %s", strerror(errno));
     }
@@ -449,5 +496,7 @@ void workers_free(struct workers *w)
         worker_free(list_entry(node, struct worker, link));
     }
     numbers_fini(&w->table);
+    numbers_fini(&w->processes);
+    free(w->children);
     free(w);
 }

@@ -22,7 +22,6 @@ struct workers_config {
     struct logs *logs;
     const char *node_dir;
     const char *node_name; /* outlives this */
-    pid_t guard;           /* a child that is no stray; 0: none */
     uint64_t files_max;    /* soft limit of open files that workers get; 0: the raylet's own */
 };
 
@@ -48,7 +47,8 @@ struct workers_start {
 /* Starts one; events say what became of it. */
 void workers_spawn(struct workers *w, const struct workers_start *start);
 void workers_kill(struct workers *w, uint32_t worker, int signal); /* its whole process group */
-/* After SIGCHLD: reaps and ends what ended workers left behind. */
+/* After SIGCHLD: reaps and ends what ended workers left behind. At once, or in a later
+ * workers_tick: one task may leave thousands of processes a second, and others are to be served. */
 void workers_sweep(struct workers *w);
 uint64_t workers_next_ns(const struct workers *w);
 void workers_tick(struct workers *w, uint64_t now_ns);

@@ -319,3 +319,16 @@ def is_alive(pid):
             return f.read().rsplit(")", 1)[1].split()[0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def parent_of(pid):
+    with open(f"/proc/{pid}/stat") as f:
+        return int(f.read().rsplit(")", 1)[1].split()[1])
+
+
+def children_of(pid):
+    """Zombies as well."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        found += (int(word) for word in (task / "children").read_text().split())
+    return found

@@ -4,7 +4,9 @@ import os
 import re
 import signal
 
-from conftest import HOW_TASKS_END, is_alive, until
+import pytest
+
+from conftest import HOW_TASKS_END, children_of, is_alive, parent_of, until
 
 
 def test_how_tasks_end(cluster):
@@ -68,6 +70,49 @@ def test_what_a_worker_started_ends_with_it(cluster):
         "both say who they are", lambda: file.exists() and len(file.read_text().split()) == 2 and
         file.read_text().split())]
     until("they end with their worker", lambda: not any(is_alive(pid) for pid in pids))
+
+
+def start_litter(cluster, kept, seconds):
+    file = cluster.work / "litter"
+    child = cluster.start(cluster.program("litters"), file, kept, seconds)
+    until("its processes run", file.exists)
+    return child, [int(line) for line in file.read_text().split()]
+
+
+@pytest.mark.parametrize("end", ["kill", "kill the guard", "leave", "cancel"])
+def test_no_process_hides_from_its_end(cluster, end):
+    cluster.up()
+    child, pids = start_litter(cluster, 50, 0)
+    assert all(is_alive(pid) for pid in pids)
+    node = cluster.node_pid()
+    guard = parent_of(node)
+    if end == "kill":
+        os.kill(node, signal.SIGKILL)
+    elif end == "kill the guard":
+        os.kill(guard, signal.SIGKILL)
+    elif end == "leave":
+        os.kill(guard, signal.SIGTERM)  # who started the node in the foreground knows no other
+    else:
+        child.kill()
+    until("they end", lambda: not any(is_alive(pid) for pid in pids), 10)
+    child.kill()
+    if end == "cancel":
+        assert is_alive(node) and is_alive(guard)
+    else:
+        until("the node and its guard end", lambda: not is_alive(node) and not is_alive(guard), 10)
+
+
+def test_many_orphans_beside_others(cluster):
+    cluster.up()
+    child, pids = start_litter(cluster, 300, 3)
+    node = cluster.node_pid()
+    for _ in range(20):
+        assert "right" in cluster.run(cluster.program("many"), 2000, limit_s=20, check=0).stdout
+    assert cluster.node_pid() == node
+    assert cluster.ask("nodes", "n1")[0]["state"] == "alive"
+    child.kill()
+    until("they end", lambda: not any(is_alive(pid) for pid in pids), 20)
+    until("and are reaped", lambda: children_of(node) == [], 20)
 
 
 def test_the_raylet_is_killed(cluster, held):

@@ -204,9 +204,6 @@ void player_main(int argc, char **argv)
     if (argc >= 2 && strcmp(argv[1], LAUNCHER_FLAG) == 0) {
         launcher_main(argc, argv);
     }
-    if (argc >= 2 && strcmp(argv[1], GUARD_FLAG) == 0) {
-        guard_main(argc, argv);
-    }
     const char *role = getenv(PLAYER);
     if (role != NULL) {
         int status = play(role);

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -48,50 +49,130 @@ static void test_only_the_marked_end(void **state)
     (void)wait_for(b);
 }
 
-/* A raylet that dies suddenly: what carries its mark ends, and the guard itself. */
-static void test_after_the_raylet(void **state)
+/* A guard and its raylet, which does `act` with the end of a pipe; that end closes with them. */
+static pid_t start_guarded(void (*act)(int pipe), int *ret_pipe)
 {
     int ends[2];
-    struct guard g = {.pipe = -1};
-    assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
     assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
-    pid_t marked = start_marked("/nodes/c");
-    pid_t raylet = fork();
-    if (raylet == 0) {
-        if (guard_start(&g, "/nodes/c") != 0 || write(ends[1], &g, sizeof g) != sizeof g) {
-            _exit(1);
+    pid_t pid = fork();
+    if (pid == 0) {
+        close_fd(&ends[0]);
+        if (guard_begin() == 0) {
+            act(ends[1]);
         }
-        raise(SIGKILL);
+        _exit(1);
     }
-    assert_int_equal(read(ends[0], &g, sizeof g), sizeof g);
-    assert_true(WIFSIGNALED(wait_for(raylet)));
-    assert_int_equal(WTERMSIG(wait_for(marked)), SIGKILL);
-    int status = wait_for(g.pid); /* ours now */
-    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-    close_fd(&ends[0]);
     close_fd(&ends[1]);
+    *ret_pipe = ends[0];
+    return pid;
+}
+
+static pid_t read_pid(int pipe)
+{
+    pid_t pid = 0;
+    assert_int_equal(read(pipe, &pid, sizeof pid), sizeof pid);
+    return pid;
+}
+
+static void write_pid(int pipe)
+{
+    pid_t pid = getpid();
+    if (write(pipe, &pid, sizeof pid) != sizeof pid) {
+        _exit(1);
+    }
+}
+
+/* What a task may do so that nobody knows it: two forks, a session, no environment, no name. */
+static void leave_and_die(int pipe)
+{
+    if (fork() == 0) {
+        (void)setsid();
+        if (fork() == 0) {
+            (void)setsid();
+            (void)clearenv();
+            (void)prctl(PR_SET_NAME, "sshd");
+            write_pid(pipe);
+            for (;;) {
+                pause();
+            }
+        }
+        _exit(0);
+    }
+    (void)wait(NULL);
+    pause();
+}
+
+static void test_after_the_raylet(void **state)
+{
+    char byte;
+    int pipe;
+    pid_t guard = start_guarded(leave_and_die, &pipe), left = read_pid(pipe);
+    char path[64], children[64] = "";
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)guard, (int)guard);
+    FILE *file = fopen(path, "re");
+    assert_non_null(file);
+    assert_non_null(fgets(children, sizeof children, file));
+    fclose(file);
+    pid_t raylet = (pid_t)strtol(children, NULL, 10);
+    assert_int_equal(kill(raylet, SIGKILL), 0);
+    assert_int_equal(WTERMSIG(wait_for(guard)), SIGKILL); /* as its raylet */
+    assert_int_equal(read(pipe, &byte, 1), 0);            /* all have closed it */
+    assert_int_equal(kill(left, 0), -1);
+    close_fd(&pipe);
+}
+
+static void end_with_7(int pipe)
+{
+    _exit(7);
 }
 
 static void test_an_orderly_end(void **state)
 {
-    struct guard g = {.pipe = -1};
-    guard_stop(&g);
-    assert_int_equal(guard_start(&g, "/nodes/d"), 0);
-    pid_t pid = g.pid, marked = start_marked("/nodes/d");
-    guard_stop(&g);
-    assert_int_equal(kill(pid, 0), -1);
-    assert_int_equal(waitpid(marked, NULL, WNOHANG), 0); /* is not the guard's matter then */
-    assert_int_equal(kill(marked, SIGKILL), 0);
-    (void)wait_for(marked);
+    int pipe, status = wait_for(start_guarded(end_with_7, &pipe));
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 7);
+    close_fd(&pipe);
+}
+
+static void await_a_signal(int pipe)
+{
+    sigset_t signals;
+    int signal = 0;
+    sigfillset(&signals);
+    (void)sigprocmask(SIG_BLOCK, &signals, NULL);
+    write_pid(pipe);
+    (void)sigwait(&signals, &signal);
+    _exit(signal == SIGTERM ? 9 : 8);
+}
+
+static void test_signals_are_passed_on(void **state)
+{
+    int pipe;
+    pid_t guard = start_guarded(await_a_signal, &pipe);
+    assert_int_not_equal(read_pid(pipe), guard);
+    assert_int_equal(kill(guard, SIGTERM), 0);
+    assert_int_equal(WEXITSTATUS(wait_for(guard)), 9);
+    close_fd(&pipe);
+}
+
+/* The raylet is told to leave. */
+static void test_a_guard_that_is_killed(void **state)
+{
+    int pipe;
+    assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+    pid_t guard = start_guarded(await_a_signal, &pipe), raylet = read_pid(pipe);
+    assert_int_equal(kill(guard, SIGKILL), 0);
+    (void)wait_for(guard);
+    assert_int_equal(WEXITSTATUS(wait_for(raylet)), 9);
+    close_fd(&pipe);
 }
 
 int main(int argc, char **argv)
 {
     player_main(argc, argv);
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_only_the_marked_end),
-        cmocka_unit_test(test_after_the_raylet),
-        cmocka_unit_test(test_an_orderly_end),
+        cmocka_unit_test(test_only_the_marked_end),    cmocka_unit_test(test_after_the_raylet),
+        cmocka_unit_test(test_an_orderly_end),         cmocka_unit_test(test_signals_are_passed_on),
+        cmocka_unit_test(test_a_guard_that_is_killed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
