@@ -76,17 +76,12 @@ static void explain_other(const char *line, int wait_status, struct failure *f)
     }
     if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 127 && line[0] != '\0') {
         failure_set(f, CODE_PROGRAM, "The program does not start: %s", line);
-    } else if (line[0] != '\0') {
-        failure_set(
-            f, CODE_PROGRAM,
-            "The program does not start as a worker: %s before it called drt_init; its last "
-            "line on standard error: %s",
-            how, line);
     } else {
         failure_set(f, CODE_PROGRAM,
-                    "The program does not start as a worker: %s before it called drt_init. It must "
-                    "call drt_init (or drt_init_or_exit) first of all in main.",
-                    how);
+                    "The program does not start as a worker: %s before it called drt_init. Call "
+                    "drt_init (or drt_init_or_exit) first of all in main, which gets no "
+                    "command-line arguments in a worker.%s%s",
+                    how, line[0] != '\0' ? " Its last line on standard error: " : "", line);
     }
 }
 

@@ -62,7 +62,15 @@ static void test_others_may_start_again(void **state)
     f = (struct failure){0};
     assert_false(early_exit_explain("b", "", SIGNALED(11), &f));
     assert_int_equal(f.signal, 11);
-    assert_non_null(strstr(f.message, "signal 11 ended it before it called drt_init"));
+    assert_non_null(strstr(f.message, "signal 11 ended it before it called drt_init. Call"));
+    assert_non_null(strstr(f.message, "gets no command-line arguments in a worker."));
+    /* The likely reason comes before what a program says that wants arguments. */
+    assert_false(early_exit_explain("b", "usage: pi SAMPLES", EXITED(1), &f));
+    assert_string_equal(f.message,
+                        "The program does not start as a worker: it ended with exit code 1 before "
+                        "it called drt_init. Call drt_init (or drt_init_or_exit) first of all in "
+                        "main, which gets no command-line arguments in a worker. Its last line on "
+                        "standard error: usage: pi SAMPLES");
     /* A line that it wrote itself before it died of a signal says nothing of the loader. */
     assert_false(early_exit_explain("b",
                                     "x: error while loading shared libraries: a: cannot open "
