@@ -4,8 +4,7 @@
 
 #include "common/text.h"
 
-#define NAMES_MAX 4096
-#define ROUNDING  1e-6 /* how far a sum or product of floating-point numbers may be off */
+#define ROUNDING 1e-6 /* how far a sum or product of floating-point numbers may be off */
 
 void resource_names_init(struct resource_names *n)
 {
@@ -50,29 +49,58 @@ int resource_names_intern(struct resource_names *n, const char *name, uint32_t *
     if (!resource_name_ok(name)) {
         return -EINVAL;
     }
+    uint32_t at = n->count;
     for (uint32_t i = 0; i < n->count; i++) {
-        if (strcmp(n->names[i], name) == 0) {
+        if (strcmp(n->names[i].text, name) == 0) {
+            n->names[i].uses++;
             *ret = i;
             return 0;
         }
+        at = at == n->count && n->names[i].uses == 0 ? i : at;
     }
-    if (n->count == NAMES_MAX) {
+    if (n->used == RESOURCE_NAMES_MAX) {
         return -ENOSPC;
     }
-    if (n->count == n->room) {
+    if (at == n->room) {
         n->room = MAX_OF(n->room * 2, 8u);
         n->names = xrealloc(n->names, n->room * sizeof *n->names);
     }
-    memset(n->names[n->count], 0, sizeof n->names[n->count]);
-    memcpy(n->names[n->count], name, strlen(name));
-    *ret = n->count++;
+    n->names[at] = (struct resource_name){.uses = 1};
+    memcpy(n->names[at].text, name, strlen(name));
+    n->count = MAX_OF(n->count, at + 1);
+    n->used++;
+    *ret = at;
     return 0;
+}
+
+void resource_names_unuse(struct resource_names *n, uint32_t kind)
+{
+    ASSERT(kind < n->count && n->names[kind].uses > 0);
+    if (kind >= RESOURCE_CUSTOM && --n->names[kind].uses == 0) {
+        n->names[kind].text[0] = '\0';
+        n->used--;
+    }
 }
 
 const char *resource_name(const struct resource_names *n, uint32_t kind)
 {
-    ASSERT(kind < n->count);
-    return n->names[kind];
+    ASSERT(kind < n->count && n->names[kind].uses > 0);
+    return n->names[kind].text;
+}
+
+void resource_set_use(struct resource_names *n, const struct resource_set *s)
+{
+    for (uint32_t i = 0; i < s->count; i++) {
+        ASSERT(s->amounts[i].kind < n->count && n->names[s->amounts[i].kind].uses > 0);
+        n->names[s->amounts[i].kind].uses++;
+    }
+}
+
+void resource_set_unuse(struct resource_names *n, const struct resource_set *s)
+{
+    for (uint32_t i = 0; i < s->count; i++) {
+        resource_names_unuse(n, s->amounts[i].kind);
+    }
 }
 
 /* Where `kind` is, or belongs. */
@@ -97,6 +125,12 @@ int resource_set_put(struct resource_set *s, uint32_t kind, int64_t units)
     }
     s->amounts[at] = (struct resource_amount){kind, units};
     return 0;
+}
+
+bool resource_set_has(const struct resource_set *s, uint32_t kind)
+{
+    uint32_t at = find(s, kind);
+    return at < s->count && s->amounts[at].kind == kind;
 }
 
 int64_t resource_set_get(const struct resource_set *s, uint32_t kind)

@@ -10,10 +10,11 @@
 
 #include "common/base.h"
 
-#define RESOURCE_UNIT     10000
-#define RESOURCE_NAME_MAX 63
-#define RESOURCE_MOST     9e14 /* of a user's amount */
-#define RESOURCES_MAX     32   /* kinds in one set */
+#define RESOURCE_UNIT      10000
+#define RESOURCE_NAME_MAX  63
+#define RESOURCE_MOST      9e14  /* of a user's amount */
+#define RESOURCES_MAX      32    /* kinds in one set */
+#define RESOURCE_NAMES_MAX 4096u /* in use in one registry */
 
 enum resource_kind {
     RESOURCE_CPU = 0,
@@ -24,18 +25,26 @@ enum resource_kind {
     RESOURCE_CUSTOM = 5
 };
 
+struct resource_name {
+    char text[RESOURCE_NAME_MAX + 1]; /* "": nobody uses this number */
+    uint32_t uses;
+};
+
 struct resource_names {
-    char (*names)[RESOURCE_NAME_MAX + 1];
+    struct resource_name *names;
     uint32_t count, room;
+    uint32_t used; /* of those; a number that nobody uses any more is given to the next name */
 };
 
 void resource_names_init(struct resource_names *n); /* with the fixed ones */
 void resource_names_fini(struct resource_names *n);
 /* Whether this can be a resource's name: [A-Za-z_][A-Za-z0-9_.:/-]*, at most RESOURCE_NAME_MAX. */
 bool resource_name_ok(const char *name);
-/* The number of a name, made if new. -EINVAL: not a resource's name; -ENOSPC: more than 4,096
- * names. */
+/* The number of a name, made if new, and one more use of it. -EINVAL: not a resource's name;
+ * -ENOSPC: RESOURCE_NAMES_MAX names are in use. */
 int resource_names_intern(struct resource_names *n, const char *name, uint32_t *ret) MUST_CHECK;
+/* One use less; the fixed ones stay. */
+void resource_names_unuse(struct resource_names *n, uint32_t kind);
 const char *resource_name(const struct resource_names *n, uint32_t kind);
 
 struct resource_amount {
@@ -50,6 +59,10 @@ struct resource_set {
 
 /* Replaces. -ENOSPC: RESOURCES_MAX kinds are in it. */
 int resource_set_put(struct resource_set *s, uint32_t kind, int64_t units) MUST_CHECK;
+/* One use more, or less, of each kind that is in it: for a set that outlives who made it. */
+void resource_set_use(struct resource_names *n, const struct resource_set *s);
+void resource_set_unuse(struct resource_names *n, const struct resource_set *s);
+bool resource_set_has(const struct resource_set *s, uint32_t kind);
 int64_t resource_set_get(const struct resource_set *s, uint32_t kind); /* 0 if absent */
 /* Whether `have` has at least as much of each kind that `want` names. */
 bool resource_set_covers(const struct resource_set *have, const struct resource_set *want);

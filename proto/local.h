@@ -9,7 +9,8 @@
  *                               <-     WELCOME, or REFUSED
  *   CLASS, SUBMIT, PUT          ->     files them; refused ones become objects in error
  *   GET ids                     ->     holds them until they are settled
- *                               <-     VALUES: each id once for each GET of it
+ *                               <-     VALUES: each id once for each GET of it (DRT_E_FULL for
+ *                                      those that are too many)
  *   HOLD, RELEASE, CANCEL       ->     <- CANCELLED
  *   QUERY (mostly a tool)       ->     <- REPLY, several: the last one says so
  *   LOGS (a driver)             ->     <- LOG: lines of its tasks, as they come; LOGS: all that
@@ -39,6 +40,15 @@
 #define LOCAL_CLAIMS      128u                /* claim slots of a worker */
 #define LOCAL_ENV_MAX     MESSAGE_PAYLOAD_MAX /* it travels as the payload */
 #define LOCAL_NAME_MAX    255u
+#define LOCAL_BACKOFF_NS  UINT64_C(100000000) /* the usual backoff_ns */
+
+/* What a process is charged for, beside the bytes of arguments and values (docs/protocol.md,
+ * credits): as much as it costs the raylet. */
+#define LOCAL_TASK_COST   256u /* a task with its first result, a value that is put */
+#define LOCAL_OBJECT_COST 72u  /* each further result; each result of a task that has ended */
+#define LOCAL_MORE_COST   272u /* a task that is not of the simplest kind */
+#define LOCAL_ID_COST     64u  /* each object that a task takes or a value names */
+#define LOCAL_HOLD_COST   96u  /* an object of another process that is held */
 
 enum local_type {
     LOCAL_OPEN = 1,
@@ -111,8 +121,8 @@ struct local_welcome {
     uint32_t node, client;
     uint64_t job;
     const char *node_name, *cluster;
-    uint64_t credit_bytes; /* SUBMIT and PUT bytes (payload + 256 each) that may be outstanding; see
-                              ring credit */
+    uint64_t credit_bytes; /* what its SUBMITs and PUTs may cost at once: local_submit_cost,
+                              local_put_cost; what comes back is in the ring's credit */
     uint32_t given_size;   /* the payload: to a worker, what OPEN of its driver gave */
 };
 
@@ -155,11 +165,27 @@ struct local_submit {
     size_t ref_count;
 };
 
+/* What it costs of its sender's credit: both sides count the same. */
+static inline uint32_t local_submit_cost(const struct local_submit *m, size_t payload_size)
+{
+    size_t ids = m->need_count + m->ref_count;
+    bool more = ids != 0 || m->parent_slot != 0 || m->timeout_ns != 0 || m->name[0] != '\0' ||
+                m->backoff_ns != LOCAL_BACKOFF_NS;
+    size_t cost = LOCAL_TASK_COST + payload_size + (m->returns - 1) * (size_t)LOCAL_OBJECT_COST;
+
+    return (uint32_t)(cost + (more ? LOCAL_MORE_COST + ids * LOCAL_ID_COST : 0));
+}
+
 struct local_put {
     uint64_t number;
     const struct object_id *refs; /* held as long as the object */
     size_t ref_count;
 };
+
+static inline uint32_t local_put_cost(size_t ref_count, size_t payload_size)
+{
+    return (uint32_t)(LOCAL_TASK_COST + payload_size + ref_count * LOCAL_ID_COST);
+}
 
 enum local_get_flags { GET_WHOLE = 1 }; /* else a value above VALUES_INLINE_MAX is only announced */
 #define VALUES_INLINE_MAX 4096u

@@ -8,59 +8,156 @@
 #define COURTESY_BEHIND_NS (200 * NS_PER_US) /* so much less than another it has used */
 #define COURTESY_NS        (5 * NS_PER_MS)
 
+/* What it costs beside its texts: itself, and its class, wish, shape and pool. */
+#define DECL_COST         1536u
+#define DECL_REFUSED_COST 1024u
+#define JOB_NAMES_MAX     1024u /* that nobody else had named */
+
 /* ---- declarations ---- */
 
-static void decl_free(struct raylet_core *c, struct class_decl *d)
+static void decl_free(struct raylet_core *c, struct client *client, struct class_decl *d)
 {
     if (d->last != NULL) {
         class_unuse(c, d->last);
     }
-    wish_unuse(c, d->wish);
+    if (d->wish != NULL) {
+        wish_unuse(c, d->wish);
+    }
+    ASSERT(client->job->new_names >= d->new_names);
+    client->job->new_names -= d->new_names;
+    core_credit_back(c, client, d->charge);
+    error_unref(d->refused);
     free(d->function);
     free(d->kinds);
     free(d);
 }
 
+/* Each kind in it is used once more; `ret_new` counts those that nobody had named before. -EINVAL:
+ * they cannot be read; -E2BIG: too many kinds; -ENOSPC: too many names. */
 static int read_amounts(struct raylet_core *c, const struct local_amount *amounts, size_t count,
-                        struct resource_set *ret)
+                        struct resource_set *ret, uint32_t *ret_new)
 {
     memset(ret, 0, sizeof *ret); /* it becomes the key of a hash: no unset bytes */
+    *ret_new = 0;
     for (size_t i = 0; i < count; i++) {
-        uint32_t kind;
-        if (amounts[i].units < 0 ||
-            resource_names_intern(&c->resources, amounts[i].name, &kind) != 0) {
-            return -EINVAL;
+        uint32_t kind, used = c->resources.used;
+        int rc = amounts[i].units < 0 || !resource_name_ok(amounts[i].name) ? -EINVAL : 0;
+        if (rc == 0 && amounts[i].units == 0) {
+            continue;
         }
-        if (amounts[i].units > 0 && resource_set_put(ret, kind, amounts[i].units) != 0) {
-            return -ENOSPC;
+        if (rc == 0) {
+            rc = resource_names_intern(&c->resources, amounts[i].name, &kind);
         }
+        if (rc == 0) {
+            bool again = resource_set_has(ret, kind);
+            if (resource_set_put(ret, kind, amounts[i].units) != 0) {
+                rc = -E2BIG;
+            }
+            if (again || rc != 0) {
+                resource_names_unuse(&c->resources, kind);
+            }
+        }
+        if (rc != 0) {
+            resource_set_unuse(&c->resources, ret);
+            return rc;
+        }
+        *ret_new += c->resources.used > used;
     }
     return 0;
 }
 
-void class_declare(struct raylet_core *c, struct client *client, const struct local_class *m)
+static struct object_error *too_many_names(struct raylet_core *c, const struct local_class *m,
+                                           const struct job *job, int rc)
 {
-    struct resource_set asked;
+    if (rc == -E2BIG) {
+        return error_make(c, CODE_IMPOSSIBLE, m->function,
+                          "it asks for more than %u kinds of resources", RESOURCES_MAX);
+    }
+    if (rc == -ENOSPC) {
+        return error_make(
+            c, CODE_FULL, m->function,
+            "it asks for a resource of a new name, and node %s knows %u names in use, "
+            "as many as it can: use fewer names, or wait until programs have ended",
+            c->node_name, RESOURCE_NAMES_MAX);
+    }
+    return error_make(c, CODE_FULL, m->function,
+                      "this program has named %u resources that nobody has, as many as it may: use "
+                      "fewer names",
+                      job->new_names);
+}
 
-    if (m->number != client->decl_count + 1 || client->decl_count >= 65536) {
-        core_protocol_error(c, client, "class %u declared out of turn", m->number);
-        return;
-    }
-    if (m->strategy > SCHED_NODE_SPECIFIC ||
-        read_amounts(c, m->amounts, m->amount_count, &asked) != 0) {
-        core_protocol_error(c, client, "class %u asks for resources that cannot be read",
-                            m->number);
-        return;
-    }
-    struct class_decl *d = xcalloc(1, sizeof *d);
-    d->function = xstrdup(m->function);
+static uint64_t decl_cost(const struct local_class *m)
+{
+    return DECL_COST + 4 * strlen(m->function) + 3 * m->kinds.size +
+           3 * (strlen(m->node) + strlen(m->labels));
+}
+
+static void decl_fill(struct raylet_core *c, struct class_decl *d, const struct local_class *m,
+                      const struct resource_set *asked)
+{
+    struct shape *shape = shape_use(c, asked);
+
     d->kinds_size = m->kinds.size;
     d->kinds = xmalloc(m->kinds.size + 1);
     memcpy(d->kinds, m->kinds.size > 0 ? m->kinds.data : "", m->kinds.size);
-    struct shape *shape = shape_use(c, &asked);
     d->wish = wish_use(c, shape, m->strategy, m->soft, m->node, m->labels);
     shape_unuse(c, shape);
     d->priority = m->priority;
+}
+
+/* Why its tasks are refused: a new reference, or NULL, and what it asks is in `ret_asked`. */
+static struct object_error *decl_refusal(struct raylet_core *c, struct client *client,
+                                         const struct local_class *m, struct class_decl *d,
+                                         struct resource_set *ret_asked, int *ret_rc)
+{
+    struct object_error *e = core_credit_error(c, client, m->function);
+
+    *ret_rc = 0;
+    if (e != NULL) {
+        return e;
+    }
+    *ret_rc = read_amounts(c, m->amounts, m->amount_count, ret_asked, &d->new_names);
+    if (*ret_rc == 0 &&
+        (d->new_names == 0 || client->job->new_names + d->new_names <= JOB_NAMES_MAX)) {
+        client->job->new_names += d->new_names;
+        return NULL;
+    }
+    if (*ret_rc == 0) {
+        resource_set_unuse(&c->resources, ret_asked);
+    }
+    d->new_names = 0;
+    return too_many_names(c, m, client->job, *ret_rc);
+}
+
+/* One that is refused counts, too: what its tasks are told is known then. */
+void class_declare(struct raylet_core *c, struct client *client, const struct local_class *m)
+{
+    struct resource_set asked;
+    int rc = 0;
+
+    if (m->number != client->decl_count + 1 || m->strategy > SCHED_NODE_SPECIFIC) {
+        core_protocol_error(c, client, "class %u declared out of turn", m->number);
+        return;
+    }
+    if (core_credit_is_beyond(c, client)) {
+        return;
+    }
+    struct class_decl *d = xcalloc(1, sizeof *d);
+    d->refused = decl_refusal(c, client, m, d, &asked, &rc);
+    if (rc == -EINVAL) {
+        core_protocol_error(c, client, "class %u asks for resources that cannot be read",
+                            m->number);
+        error_unref(d->refused);
+        free(d);
+        return;
+    }
+    d->function = xstrdup(m->function);
+    if (d->refused == NULL) {
+        decl_fill(c, d, m, &asked);
+        resource_set_unuse(&c->resources, &asked);
+    }
+    d->charge = d->refused == NULL ? decl_cost(m) : DECL_REFUSED_COST;
+    core_credit_take(c, client, d->charge);
     if ((client->decl_count & (client->decl_count + 1)) == 0 || client->decl_count == 0) {
         client->decls =
             xrealloc(client->decls, 2 * (client->decl_count + 2) * sizeof(struct class_decl *));
@@ -71,7 +168,7 @@ void class_declare(struct raylet_core *c, struct client *client, const struct lo
 void class_forget_decls(struct raylet_core *c, struct client *client)
 {
     for (uint32_t i = 1; i <= client->decl_count; i++) {
-        decl_free(c, client->decls[i]);
+        decl_free(c, client, client->decls[i]);
     }
     free(client->decls);
     client->decls = NULL;
@@ -230,13 +327,15 @@ struct class_ *class_use_guest(struct raylet_core *c, struct job *job, uint32_t 
                                const struct peer_class *m)
 {
     struct resource_set asked;
+    uint32_t none_new;
     char key[64];
 
     if (!has_all(c, m->amounts, m->amount_count) ||
-        read_amounts(c, m->amounts, m->amount_count, &asked) != 0) {
+        read_amounts(c, m->amounts, m->amount_count, &asked, &none_new) != 0) {
         return NULL;
     }
     struct shape *shape = shape_use(c, &asked);
+    resource_set_unuse(&c->resources, &asked);
     struct wish *wish = wish_use(c, shape, SCHED_DEFAULT, false, "", "");
     /* Each session's is its own: homes take turns, as classes do. */
     int n = snprintf(key, sizeof key, "|guest|%u|%u|%llu", home, m->number,

@@ -8,7 +8,8 @@
 
 #include "raylet/core_state.h"
 
-/* Files what a client declared; a broken declaration is a protocol error of the client. */
+/* Files what a client declared. One that is too much (credit, names of resources) is kept as
+ * refused, and its tasks are told why; a broken one is a protocol error of the client. */
 void class_declare(struct raylet_core *c, struct client *client, const struct local_class *m);
 void class_forget_decls(struct raylet_core *c, struct client *client);
 

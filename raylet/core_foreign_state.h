@@ -65,7 +65,7 @@ struct holder {       /* a node and a job */
 
 struct telling { /* a VALUE that is to be sent */
     struct object_id id;
-    struct object *object;      /* held; NULL: it is not there, or `error` */
+    struct object *object;      /* held; NULL: `error`, or it is not there */
     struct object_error *error; /* NULL: none */
 };
 

@@ -1,10 +1,12 @@
 #include "raylet/core_holders.h"
 
+#include "common/text.h"
 #include "raylet/core_contents.h"
 #include "raylet/core_foreign_state.h"
 #include "raylet/core_objects.h"
 #include "raylet/core_peers.h"
 
+#define TELLINGS_MAX     4194304u   /* values that wait to be sent to one node */
 #define VALUE_BYTES_STEP (4u << 20) /* to one node in one step */
 
 /* ---- sets ---- */
@@ -169,11 +171,15 @@ static void tell_later(struct raylet_core *c, struct foreign_peer *fp, struct ob
 
 void holders_want(struct raylet_core *c, struct foreign_peer *fp, const struct peer_ids *m)
 {
+    if (fp->telling_count > TELLINGS_MAX) {
+        peer_protocol_error(c, fp->peer, SIDE_IN,
+                            "it asks for values without end and does not take those that it gets");
+        return;
+    }
     for (size_t i = 0; i < m->id_count; i++) {
         struct object *o = m->ids[i].node == c->node ? object_find(c, m->ids[i]) : NULL;
         if (o == NULL) {
-            new_telling(c, fp, m->ids[i])->error =
-                error_make(c, CODE_NOT_FOUND, "", "this object was released where it was made");
+            (void)new_telling(c, fp, m->ids[i]);
         } else if (object_is_settled(o)) {
             tell_later(c, fp, o);
         } else {
@@ -234,6 +240,16 @@ static void say_error(struct raylet_core *c, struct peer_msg *m, const struct fa
     buffer_fini(&b);
 }
 
+static void say_gone(struct raylet_core *c, struct peer_msg *m)
+{
+    struct failure f;
+
+    failure_set(&f, CODE_NOT_FOUND, "this object was released where it was made");
+    f.attempts = 1;
+    text_shorten(f.node, sizeof f.node, c->node_name);
+    say_error(c, m, &f);
+}
+
 static void say_value(struct raylet_core *c, struct peer_msg *m, struct object *o)
 {
     struct foreign *f = c->foreign;
@@ -270,9 +286,11 @@ bool holders_flush(struct raylet_core *c, struct foreign_peer *fp)
         struct peer_msg *m = core_send_peer(c, fp->peer, SIDE_IN, PEER_VALUE);
         fp->telling_count--;
         m->value.id = t.id;
-        if (t.object == NULL) {
+        if (t.error != NULL) {
             say_error(c, m, &t.error->failure);
             error_unref(t.error);
+        } else if (t.object == NULL) {
+            say_gone(c, m);
         } else {
             say_value(c, m, t.object);
         }

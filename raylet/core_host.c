@@ -12,10 +12,16 @@
 #include "raylet/core_tasks.h"
 #include "raylet/core_workers.h"
 
+#include <stdio.h>
+
 #define WAIT_NS     (20 * NS_PER_MS) /* a guest that found no worker for so long goes back */
 #define STARTED_NS  (5 * NS_PER_MS)  /* one that runs for so long is reported to its home */
 #define CLASSES_MAX 65536u           /* of one home */
 #define WANTS_MAX   65536u
+/* What one other may announce: a sixteenth of this node's memory, or more where that is little. */
+#define ANNOUNCED_LEAST (64u << 20)
+#define JOB_COST        1024u
+#define CLASS_COST      1536u
 
 /* ---- jobs ---- */
 
@@ -39,9 +45,30 @@ static void say_broken(struct raylet_core *c, struct peer *p, const struct job *
     m->job_broken.failure = job->program_error->failure;
 }
 
-static void add_sponsor(struct raylet_core *c, struct peer *p, struct job *job)
+/* Whether so much more may be announced. Nobody here is charged for it, and a node that does not
+ * keep to the rules could fill the memory. */
+static bool may_announce(struct raylet_core *c, struct peer *p, uint64_t cost)
+{
+    uint64_t most = MAX_OF(c->credit_all / 4, (uint64_t)ANNOUNCED_LEAST);
+
+    if (p->announced_bytes + cost <= most) {
+        return true;
+    }
+    char why[160];
+    snprintf(why, sizeof why,
+             "it announced jobs and classes of %llu MiB, and this node keeps at most %llu MiB of "
+             "one other",
+             (unsigned long long)(p->announced_bytes + cost) >> 20, (unsigned long long)most >> 20);
+    peer_protocol_error(c, p, SIDE_IN, why);
+    return false;
+}
+
+static void add_sponsor(struct raylet_core *c, struct peer *p, struct job *job, uint64_t cost)
 {
     struct sponsor *s = xcalloc(1, sizeof *s);
+
+    s->cost = cost;
+    p->announced_bytes += cost;
 
     s->job = job;
     s->home = p;
@@ -87,10 +114,15 @@ static void announced(struct raylet_core *c, struct peer *p, const struct peer_j
     if (job == NULL && (m->home == c->node || peer_is_gone(c, m->home))) {
         return; /* likewise */
     }
+    uint64_t cost = JOB_COST + m->env.size + m->given.size + strlen(m->name) +
+                    strlen(m->program_name) + strlen(m->user) + strlen(m->cwd);
+    if (!may_announce(c, p, cost)) {
+        return;
+    }
     if (job == NULL) {
         job = job_new_guest(c, m);
     }
-    add_sponsor(c, p, job);
+    add_sponsor(c, p, job, cost);
     job_sponsors_changed(c, job);
     fetch(c, p, job);
     struct peer *home = job->guest && job->wants_logs ? peer_find(c, job->home) : NULL;
@@ -109,6 +141,7 @@ static void sponsor_free(struct raylet_core *c, struct sponsor *s)
     drop_classes(c, p, job);
     list_unlink(&s->job_link);
     list_unlink(&s->peer_link);
+    p->announced_bytes -= s->cost;
     free(s);
     if (job->fetching && job->fetched_from == p->number) {
         core_effect(c, EFFECT_FETCH_STOP)->job = job->number;
@@ -161,6 +194,10 @@ static void declared(struct raylet_core *c, struct peer *p, const struct peer_cl
         peer_protocol_error(c, p, SIDE_IN, "too many classes");
         return;
     }
+    uint64_t cost = CLASS_COST + 2 * m->kinds.size + 2 * strlen(m->function);
+    if (!may_announce(c, p, cost)) {
+        return;
+    }
     k = class_use_guest(c, s->job, p->number, m);
     if (k == NULL) {
         peer_protocol_error(c, p, SIDE_IN, "a class that asks for what this node never had");
@@ -170,6 +207,8 @@ static void declared(struct raylet_core *c, struct peer *p, const struct peer_cl
     g->number = m->number;
     g->home = p;
     g->class_ = k;
+    g->cost = cost;
+    p->announced_bytes += cost;
     k->guest = g;
     list_init(&g->granted_link);
     numbers_set(&p->guest_classes, m->number, g);
@@ -183,6 +222,7 @@ static void class_free(struct raylet_core *c, struct guest_class *g)
     schedule_unpromise(c, k->pool, g->outstanding);
     list_unlink(&g->granted_link);
     numbers_remove(&g->home->guest_classes, g->number);
+    g->home->announced_bytes -= g->cost;
     k->guest = NULL;
     free(g);
     class_unuse(c, k);

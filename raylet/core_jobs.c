@@ -633,6 +633,7 @@ static void client_forget(struct raylet_core *c, struct client *client)
         numbers_remove(&c->clients_by_number, client->number);
     }
     numbers_fini(&client->objects);
+    error_unref(client->full);
     buffer_fini(&client->answer_bytes);
     free(client->answers);
     free(client);

@@ -5,10 +5,15 @@
 
 #include <stdio.h>
 
-#define FOREIGN_HOLDS_MAX 1000000u
-#define ANSWER_BYTES_MAX  (32u << 10) /* of one VALUES message, unless one value is larger */
+#define FOREIGN_HOLDS_MAX  1000000u
+#define GETS_MAX           16777216u /* of one process at once: its credit pays no more results */
+#define GET_TIMES_MAX      1024u
+#define WATCHERS_LOOKED_AT 8u
+#define ERROR_FRESH_REFS   2u /* no other object has it: only who made it, and the history */
+#define ERROR_SHARE_COST   128u
+#define ANSWER_BYTES_MAX   (32u << 10) /* of one VALUES message, unless one value is larger */
 
-void object_init(struct object *o, struct client *owner, uint64_t number)
+void object_init(struct raylet_core *c, struct object *o, struct client *owner, uint64_t number)
 {
     o->owner = owner;
     o->number = number;
@@ -21,14 +26,18 @@ void object_init(struct object *o, struct client *owner, uint64_t number)
     o->held = true;
     o->following = false;
     o->far = 0;
+    size_t pages = owner->objects.pages;
     numbers_set(&owner->objects, number, o);
+    if (UNLIKELY(owner->objects.pages != pages) && owner->node == 0) {
+        core_credit_take(c, owner, sizeof(struct numbers_page));
+    }
 }
 
 struct object *object_new(struct raylet_core *c, struct client *owner, uint64_t number)
 {
     struct object *o = slab_alloc(&c->object_slab);
 
-    object_init(o, owner, number);
+    object_init(c, o, owner, number);
     return o;
 }
 
@@ -88,8 +97,10 @@ static void free_if_unheld(struct raylet_core *c, struct object *o)
     }
     ASSERT(o->watchers == NULL);
     drop_contents(c, o);
+    size_t pages = o->owner->objects.pages;
     numbers_remove(&o->owner->objects, o->number);
-    core_credit_back(c, o->owner, o->charge);
+    bool page = o->owner->node == 0 && o->owner->objects.pages != pages;
+    core_credit_back(c, o->owner, o->charge + (page ? sizeof(struct numbers_page) : 0));
     if (o->owner->state == CLIENT_GONE) {
         core_touch(c, o->owner); /* it may have been its last */
     }
@@ -132,6 +143,7 @@ int object_hold_foreign(struct raylet_core *c, struct client *client, struct obj
     h = xcalloc(1, sizeof *h);
     h->object = o;
     HASH_ADD_PTR(client->holds, object, h);
+    core_credit_take(c, client, LOCAL_HOLD_COST);
     object_hold(o);
     return 0;
 }
@@ -144,6 +156,7 @@ void object_release_foreign(struct raylet_core *c, struct client *client, struct
     if (h != NULL) {
         HASH_DEL(client->holds, h);
         free(h);
+        core_credit_back(c, client, LOCAL_HOLD_COST);
         object_unhold(c, o);
     }
 }
@@ -313,6 +326,21 @@ static struct watcher *add_watcher(struct raylet_core *c, struct object *o, enum
     return w;
 }
 
+/* One like this among the newest, or NULL: who asks again and again waits but once. Of the same
+ * object many others may wait, so not all are looked at; what is missed so is bounded elsewhere. */
+static struct watcher *waits_already(const struct object *o, enum watcher_kind kind,
+                                     uint32_t client, uint32_t flags)
+{
+    struct watcher *w = o->watchers;
+
+    for (uint32_t i = 0; i < WATCHERS_LOOKED_AT && w != NULL; i++, w = w->next) {
+        if (w->kind == kind && w->client == client && w->flags == flags) {
+            return w;
+        }
+    }
+    return NULL;
+}
+
 /* Somebody waits for it: if that is made elsewhere, its owner is asked. */
 static void want(struct raylet_core *c, struct object *o)
 {
@@ -333,10 +361,28 @@ void object_ask(struct raylet_core *c, struct object *o, struct client *client, 
         }
         return;
     }
+    struct watcher *w = waits_already(o, WATCH_GET, client->number, flags);
+    if (client->gets >= GETS_MAX || (w != NULL && w->times >= GET_TIMES_MAX)) {
+        struct failure f;
+        failure_set(&f, CODE_FULL,
+                    w != NULL ? "this process asked for this value %u times and waits, as often as "
+                                "it may"
+                              : "this process waits for %u values already, as many as it may",
+                    w != NULL ? w->times : client->gets);
+        text_shorten(f.node, sizeof f.node, c->node_name);
+        answer_failure(c, client, core_object_id(c, o), &f);
+        return;
+    }
+    if (w != NULL) {
+        w->times++;
+        return;
+    }
     want(c, o);
-    struct watcher *w = add_watcher(c, o, WATCH_GET);
+    client->gets++;
+    w = add_watcher(c, o, WATCH_GET);
     w->flags = flags;
     w->client = client->number;
+    w->times = 1;
 }
 
 struct watcher *object_need(struct raylet_core *c, struct object *o, struct task *task,
@@ -352,11 +398,25 @@ struct watcher *object_need(struct raylet_core *c, struct object *o, struct task
 
 void object_watch_for(struct raylet_core *c, struct object *o, uint32_t node, uint32_t session)
 {
+    if (waits_already(o, WATCH_PEER, node, session) != NULL) {
+        return;
+    }
     struct watcher *w = add_watcher(c, o, WATCH_PEER);
-
     w->client = node;
     w->flags = session;
     want(c, o);
+}
+
+/* Who waits so waits no more. NULL: it is gone. */
+static struct client *got(struct raylet_core *c, const struct watcher *w)
+{
+    struct client *client = core_client(c, w->client);
+
+    if (client != NULL) {
+        ASSERT(client->gets > 0);
+        client->gets--;
+    }
+    return client;
 }
 
 static void remove_watcher(struct raylet_core *c, struct watcher *w)
@@ -364,6 +424,9 @@ static void remove_watcher(struct raylet_core *c, struct watcher *w)
     *w->at = w->next;
     if (w->next != NULL) {
         w->next->at = w->at;
+    }
+    if (w->kind == WATCH_GET) {
+        (void)got(c, w);
     }
     slab_free(&c->watcher_slab, w);
 }
@@ -462,8 +525,8 @@ static void tell(struct raylet_core *c, struct object *o, struct watcher **follo
         struct client *client;
         switch (w->kind) {
         case WATCH_GET:
-            client = core_client(c, w->client);
-            if (client != NULL && client->state == CLIENT_LIVE) {
+            client = got(c, w);
+            for (; client != NULL && client->state == CLIENT_LIVE && w->times > 0; w->times--) {
                 answer(c, client, o, w->flags);
             }
             slab_free(&c->watcher_slab, w);
@@ -490,6 +553,19 @@ static void tell(struct raylet_core *c, struct object *o, struct watcher **follo
     }
 }
 
+/* What an object in error costs: itself, if its task's charge did not leave that to it, and its
+ * error, which others may share. */
+static void charge_error(struct raylet_core *c, struct object *o, const struct object_error *error)
+{
+    uint32_t cost = o->charge == 0 ? LOCAL_OBJECT_COST : 0;
+
+    if (o->owner->node == 0) {
+        cost += error->refs <= ERROR_FRESH_REFS ? (uint32_t)sizeof *error : ERROR_SHARE_COST;
+        o->charge += cost;
+        core_credit_take(c, o->owner, cost);
+    }
+}
+
 /* A value of another node is charged as what it is here: this object's. */
 static void become_foreign(struct raylet_core *c, struct object *o, struct object *root)
 {
@@ -503,6 +579,7 @@ static void become(struct raylet_core *c, struct object *o, struct object *root)
     o->following = false;
     if (root->state == OBJECT_ERROR) {
         o->state = OBJECT_ERROR;
+        charge_error(c, o, root->error);
         o->error = error_ref(root->error);
     } else if (root->size <= sizeof root->small && !(root->far & FAR_INNER)) {
         o->state = OBJECT_VALUE;
@@ -568,6 +645,7 @@ void object_settle_error(struct raylet_core *c, struct object *o, struct object_
         unfollow(c, o);
     }
     o->state = OBJECT_ERROR;
+    charge_error(c, o, error);
     o->error = error_ref(error);
     settled(c, o);
 }

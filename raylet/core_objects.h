@@ -10,7 +10,7 @@
 /* A pending object, held by its owner. The number must be free. */
 struct object *object_new(struct raylet_core *c, struct client *owner, uint64_t number);
 /* For core_foreign, which keeps proxies itself. */
-void object_init(struct object *o, struct client *owner, uint64_t number);
+void object_init(struct raylet_core *c, struct object *o, struct client *owner, uint64_t number);
 /* Ours or a proxy. NULL: never made, or freed. */
 struct object *object_find(struct raylet_core *c, struct object_id id);
 

@@ -119,6 +119,7 @@ void peer_free(struct raylet_core *c, struct peer *p)
     numbers_fini(&p->guest_classes);
     numbers_fini(&p->guests);
     free(p->cancels);
+    resource_set_unuse(&c->resources, &p->total);
     if (*p->name == '\0') {
         free(p->name); /* the head never told of it: it takes the place of none that it told of */
     } else {
@@ -380,12 +381,20 @@ static void put_amounts(struct raylet_core *c, struct peer *p, const struct clus
 
     for (size_t i = 0; i < n->amount_count; i++) {
         uint32_t kind;
-        if (resource_names_intern(&c->resources, n->amounts[i].name, &kind) == 0 &&
-            resource_set_put(&total, kind, n->amounts[i].total_units) == 0) {
-            int rc = resource_set_put(&available, kind, n->amounts[i].available_units);
+        if (resource_names_intern(&c->resources, n->amounts[i].name, &kind) != 0) {
+            continue;
+        }
+        bool again = resource_set_has(&total, kind);
+        int rc = resource_set_put(&total, kind, n->amounts[i].total_units);
+        if (rc == 0) {
+            rc = resource_set_put(&available, kind, n->amounts[i].available_units);
             ASSERT(rc == 0);
         }
+        if (again || rc != 0) {
+            resource_names_unuse(&c->resources, kind);
+        }
     }
+    resource_set_unuse(&c->resources, &p->total); /* after the new ones: numbers that stay, stay */
     if (!resource_set_equal(&total, &p->total)) {
         c->view_version++;
     }

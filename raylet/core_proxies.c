@@ -131,7 +131,7 @@ static struct proxy *proxy_new(struct raylet_core *c, struct client *owner, stru
     struct peer *p = peer_of_owner(c, id.node);
 
     memset(x, 0, sizeof *x);
-    object_init(&x->object, owner, id.number);
+    object_init(c, &x->object, owner, id.number);
     x->object.held = false;
     x->object.far = FAR_PROXY;
     list_init(&x->link);
@@ -492,7 +492,9 @@ void foreign_end_waits(struct raylet_core *c, struct object *first, struct objec
             if (w->kind == WATCH_PEER) {
                 holders_end_wait(c, w, o, e);
             } else {
-                object_answer_error(c, w->client, core_object_id(c, o), &e->failure);
+                for (; w->times > 0; w->times--) {
+                    object_answer_error(c, w->client, core_object_id(c, o), &e->failure);
+                }
             }
             object_unneed(c, w);
         }

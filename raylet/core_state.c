@@ -5,7 +5,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#define NAMES_MAX 65536u
+#define CREDIT_SLACK (1u << 20) /* the client's count and ours differ by what is under way */
+#define BEYOND_MAX   65536u     /* more than can be under way */
+#define NAMES_MAX    65536u
 
 struct raylet_effect *core_effect(struct raylet_core *c, enum raylet_effect_kind kind)
 {
@@ -112,6 +114,55 @@ void core_credit_take(struct raylet_core *c, struct client *client, uint64_t byt
     c->outstanding_all += bytes;
     client->credit_pending -= bytes;
     core_touch(c, client);
+}
+
+/* A new reference. As long as the same function is refused they share one: a process that goes on
+ * would else be given an error for each. */
+static struct object_error *full(struct raylet_core *c, struct client *client, const char *function,
+                                 const char *whose, uint64_t bytes)
+{
+    char task[sizeof client->full->failure.task];
+
+    text_shorten(task, sizeof task, function);
+    if (client->full == NULL || strcmp(client->full->failure.task, task) != 0) {
+        error_unref(client->full);
+        client->full = error_make(c, CODE_FULL, function,
+                                  "%s %llu MiB of tasks and values outstanding, its limit; release "
+                                  "results or wait",
+                                  whose, (unsigned long long)(bytes >> 20));
+    }
+    return error_ref(client->full);
+}
+
+struct object_error *core_credit_error(struct raylet_core *c, struct client *client,
+                                       const char *function)
+{
+    if (client->outstanding_bytes > c->credit_each + CREDIT_SLACK) {
+        client->beyond++;
+        return full(c, client, function, "this process has", client->outstanding_bytes);
+    }
+    if (c->credit_all != 0 && c->outstanding_all > c->credit_all) {
+        return full(c, client, function, "the node's programs have", c->outstanding_all);
+    }
+    if (UNLIKELY(client->full != NULL)) {
+        error_unref(client->full);
+        client->full = NULL;
+        client->beyond = 0;
+    }
+    return NULL;
+}
+
+bool core_credit_is_beyond(struct raylet_core *c, struct client *client)
+{
+    if (LIKELY(client->beyond < BEYOND_MAX)) {
+        return false;
+    }
+    core_protocol_error(c, client,
+                        "it has %llu MiB of tasks and values outstanding, its credit is %llu MiB, "
+                        "and it submitted or put %u more; libdrt waits there",
+                        (unsigned long long)(client->outstanding_bytes >> 20),
+                        (unsigned long long)(c->credit_each >> 20), client->beyond);
+    return true;
 }
 
 void core_protocol_error(struct raylet_core *c, struct client *client, const char *format, ...)

@@ -16,8 +16,6 @@
 
 #include <uthash.h>
 
-#define SUBMIT_CHARGE_BYTES                                                                        \
-    256u /* what a task costs beside its arguments (docs/protocol.md, credits) */
 #define PREFILL_MAX         64u
 #define PREFILL_SHARED_MAX  8u /* beside a job that asks for little at a time */
 #define PREFILL_AHEAD_NS    (200 * NS_PER_US)
@@ -73,7 +71,10 @@ struct watcher {                /* who wants to know when an object settles */
     uint32_t flags; /* WATCH_GET: enum local_get_flags; WATCH_NEED: which of its needs; WATCH_PEER:
                        the session */
     union {
-        uint32_t client;       /* WATCH_GET: by number, since it may go first; WATCH_PEER: node */
+        struct {
+            uint32_t client; /* WATCH_GET: by number, since it may go first; WATCH_PEER: node */
+            uint32_t times;  /* WATCH_GET: so often it asked */
+        };
         struct task *task;     /* WATCH_NEED */
         struct object *object; /* WATCH_ALIAS: settles as this one does */
     };
@@ -135,7 +136,10 @@ struct class_decl { /* a class as one client declared it; an instance for the de
     char *function;
     uint8_t *kinds;
     size_t kinds_size;
-    struct wish *wish;
+    struct wish *wish;            /* NULL: its tasks are refused */
+    struct object_error *refused; /* with this; NULL: they are not */
+    uint64_t charge;
+    uint32_t new_names; /* of resources: nobody had named them before */
     int32_t priority;
     uint32_t depth;
     struct class_ *last;
@@ -163,8 +167,11 @@ struct client {
     uint32_t decl_count;
     struct foreign_hold *holds;
     uint64_t outstanding_bytes;
-    uint64_t credit_pending; /* modulo 2^64: below zero where values took more than came back */
-    bool slow;               /* it does not read: values are only announced to it */
+    struct object_error *full; /* why the last one was refused for lack of credit; NULL: none */
+    uint32_t gets;             /* of its GETs wait */
+    uint32_t beyond;           /* what it sent since it was last within its credit */
+    uint64_t credit_pending;   /* modulo 2^64: below zero where values took more than came back */
+    bool slow;                 /* it does not read: values are only announced to it */
     bool touched; /* in core->touched: answers or credit wait to be sent at the end of the step */
     struct list touched_link;
     struct local_value *answers;
@@ -219,6 +226,7 @@ struct job { /* of a driver here, or of one elsewhere whose tasks run here (gues
     uint64_t done, failed, cancelled;
     uint64_t away_count; /* of running_count: on other nodes */
     uint32_t starting, worker_count;
+    uint32_t new_names;      /* of resources, in declarations: that nobody else had named */
     struct core_timer timer; /* JOB_ENDING: kill what still runs */
     uint64_t live_clients;
     struct contents *contents; /* of its objects: what is inside their values */
@@ -355,9 +363,10 @@ struct guest_class { /* a class of another home */
     struct peer *home;
     struct class_ *class_;
     uint64_t limit, granted;
-    uint32_t outstanding;     /* granted, and neither used nor returned */
-    uint64_t granted_ns;      /* the last of them */
-    uint32_t grant_now;       /* to be told at the end of the step */
+    uint32_t outstanding; /* granted, and neither used nor returned */
+    uint64_t granted_ns;  /* the last of them */
+    uint32_t grant_now;   /* to be told at the end of the step */
+    uint64_t cost;
     struct list granted_link; /* home->granted */
 };
 
@@ -365,6 +374,7 @@ struct sponsor { /* a home elsewhere that announced a job */
     struct list job_link, peer_link;
     struct job *job;
     struct peer *home;
+    uint64_t cost; /* of home->announced_bytes; of a guest_class likewise */
 };
 
 struct guest {         /* of a task whose home is elsewhere */
@@ -589,6 +599,7 @@ struct peer { /* another node */
     uint64_t last_run;            /* of theirs: consecutive */
     struct numbers kept;          /* core_guests's, by run */
     struct list sponsored;        /* struct sponsor, by peer_link: jobs that they announced */
+    uint64_t announced_bytes;     /* what those and guest_classes cost here */
     struct list granted;          /* guest classes with slots to tell of at the end of the step */
 
     /* core_foreign */
@@ -760,6 +771,11 @@ uint64_t core_unix_of(const struct raylet_core *c, uint32_t since_start_ms);
 void core_touch(struct raylet_core *c, struct client *client);
 void core_credit_back(struct raylet_core *c, struct client *client, uint64_t bytes);
 void core_credit_take(struct raylet_core *c, struct client *client, uint64_t bytes);
+/* Why a process may not submit or put any more for now, what is charged included: a new reference,
+ * or NULL. And whether it did not stop long after it had to: then its connection has been ended. */
+struct object_error *core_credit_error(struct raylet_core *c, struct client *client,
+                                       const char *function);
+bool core_credit_is_beyond(struct raylet_core *c, struct client *client);
 /* Counted, logged once by the shell, and the client is closed with this sentence. */
 void core_protocol_error(struct raylet_core *c, struct client *client, const char *format, ...)
     PRINTF(3, 4);

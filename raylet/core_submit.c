@@ -11,8 +11,6 @@
 #include "raylet/core_objects.h"
 #include "raylet/core_peers.h"
 
-#define CREDIT_SLACK (1u << 20) /* the client's count and ours differ by what is under way */
-
 /* The returns of a task that is refused: they exist, in error. */
 static void refuse(struct raylet_core *c, struct client *client, const struct local_submit *m,
                    struct object_error *e, uint32_t charge)
@@ -29,24 +27,6 @@ static void refuse(struct raylet_core *c, struct client *client, const struct lo
     row->max_attempts = (uint16_t)MIN_OF(m->max_attempts, UINT16_MAX);
     row->name = m->name[0] != '\0' ? xstrdup(m->name) : NULL;
     error_unref(e);
-}
-
-static struct object_error *credit_error(struct raylet_core *c, struct client *client,
-                                         const char *function)
-{
-    if (client->outstanding_bytes > c->credit_each + CREDIT_SLACK) {
-        return error_make(c, CODE_FULL, function,
-                          "this process has %llu MiB of tasks and values outstanding, its limit; "
-                          "release results or wait",
-                          (unsigned long long)(client->outstanding_bytes >> 20));
-    }
-    if (c->credit_all != 0 && c->outstanding_all > c->credit_all) {
-        return error_make(c, CODE_FULL, function,
-                          "the node's programs have %llu MiB of tasks and values outstanding, its "
-                          "limit; release results or wait",
-                          (unsigned long long)(c->outstanding_all >> 20));
-    }
-    return NULL;
 }
 
 static struct task *parent_of(struct client *client, const struct local_submit *m)
@@ -193,7 +173,7 @@ static struct object_error *refusal(struct raylet_core *c, struct client *client
         return error_make(c, CODE_CANCELLED, function,
                           "this node is leaving the cluster and takes no new tasks");
     }
-    return credit_error(c, client, function);
+    return core_credit_error(c, client, function);
 }
 
 static void prepare(struct raylet_core *c, struct task *t, const struct local_submit *m,
@@ -235,7 +215,7 @@ static void prepare(struct raylet_core *c, struct task *t, const struct local_su
 void task_submit(struct raylet_core *c, struct client *client, const struct local_submit *m,
                  struct bytes payload)
 {
-    uint32_t charge = (uint32_t)payload.size + SUBMIT_CHARGE_BYTES;
+    uint32_t charge = local_submit_cost(m, payload.size);
     struct task *parent = parent_of(client, m);
 
     if (m->number != client->next_number || m->returns == 0 || m->returns > LOCAL_RETURNS_MAX) {
@@ -247,12 +227,18 @@ void task_submit(struct raylet_core *c, struct client *client, const struct loca
         core_protocol_error(c, client, "task of class %u, which was not declared", m->class_number);
         return;
     }
+    if (core_credit_is_beyond(c, client)) {
+        return;
+    }
     client->next_number += m->returns;
     client->outstanding_bytes += charge;
     c->outstanding_all += charge;
     struct class_decl *decl = client->decls[m->class_number];
     uint32_t depth = depth_of(client, parent);
     struct object_error *e = refusal(c, client, decl->function, parent, m, depth);
+    if (e == NULL && UNLIKELY(decl->refused != NULL)) {
+        e = error_ref(decl->refused);
+    }
     if (e != NULL) {
         refuse(c, client, m, e, charge);
         return;

@@ -504,15 +504,20 @@ void task_run(struct raylet_core *c, struct task *t)
     }
 }
 
-/* The task's own charge covers a small value; what a large one has beyond it is taken now. */
-static void charge_value(struct raylet_core *c, struct task *t, struct object *o, uint32_t size)
+/* The task's own charge covers a small result; what a large one has beyond it is taken now. */
+static void charge_result(struct raylet_core *c, struct task *t, struct object *o,
+                          const struct local_return *r, bool kept)
 {
-    uint32_t covered = MIN_OF(t->charge, size);
+    uint32_t cost = LOCAL_OBJECT_COST;
 
+    if (kept) {
+        cost += r->size + r->ref_count * LOCAL_ID_COST;
+    }
+    uint32_t covered = MIN_OF(t->charge, cost);
     t->charge -= covered;
-    o->charge = size;
-    if (UNLIKELY(covered < size)) {
-        core_credit_take(c, o->owner, size - covered);
+    o->charge = cost;
+    if (UNLIKELY(covered < cost)) {
+        core_credit_take(c, o->owner, cost - covered);
     }
 }
 
@@ -548,15 +553,17 @@ static void settle_return(struct raylet_core *c, struct task *t, struct object *
     char why[SENTENCE_SIZE];
     struct object *target;
 
+    uint32_t state = value.size > VALUE_MAX + VALUE_HEADER_ROOM ? RETURN_TOO_LARGE : r->state;
+
     o->task = NULL;
-    switch (value.size > VALUE_MAX + VALUE_HEADER_ROOM ? RETURN_TOO_LARGE : r->state) {
+    charge_result(c, t, o, r, state == RETURN_VALUE);
+    switch (state) {
     case RETURN_VALUE:
         if (UNLIKELY(r->ref_count > 0) && !held_contain(c, o, who_returns(t), refs, r->ref_count)) {
             e = error_make(c, CODE_NOT_FOUND, task_function(t),
                            "a reference inside what it returned: " NOT_HELD);
             break;
         }
-        charge_value(c, t, o, r->size);
         object_settle_value(c, o, value);
         return;
     case RETURN_ALIAS:

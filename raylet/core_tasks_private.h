@@ -7,7 +7,7 @@
 
 #include "raylet/core_tasks.h"
 
-#define BACKOFF_DEFAULT_NS (100 * NS_PER_MS)
+#define BACKOFF_DEFAULT_NS LOCAL_BACKOFF_NS
 
 /* The one place where a task changes state. It leaves its place (worker, node) after that. */
 void task_enter(struct raylet_core *c, struct task *t, uint8_t state);

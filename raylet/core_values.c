@@ -11,12 +11,15 @@
 void value_put(struct raylet_core *c, struct client *client, const struct local_put *m,
                struct bytes payload)
 {
-    uint32_t charge = (uint32_t)payload.size + SUBMIT_CHARGE_BYTES;
+    uint32_t charge = local_put_cost(m->ref_count, payload.size);
     struct object *o;
 
     if (m->number != client->next_number) {
         core_protocol_error(c, client, "object %llu put out of turn",
                             (unsigned long long)m->number);
+        return;
+    }
+    if (core_credit_is_beyond(c, client)) {
         return;
     }
     client->next_number++;
@@ -32,13 +35,12 @@ void value_put(struct raylet_core *c, struct client *client, const struct local_
         error_unref(e);
         return;
     }
-    if (c->credit_all != 0 && c->outstanding_all > c->credit_all) {
-        struct object_error *e = error_make(c, CODE_FULL, "",
-                                            "the node's programs have %llu MiB of tasks and values "
-                                            "outstanding, its limit; release some",
-                                            (unsigned long long)(c->outstanding_all >> 20));
-        object_settle_error(c, o, e);
-        error_unref(e);
+    struct object_error *full = core_credit_error(c, client, "");
+    if (full != NULL) {
+        o->charge -= (uint32_t)payload.size; /* which is not kept */
+        core_credit_back(c, client, payload.size);
+        object_settle_error(c, o, full);
+        error_unref(full);
         return;
     }
     if (!held_contain(c, o, client, m->refs, m->ref_count)) {

@@ -223,7 +223,7 @@ static void look_for_room(struct look *l, const struct wait_room *room)
     }
     uint32_t kind;
     if (lacks_for_good(c, &asked, &kind)) {
-        l->seen->name = resource_name(&c->resources, kind);
+        l->seen->name = core_text(c, resource_name(&c->resources, kind));
         add_bodies(l, keeps_kind, &kind);
     } else if (c->blocked_count >= BLOCKED_MAX && room->depth == 0) {
         l->seen->name = text_in(c,

@@ -13,6 +13,7 @@ struct shape *shape_use(struct raylet_core *c, const struct resource_set *asked)
     if (s == NULL) {
         s = xcalloc(1, sizeof *s);
         s->asked = *asked;
+        resource_set_use(&c->resources, &s->asked);
         HASH_ADD_KEYPTR(hh, c->shapes, &s->asked, size, s);
     }
     s->refs++;
@@ -23,6 +24,7 @@ void shape_unuse(struct raylet_core *c, struct shape *s)
 {
     if (--s->refs == 0) {
         HASH_DEL(c->shapes, s);
+        resource_set_unuse(&c->resources, &s->asked);
         free(s);
     }
 }

@@ -11,7 +11,7 @@
 #define CLASS_AMOUNTS_MAX 32u
 #define LABELS_MAX        1024u /* as drt-node join takes them */
 #define ATTEMPTS_DEFAULT  4u
-#define BACKOFF_DEFAULT   (100 * UINT64_C(1000000))
+#define BACKOFF_DEFAULT   LOCAL_BACKOFF_NS
 
 /* Copies a struct of options that may be shorter or longer than ours (another version's). 0; -E2BIG
  * when it sets something that this library does not know. NULL: all zero. */

@@ -21,7 +21,7 @@ static struct drt_ref put_linked(const struct put *p)
     struct local_msg m = {
         .type = LOCAL_PUT, .put = {.refs = p->ids, .ref_count = p->id_count}, .payload = p->value};
     size_t size = p->value.size;
-    int rc = link_spend(&runtime.link, size + TASK_OVERHEAD, ask_some_left, NULL,
+    int rc = link_spend(&runtime.link, local_put_cost(p->id_count, size), ask_some_left, NULL,
                         runtime_body() != NULL);
     if (rc != 0) {
         return runtime_refused(rc);

@@ -240,16 +240,12 @@ static int send(struct submission *s, const struct object_id *ids, struct object
     if (rc == 0) {
         rc = check_time(s);
     }
-    if (rc == 0) {
-        rc = link_spend(&runtime.link, args.size + TASK_OVERHEAD, ask_some_left, NULL, body);
-    }
     if (rc != 0) {
         return rc;
     }
     struct local_msg m = {
         .type = LOCAL_SUBMIT,
-        .submit = {.number = runtime.last_number + 1,
-                   .class_number = class_number,
+        .submit = {.class_number = class_number,
                    .returns = (uint32_t)s->returns,
                    .parent_slot = runtime_parent_slot(),
                    .max_attempts = o->max_attempts == 0 ? ATTEMPTS_DEFAULT : o->max_attempts,
@@ -258,9 +254,17 @@ static int send(struct submission *s, const struct object_id *ids, struct object
                    .timeout_ns = o->timeout.ns_plus_1_ == 0 ? 0 : o->timeout.ns_plus_1_ - 1,
                    .backoff_ns =
                        o->backoff.ns_plus_1_ == 0 ? BACKOFF_DEFAULT : o->backoff.ns_plus_1_ - 1,
-                   .name = o->name != NULL ? o->name : ""},
+                   .name = o->name != NULL ? o->name : "",
+                   .ref_count = s->id_count}, /* of both kinds, as they cost the same */
         .payload = args,
     };
+    rc = link_spend(&runtime.link, local_submit_cost(&m.submit, args.size), ask_some_left, NULL,
+                    body);
+    if (rc != 0) {
+        return rc;
+    }
+    m.submit.ref_count = 0;
+    m.submit.number = runtime.last_number + 1; /* others may have submitted meanwhile */
     if (s->id_count != 0) {
         split_ids(s, ids, split, &m.submit);
     }

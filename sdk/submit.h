@@ -7,8 +7,6 @@
 
 #include "sdk/classes.h"
 
-#define TASK_OVERHEAD 256u /* of credit, beside the payload (proto/local.h) */
-
 /* One call; sets every reference. `values` has `count` values; the last may be options, unless
  * `options` are given, which then hold. `name` is for functions with two addresses. */
 void submit(struct drt_ref *refs, size_t returns, drt_task_fn *fn, const char *name,

@@ -214,12 +214,40 @@ static void test_as_people_read_it(void **state)
     assert_string_equal(resource_format(RESOURCE_STORE, -RESOURCE_UNIT, text), "0 B");
 }
 
+static void test_a_number_that_nobody_uses_goes_to_the_next_name(void **state)
+{
+    struct resource_names n;
+    uint32_t a, b, kind;
+
+    resource_names_init(&n);
+    assert_int_equal(resource_names_intern(&n, "a", &a), 0);
+    assert_int_equal(resource_names_intern(&n, "b", &b), 0);
+    assert_int_equal(resource_names_intern(&n, "a", &kind), 0);
+    resource_names_unuse(&n, a);
+    assert_string_equal(resource_name(&n, a), "a"); /* somebody else uses it still */
+    resource_names_unuse(&n, a);
+    assert_int_equal(resource_names_intern(&n, "c", &kind), 0);
+    assert_int_equal(kind, a);
+    assert_int_equal(resource_names_intern(&n, "b", &kind), 0);
+    assert_int_equal(kind, b);
+    resource_names_unuse(&n, RESOURCE_CPU);
+    assert_string_equal(resource_name(&n, RESOURCE_CPU), "CPU");
+    for (int i = 0; i < 100000; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "lock-%d", i);
+        assert_int_equal(resource_names_intern(&n, name, &kind), 0);
+        resource_names_unuse(&n, kind);
+    }
+    resource_names_fini(&n);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fixed_names),
         cmocka_unit_test(test_names_that_are_refused),
         cmocka_unit_test(test_at_most_4096_names),
+        cmocka_unit_test(test_a_number_that_nobody_uses_goes_to_the_next_name),
         cmocka_unit_test(test_put_sorts_and_replaces),
         cmocka_unit_test(test_a_set_is_bounded),
         cmocka_unit_test(test_covers_take_give),
