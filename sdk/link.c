@@ -574,6 +574,9 @@ static bool credit_moved(void *arg)
 int link_spend(struct link *l, uint64_t bytes, bool (*work_left)(void *), void *arg, bool body)
 {
     while (UNLIKELY(!has_credit(l, bytes))) {
+        if (l->broken || !l->open) {
+            return gone(l); /* nothing comes back any more */
+        }
         struct spend s = {l, ring_credit_read(&l->ring), l->taken};
         if (has_credit(l, bytes)) {
             break;

@@ -322,6 +322,23 @@ static void test_raylet_dies(void **state)
     stop();
 }
 
+/* What was submitted in vain is not what it fails for. */
+static void test_a_raylet_that_is_gone_is_not_full(void **state)
+{
+    struct fake_options options = {.credit_bytes = 100 * 256};
+
+    start(&options);
+    struct drt_ref r = drt_submit(never);
+    fake_raylet_die(raylet);
+    assert_int_equal(drt_get_nothing(r), DRT_E_DISCONNECTED);
+    for (int i = 0; i < 300; i++) {
+        struct drt_ref next = drt_submit(add_one, drt_i64(1)), put = drt_put(drt_i64(1));
+        assert_int_equal(drt_get_nothing(next), DRT_E_DISCONNECTED);
+        assert_int_equal(drt_get_nothing(put), DRT_E_DISCONNECTED);
+    }
+    stop();
+}
+
 static void *interrupter(void *arg)
 {
     uint64_t until = clock_now_ns() + 20 * NS_PER_MS;
@@ -608,6 +625,7 @@ int main(void)
         cmocka_unit_test(test_references),
         cmocka_unit_test(test_credit),
         cmocka_unit_test(test_raylet_dies),
+        cmocka_unit_test(test_a_raylet_that_is_gone_is_not_full),
         cmocka_unit_test(test_interrupt),
         cmocka_unit_test(test_nodes),
         cmocka_unit_test(test_placement),
