@@ -9,7 +9,8 @@
 
 #include "proto/ring.h"
 
-/* No system call that writes returns sooner: a body that was shorter has printed nothing. */
+/* A body that was shorter is not asked what it printed: a printf takes longer. What it wrote with
+ * one bare write(2), which can be faster, is counted to the next body that is asked. */
 #define OUTPUT_LEAST_NS 300u
 
 /* Before the raylet is greeted: what the program printed until now is in the pipes then, and
