@@ -174,7 +174,8 @@ struct ring_gifts {
 };
 
 /* Reads the greeting (non-blocking: -EAGAIN), makes the segment, answers. *ret_gifts is what came
- * along; the caller closes it. 0; -EPROTO, -EPIPE, -errno */
+ * along; the caller closes it. A program that is no ordinary file opened for reading, and a
+ * directory that is none, are closed here: -1. 0; -EPROTO, -EPIPE, -errno */
 int ring_greet(int socket, struct ring_channel *ret, struct ring_gifts *ret_gifts) MUST_CHECK;
 
 /* Client: connects, passes `gifts` (NULL: none; they stay the caller's), receives the segment.

@@ -257,6 +257,33 @@ int ring_accept(int listener, struct ring_peer *ret)
     return accepted;
 }
 
+/* Not fstat: where a file lies on a server that is silent, that would wait for it. The kind of a
+ * file never changes, so what the kernel remembers of it will do. */
+static bool is_kind(int fd, uint16_t kind)
+{
+    struct statx st;
+    return statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &st) == 0 &&
+           (st.stx_mode & S_IFMT) == kind;
+}
+
+static bool is_readable(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    return flags >= 0 && (flags & O_PATH) == 0 && (flags & O_ACCMODE) != O_WRONLY;
+}
+
+/* What is no program and no directory is not kept: a socket might be the sender's own end, which
+ * would then never be seen to close. */
+static void gifts_check(struct ring_gifts *gifts)
+{
+    if (gifts->program >= 0 && !(is_kind(gifts->program, S_IFREG) && is_readable(gifts->program))) {
+        close_fd(&gifts->program);
+    }
+    if (gifts->directory >= 0 && !is_kind(gifts->directory, S_IFDIR)) {
+        close_fd(&gifts->directory);
+    }
+}
+
 int ring_greet(int socket, struct ring_channel *ret, struct ring_gifts *ret_gifts)
 {
     struct passed passed;
@@ -282,6 +309,7 @@ int ring_greet(int socket, struct ring_channel *ret, struct ring_gifts *ret_gift
     *ret = channel;
     *ret_gifts = (struct ring_gifts){.program = passed.count > 0 ? passed.fds[0] : -1,
                                      .directory = passed.count > 1 ? passed.fds[1] : -1};
+    gifts_check(ret_gifts);
     return 0;
 }
 

@@ -198,6 +198,7 @@ static const char *check_open(struct client *k, const struct local_open *open)
         return "it is not the worker that it claims to be";
     }
     k->opened = true;
+    list_unlink(&k->timed);
     return NULL;
 }
 
@@ -325,8 +326,7 @@ static int come_up(struct client *k)
     if (r != 0) {
         return r;
     }
-    list_unlink(&k->timed);
-    k->state = CLIENT_UP;
+    k->state = CLIENT_UP; /* a stranger's deadline goes on, for its OPEN */
     k->came_up = true;
     if (k->worker != 0) {
         c->owner.on_worker_greeted(c->owner.arg, k->worker);
@@ -506,6 +506,8 @@ static void run_deadlines(struct clients *c, uint64_t now_ns)
         }
         if (k->state == CLIENT_CLOSING) {
             client_down(k, 0, NULL); /* what was sent is read, or its time is up */
+        } else if (k->state == CLIENT_UP) {
+            client_down(k, CODE_REFUSED, "it did not send OPEN in time");
         } else {
             c->counts.refused++;
             client_free(k);
@@ -611,6 +613,7 @@ void clients_close(struct clients *c, uint32_t handle)
     if (k->state == CLIENT_UP) {
         k->state = CLIENT_CLOSING;
         k->deadline_ns = c->now_ns + CLIENTS_CLOSING_NS;
+        list_unlink(&k->timed);
         list_append(&c->timed, &k->timed);
         make_cold(k);
         touch(k);

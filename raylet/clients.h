@@ -18,8 +18,9 @@
  * request waits less beside a flood. */
 #define CLIENTS_RECORDS_PER_TURN 64u
 #define CLIENTS_HOT_NS           UINT64_C(1000000)
-#define CLIENTS_GREETING_NS      UINT64_C(10000000000) /* who has not greeted by then is dropped */
-#define CLIENTS_CLOSING_NS       UINT64_C(2000000000) /* for reading what was sent before a close */
+#define CLIENTS_GREETING_NS                                                                        \
+    UINT64_C(10000000000) /* who has not greeted, and opened, by then is dropped */
+#define CLIENTS_CLOSING_NS UINT64_C(2000000000) /* for reading what was sent before a close */
 
 struct clients;
 

@@ -306,6 +306,55 @@ static void wait_readable(int fd)
     assert_int_equal(poll(&wait, 1, 10000), 1);
 }
 
+static void send_hello(int socket, int program)
+{
+    uint32_t hello[2] = {0x31747264u, RING_BYTES};
+    struct iovec iov = {hello, sizeof hello};
+    _Alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(sizeof program)] = {0};
+    struct msghdr msg = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    *CMSG_FIRSTHDR(&msg) = (struct cmsghdr){
+        .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof program)};
+    memcpy(CMSG_DATA(CMSG_FIRSTHDR(&msg)), &program, sizeof program);
+    assert_int_equal(sendmsg(socket, &msg, 0), sizeof hello);
+}
+
+/* What somebody may pass in the place of a program. Its own end of the connection would never be
+ * seen to close if it were kept. */
+static void test_what_is_no_program_is_not_kept(void **state)
+{
+    int pipes[2];
+    assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
+    for (int i = 0; i < 6; i++) {
+        int ends[2];
+        char byte;
+        struct ring_channel server;
+        struct ring_gifts gifts = {-1, -1};
+        assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+        int odd = i == 0   ? ends[1]
+                  : i == 1 ? pipes[0]
+                  : i == 2 ? open("/dev/zero", O_RDONLY | O_CLOEXEC)
+                  : i == 3 ? open("/proc/self/exe", O_PATH | O_CLOEXEC)
+                  : i == 4 ? open("/", O_RDONLY | O_CLOEXEC)
+                           : open(".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+        send_hello(ends[1], odd);
+        assert_int_equal(ring_greet(ends[0], &server, &gifts), 0);
+        assert_int_equal(gifts.program, -1);
+        assert_int_equal(gifts.directory, -1);
+        if (i > 1) {
+            close(odd);
+        }
+        close(ends[1]);
+        while (recv(ends[0], &byte, 1, 0) > 0) {
+        }
+        assert_int_equal(recv(ends[0], &byte, 1, MSG_DONTWAIT), 0); /* nobody has the other end */
+        ring_fini(&server);
+        close(ends[0]);
+    }
+    close(pipes[0]);
+    close(pipes[1]);
+}
+
 static void test_handshake(void **state)
 {
     struct place *place = *state;
@@ -579,6 +628,7 @@ int main(void)
                                         pair_end),
         cmocka_unit_test_setup_teardown(test_words_and_credit, pair_make, pair_end),
         cmocka_unit_test_setup_teardown(test_descriptors, pair_make, pair_end),
+        cmocka_unit_test(test_what_is_no_program_is_not_kept),
         cmocka_unit_test_setup_teardown(test_handshake, place_make, place_end),
         cmocka_unit_test_setup_teardown(test_connect_errors, place_make, place_end),
         cmocka_unit_test_setup_teardown(test_long_path, place_make, place_end),

@@ -66,7 +66,7 @@ static pid_t child(struct rig *r, void (*fn)(struct player *p))
     pid_t pid = fork();
     if (pid == 0) {
         struct player p = {0};
-        const struct ring_gifts gifts = {open("/dev/null", O_RDONLY | O_CLOEXEC), -1};
+        const struct ring_gifts gifts = {open("/proc/self/exe", O_RDONLY | O_CLOEXEC), -1};
         if (ring_connect(r->path, &gifts, LIMIT_NS, &p.channel, &p.socket) != 0) {
             _exit(1);
         }
@@ -241,6 +241,43 @@ static void test_a_close_lets_it_read_what_was_sent(void **state)
     rig_fini(&r);
 }
 
+/* As one that is in no hurry, or was stopped. */
+static void greet_only(struct player *p)
+{
+    struct local_msg m;
+    (void)player_hear(p, &m);
+}
+
+static void test_who_greets_and_says_nothing_is_dropped(void **state)
+{
+    struct rig r;
+    rig_init(&r, 10);
+    pid_t pid = child(&r, greet_only);
+    uint32_t client = expect(&r, EVENT_CLIENT_UP)->client;
+    uint64_t now_ns = clock_now_ns();
+    assert_in_range(clients_next_ns(r.clients), now_ns, now_ns + CLIENTS_GREETING_NS);
+    clients_flush(r.clients, now_ns + CLIENTS_GREETING_NS);
+    const struct raylet_event *down = expect(&r, EVENT_CLIENT_DOWN);
+    assert_int_equal(down->client, client);
+    assert_int_equal(down->failure->code, CODE_REFUSED);
+    ended(pid, 0);
+    rig_fini(&r);
+}
+
+static void test_who_opens_has_no_deadline(void **state)
+{
+    struct rig r;
+    rig_init(&r, 10);
+    pid_t pid = child(&r, open_and_listen);
+    uint32_t client = expect(&r, EVENT_CLIENT_UP)->client;
+    expect(&r, EVENT_CLIENT_MESSAGE);
+    assert_true(clients_next_ns(r.clients) == NS_FOREVER);
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    assert_int_equal(expect(&r, EVENT_CLIENT_DOWN)->client, client);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    rig_fini(&r);
+}
+
 static void say_garbage(struct player *p)
 {
     struct local_msg m;
@@ -368,6 +405,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_who_does_not_read_is_not_listened_to),
         cmocka_unit_test(test_more_than_a_ring_holds),
         cmocka_unit_test(test_a_close_lets_it_read_what_was_sent),
+        cmocka_unit_test(test_who_greets_and_says_nothing_is_dropped),
+        cmocka_unit_test(test_who_opens_has_no_deadline),
         cmocka_unit_test(test_who_breaks_the_rules_is_dropped),
         cmocka_unit_test(test_the_limit),
         cmocka_unit_test(test_hot_and_cold),
