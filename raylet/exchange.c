@@ -20,6 +20,12 @@ static bool program_loaded(void *arg, uint32_t client, uint32_t program, const s
     return true;
 }
 
+static bool is_wanted(void *arg, uint32_t client)
+{
+    const struct parts *p = arg;
+    return clients_is_open(p->clients, client);
+}
+
 static void program_fetched(void *arg, uint64_t job, uint32_t program, const struct failure *f)
 {
     struct parts *p = arg;
@@ -70,8 +76,9 @@ void exchange_on_session_end(void *arg, uint32_t peer, enum peer_side side)
 void exchange_open(struct parts *p, struct offload *offload, const char *store_dir,
                    const char *node_name)
 {
-    p->programs = programs_new(offload, store_dir,
-                               &(struct programs_owner){.on_loaded = program_loaded, .arg = p});
+    p->programs = programs_new(
+        offload, store_dir,
+        &(struct programs_owner){.on_loaded = program_loaded, .is_wanted = is_wanted, .arg = p});
     p->fetch = fetch_new(&(struct fetch_config){
         .offload = offload,
         .programs = p->programs,

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <sys/sendfile.h>
 #include <sys/statvfs.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "common/bytes.h"
@@ -22,23 +23,47 @@ bool program_mark_same(const struct program_mark *a, const struct program_mark *
            same_time(a->mtime, b->mtime) && same_time(a->ctime, b->ctime);
 }
 
+static struct timespec time_of(struct statx_timestamp t)
+{
+    return (struct timespec){.tv_sec = (time_t)t.tv_sec, .tv_nsec = (long)t.tv_nsec};
+}
+
+/* `sync`: 0, or AT_STATX_DONT_SYNC for what the kernel remembers of the file. */
+static int mark_read(int fd, int sync, struct program_mark *ret)
+{
+    struct statx st;
+    if (statx(fd, "", AT_EMPTY_PATH | sync, STATX_BASIC_STATS, &st) < 0) {
+        return -errno;
+    }
+    if (!S_ISREG(st.stx_mode)) {
+        return -EACCES;
+    }
+    *ret = (struct program_mark){makedev(st.stx_dev_major, st.stx_dev_minor), st.stx_ino,
+                                 (off_t)st.stx_size, time_of(st.stx_mtime), time_of(st.stx_ctime)};
+    return st.stx_size > PROGRAMS_SIZE_MAX ? -EFBIG : 0;
+}
+
+static bool is_unwritten(const struct program_mark *before, int fd, int sync)
+{
+    struct program_mark now;
+    int r = mark_read(fd, sync, &now);
+    return (r == 0 || r == -EFBIG) && now.size == before->size &&
+           same_time(now.mtime, before->mtime);
+}
+
 bool program_mark_holds(const struct program_mark *mark, int fd)
 {
-    struct stat st;
-    return fstat(fd, &st) == 0 && st.st_size == mark->size && same_time(st.st_mtim, mark->mtime);
+    return is_unwritten(mark, fd, AT_STATX_DONT_SYNC);
+}
+
+bool program_mark_confirm(const struct program_mark *mark, int fd)
+{
+    return is_unwritten(mark, fd, 0);
 }
 
 int program_mark_read(int fd, struct program_mark *ret)
 {
-    struct stat st;
-    if (fstat(fd, &st) < 0) {
-        return -errno;
-    }
-    if (!S_ISREG(st.st_mode)) {
-        return -EACCES;
-    }
-    *ret = (struct program_mark){st.st_dev, st.st_ino, st.st_size, st.st_mtim, st.st_ctim};
-    return (uint64_t)st.st_size > PROGRAMS_SIZE_MAX ? -EFBIG : 0;
+    return mark_read(fd, AT_STATX_DONT_SYNC, ret);
 }
 
 void program_hasher_init(struct program_hasher *h)

@@ -30,12 +30,15 @@ struct program_mark {
     struct timespec mtime, ctime;
 };
 
-/* 0; -EACCES: no ordinary file; -EFBIG; -errno */
+/* What the kernel remembers of the file, so that it is fit for the loop: no server is asked. 0;
+ * -EACCES: no ordinary file; -EFBIG; -errno */
 int program_mark_read(int fd, struct program_mark *ret) MUST_CHECK;
 bool program_mark_same(const struct program_mark *a, const struct program_mark *b);
 /* Whether nobody wrote to the file since. Not the ctime: a linker that replaces the file unlinks
  * this one, which changes nothing in it. */
 bool program_mark_holds(const struct program_mark *mark, int fd);
+/* As program_mark_holds, but its server is asked: blocking. */
+bool program_mark_confirm(const struct program_mark *mark, int fd);
 
 struct program_hasher {
     crypto_hash_sha256_state state;

@@ -200,7 +200,7 @@ static void hash_run(struct offload_work *work)
 {
     struct hashing *h = container_of(work, struct hashing, work);
     h->result = program_hasher_step(&h->hasher, h->fd, h->hash);
-    if (h->result == 0 && !program_mark_holds(&h->mark, h->fd)) {
+    if (h->result == 0 && !program_mark_confirm(&h->mark, h->fd)) {
         h->result = -ESTALE;
     }
 }
@@ -230,7 +230,9 @@ static void hash_done(struct offload_work *work)
 {
     struct hashing *h = container_of(work, struct hashing, work);
     struct programs *p = h->programs;
-    if (h->result > 0 && !p->closing) {
+    bool is_wanted =
+        !p->closing && (p->owner.is_wanted == NULL || p->owner.is_wanted(p->owner.arg, h->client));
+    if (h->result > 0 && is_wanted) {
         offload_submit(p->offload, &h->work); /* behind what others want of the thread */
         return;
     }

@@ -19,6 +19,9 @@ struct programs_owner {
     /* `program` > 0, or a failure (valid until it returns). Returns whether anybody took the
      * handle; else it is dropped. */
     bool (*on_loaded)(void *arg, uint32_t client, uint32_t program, const struct failure *failure);
+    /* Whether the client is still there: asked between two pieces of a program that is hashed for
+     * it, which is given up otherwise, without an answer. NULL: always. */
+    bool (*is_wanted)(void *arg, uint32_t client);
     void *arg;
 };
 

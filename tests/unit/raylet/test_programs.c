@@ -18,7 +18,7 @@ struct rig {
     bool wanted;
     uint32_t client, program;
     struct failure failure;
-    unsigned answers;
+    unsigned answers, asked;
 };
 
 static bool on_loaded(void *arg, uint32_t client, uint32_t program, const struct failure *f)
@@ -110,6 +110,37 @@ static void test_equal_bytes_equal_handle(void **state)
     uint32_t again = load(&r, 4, a);
     assert_int_not_equal(again, 0);
     assert_true(programs_open(r.programs, again, &f) >= 0);
+    rig_fini(&r);
+}
+
+static bool is_wanted(void *arg, uint32_t client)
+{
+    struct rig *r = arg;
+    r->asked++;
+    return r->asked < 3;
+}
+
+/* Hours of a thread that others need as well, for a driver that is gone. */
+static void test_what_nobody_waits_for_is_not_hashed(void **state)
+{
+    struct rig r;
+    char path[1024];
+    rig_init(&r);
+    programs_free(r.programs);
+    r.programs = programs_new(
+        r.offload, r.store,
+        &(struct programs_owner){.on_loaded = on_loaded, .is_wanted = is_wanted, .arg = &r});
+    make_file(&r, "sparse", "", path);
+    assert_int_equal(truncate(path, (off_t)PROGRAMS_SIZE_MAX), 0);
+    programs_load(r.programs, 1, open(path, O_RDONLY | O_CLOEXEC));
+    uint64_t deadline_ns = clock_now_ns() + LIMIT_NS;
+    while (r.asked < 3) {
+        assert_true(clock_now_ns() < deadline_ns);
+        assert_true(loop_turn(r.loop, 10 * NS_PER_MS) >= 0);
+    }
+    make_file(&r, "small", "abc", path);
+    assert_int_not_equal(load(&r, 2, path), 0);
+    assert_int_equal(r.answers, 1);
     rig_fini(&r);
 }
 
@@ -250,6 +281,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_equal_bytes_equal_handle),
+        cmocka_unit_test(test_what_nobody_waits_for_is_not_hashed),
         cmocka_unit_test(test_what_nobody_wants_is_closed),
         cmocka_unit_test(test_what_cannot_be_used),
         cmocka_unit_test(test_a_file_that_was_written_to),
