@@ -538,6 +538,13 @@ static bool serve(struct raylet_core *c, struct class_ *k, uint32_t stuck_above,
     return class_is_awake(k);
 }
 
+/* Whether it would get what it lacks if others were not topped up. Not where its own job has all
+ * the processes that it may have. */
+static bool is_helped_by_others(const struct raylet_core *c, const struct class_ *k)
+{
+    return k->stuck && !(k->lacks_worker && starts_now(c, k->job) == STARTS_JOB_FULL);
+}
+
 static uint64_t least_used(const struct raylet_core *c)
 {
     uint64_t least = UINT64_MAX - SLICE_NS;
@@ -552,7 +559,7 @@ static uint64_t least_used(const struct raylet_core *c)
         LIST_FOREACH(at2, &l->turn)
         {
             struct class_ *k = list_entry(at2, struct class_, run_link);
-            least = k->stuck ? MIN_OF(least, k->pool->used_ns) : least;
+            least = is_helped_by_others(c, k) ? MIN_OF(least, k->pool->used_ns) : least;
             if (++seen == CLASSES_PER_TURN) {
                 return least;
             }

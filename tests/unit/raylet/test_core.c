@@ -488,6 +488,40 @@ static void one_that_runs_keeps_those_that_wait_for_a_process_waiting(void **sta
     end(s);
 }
 
+/* Short tasks are sent to a worker ahead of time, but not while others might get what they lack
+ * when it runs dry. Those that wait for a process of their own job would not. */
+static void those_that_wait_for_a_process_of_their_job_hold_up_no_other(void **state)
+{
+    struct scene *s = begin();
+    struct rig_process *full, *w, *driver = rig_driver(&s->rig);
+    uint32_t share = rig_class(&s->rig, s->driver, "share", (struct rig_class){.cpus_x10000 = 1});
+    uint32_t least = LOCAL_CLAIMS, g = rig_class(&s->rig, driver, "g", ONE_CPU);
+
+    s->rig.core->job_workers_max = 1;
+    rig_submit(&s->rig, s->driver, (struct rig_task){.class_number = share});
+    rig_settle(&s->rig);
+    full = rig_ready_worker(&s->rig);
+    assert_true(rig_claim(&s->rig, full));
+    rig_pass(&s->rig, 10 * NS_PER_MS); /* so long that nothing is sent behind it */
+    rig_submit(&s->rig, s->driver, (struct rig_task){.class_number = share});
+    for (int i = 0; i < 200; i++) {
+        rig_submit(&s->rig, driver, (struct rig_task){.class_number = g});
+        rig_settle(&s->rig);
+    }
+    for (int i = 0; i < 100; i++) {
+        w = rig_ready_worker(&s->rig);
+        assert_true(rig_claim(&s->rig, w));
+        rig_pass(&s->rig, 20 * NS_PER_US);
+        rig_return(&s->rig, w, 1);
+        rig_settle(&s->rig);
+        if (i > 50) {
+            least = MIN_OF(least, core_worker(s->rig.core, w->worker)->placed);
+        }
+    }
+    assert_in_range(least, 2, LOCAL_CLAIMS); /* it never runs dry */
+    end(s);
+}
+
 static void a_result_that_is_anothers(void **state)
 {
     struct scene *s = begin();
@@ -919,6 +953,7 @@ int main(void)
         cmocka_unit_test(a_chain_whose_links_end_may_go_on_for_ever),
         cmocka_unit_test(more_waiting_bodies_than_processes_are_an_error),
         cmocka_unit_test(one_that_runs_keeps_those_that_wait_for_a_process_waiting),
+        cmocka_unit_test(those_that_wait_for_a_process_of_their_job_hold_up_no_other),
         cmocka_unit_test(a_result_that_is_anothers),
         cmocka_unit_test(what_never_fits_is_an_error_once_the_head_says_so),
         cmocka_unit_test(a_big_task_is_not_starved_by_small_ones),
