@@ -277,15 +277,18 @@ def test_slow_is_not_dead(three):
     h = Held(three, 4, "r", 1)
     pids = [h.pid_of(i) for i in range(4)]
     where = {node_of(three, pid) for pid in pids}
-    stopped = [kill(three, name, signal.SIGSTOP) for name in where]
-    h.let_go()
+    raylets = [three.node_pid(name) for name in where]
     start = time.monotonic()
+    # Nothing else between: it is long on a busy machine, and 9 s are too long for a raylet.
+    for pid in raylets:
+        os.kill(pid, signal.SIGSTOP)
+    h.let_go()
     until("a while", lambda: time.monotonic() - start > 5)
-    assert "lost" not in states(three).values()
-    for pid in stopped:
+    for pid in raylets:
         os.kill(pid, signal.SIGCONT)
+    assert "lost" not in states(three).values()
     assert h.end() == "".join(f"{i} done in attempt 1\n" for i in range(4))
-    until("all are well", lambda: set(states(three).values()) == {"alive"}, 5)
+    until("all are well", lambda: set(states(three).values()) == {"alive"})
 
 
 def test_a_raylet_that_stands_still_for_too_long(three):
