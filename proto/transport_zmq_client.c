@@ -194,6 +194,7 @@ static void take_answer(struct client *c, enum probe_answer answer)
         connect_now(c);
     } else if (answer == PROBE_LISTENS) {
         wait_for(c, c->pause_ns); /* it has just come */
+        c->pause_ns = MIN_OF(c->pause_ns * 2, PAUSE_MAX_NS);
     } else {
         fail(c, answer == PROBE_REFUSED ? TRANSPORT_ZMQ_REFUSED
                 : answer == PROBE_OTHER ? TRANSPORT_ZMQ_STRANGER
@@ -208,12 +209,12 @@ static void on_probe(struct probe *probe, enum probe_answer answer)
     zmq_tell_touched(&c->t);
 }
 
-static void ask(struct client *c, bool first)
+static void ask(struct client *c, bool first, bool who)
 {
     c->state = CLIENT_PROBING;
     c->asked_first = first;
     int r = probe_start(&c->probe, c->t.loop, &c->addresses[c->current],
-                        first ? c->server_public : NULL, clock_now_ns() + PROBE_NS, on_probe);
+                        who ? c->server_public : NULL, clock_now_ns() + PROBE_NS, on_probe);
     if (r != 0) {
         take_answer(c, r > 0 ? (enum probe_answer)r : PROBE_SILENT);
     }
@@ -233,7 +234,15 @@ static void stop_monitor(struct client *c)
 static void ask_why(struct client *c)
 {
     close_connection(c);
-    ask(c, false);
+    ask(c, false, false);
+}
+
+/* A handshake that ended is no sign of who is there: ZeroMQ ends one with a process that stands
+ * still just as one with another program. Only who answers, and wrongly, is somebody else. */
+static void ask_who(struct client *c)
+{
+    close_connection(c);
+    ask(c, false, true);
 }
 
 /* Where nobody was a moment ago, or somebody else, a question is ten times cheaper than a socket of
@@ -244,7 +253,7 @@ static void try_address(struct client *c)
         fail(c, TRANSPORT_ZMQ_UNREACHABLE); /* nobody knows the name, as yet */
     } else if (c->told == TRANSPORT_ZMQ_REFUSED || c->told == TRANSPORT_ZMQ_UNREACHABLE ||
                c->told == TRANSPORT_ZMQ_STRANGER) {
-        ask(c, true);
+        ask(c, true, true);
     } else {
         connect_now(c);
     }
@@ -348,7 +357,7 @@ static void take_event(struct client *c, unsigned event)
             close_connection(c);
             wait_for(c, PAUSE_FIRST_NS);
         } else {
-            fail(c, TRANSPORT_ZMQ_STRANGER);
+            ask_who(c);
         }
         break;
     }

@@ -203,7 +203,8 @@ static void without_head(struct raylet_core *c, struct failure *ret)
         ret, CODE_REFUSED,
         "what answers at the address of the head of \"%s\" refuses the key of node \"%s\", so "
         "no job can begin: another program has taken the head's port, or the head has new "
-        "keys. Then copy its join.key again, and run 'drt-node leave' and 'drt-node join'",
+        "keys. Jobs that run here go on. For new keys: when they have ended, copy the head's "
+        "join.key again, then 'drt-node leave' and 'drt-node join'",
         c->cluster, c->node_name);
 }
 

@@ -69,11 +69,11 @@ static void head_down(void *arg, uint64_t peer, enum link_down why)
 {
     struct head_link *h = arg;
     bool not_ours = why == LINK_KEY_REFUSED || why == LINK_STRANGER;
-    if (h->up || why == LINK_REFUSED || not_ours) {
-        struct raylet_event *e = events_add(h->events, EVENT_HEAD_DOWN);
-        e->refused = why == LINK_REFUSED;
-        e->key_refused = not_ours;
-    }
+    /* Each change of the reason: who was refused, and hears nothing now, is not refused any more.
+     */
+    struct raylet_event *e = events_add(h->events, EVENT_HEAD_DOWN);
+    e->refused = why == LINK_REFUSED;
+    e->key_refused = not_ours;
     h->up = false;
     drop_backlog(h);
     h->on_down(h->arg, why);

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from conftest import HOW_TASKS_END, children_of, is_alive, parent_of, until
+from conftest import HOW_TASKS_END, children_of, find_free_port, is_alive, parent_of, until
 
 
 def test_how_tasks_end(cluster):
@@ -149,6 +149,34 @@ def test_a_head_that_stands_still_is_named(cluster):
     assert f"Process {pid} is the head" in out and "drt stop" in out
     assert "drt-head start" not in out
     os.kill(pid, signal.SIGCONT)
+
+
+def test_a_head_that_stands_still_is_not_taken_for_another_one(cluster, held):
+    """The machine takes connections for it, and nobody says anything: nobody refused a key, and
+    nobody is told to leave, which would end what runs."""
+    cluster.up()
+    h = held(1)
+    runs = h.pid_of(0)
+    pid = cluster.head_pid()
+    os.kill(pid, signal.SIGSTOP)
+    log = cluster.dir / "nodes" / "n1" / "node.log"
+    joins = cluster.start(cluster.path("drt-node"), "join", f"127.0.0.1:{cluster.port}",
+                          "--name", "n2", "--bind", "127.0.0.1", "--port", find_free_port())
+    # 15 s of silence, and two handshakes of 5 s.
+    until("its node tries anew", lambda: "cannot be reached" in log.read_text(), limit_s=60)
+    program = cluster.start(cluster.program("many"), 10)
+    out, err = joins.communicate(timeout=60)
+    assert joins.returncode == 3 and "nothing answers there" in err, err
+    out, err = program.communicate(timeout=60)
+    assert "DRT_E_TIMEOUT" in err and "its head does not answer" in err
+    for word in ("join.key", "leave", "refuses", "another program"):
+        assert word not in err + log.read_text()
+    assert is_alive(runs)
+    os.kill(pid, signal.SIGCONT)
+    until("programs are taken again",
+          lambda: cluster.run(cluster.program("many"), 10).returncode == 0)
+    h.let_go()
+    assert h.end() == "0 done in attempt 1\n"
 
 
 def test_the_head_is_killed_and_restarted(cluster, held):
