@@ -303,6 +303,38 @@ static void overrun(struct lane *l)
     end_lane(l, LINK_ENDED);
 }
 
+struct longest {
+    struct lane *lane;
+    size_t bytes;
+};
+
+static bool look_at_backlog(uint64_t number, void *value, void *arg)
+{
+    struct lane *l = value;
+    struct longest *longest = arg;
+    if (l->backlog_bytes > longest->bytes) {
+        *longest = (struct longest){l, l->backlog_bytes};
+    }
+    return true;
+}
+
+/* What waits for all peers together is bounded: a peer that reads nothing costs its own session,
+ * and not those of the others. False: it was this one. */
+static bool make_room(struct lane *l, size_t size)
+{
+    struct mesh *mesh = l->mesh;
+    while (mesh->counts.backlog_bytes + size > mesh->config.backlog_max) {
+        struct longest longest = {l, l->backlog_bytes + size};
+        numbers_each(&mesh->out, look_at_backlog, &longest);
+        numbers_each(&mesh->in, look_at_backlog, &longest);
+        overrun(longest.lane);
+        if (longest.lane == l) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* A batch to the link, or behind what waits for it. False: `l` may be gone. */
 static bool give(struct lane *l, struct bytes batch)
 {
@@ -310,8 +342,7 @@ static bool give(struct lane *l, struct bytes batch)
     if (r != -EAGAIN) {
         return true; /* 0; or not up any more, which is about to be told */
     }
-    if (l->backlog_bytes + batch.size > l->mesh->config.backlog_max) {
-        overrun(l);
+    if (!make_room(l, batch.size)) {
         return false;
     }
     struct waiting *w = xmalloc(sizeof *w + batch.size);

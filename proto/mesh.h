@@ -18,7 +18,8 @@
 #include "proto/link.h"
 #include "proto/peer.h"
 
-#define MESH_BACKLOG_MAX (256u << 20) /* bytes that wait for one session; beyond, it is ended */
+/* Bytes that wait for all sessions together; beyond, the one for which most waits is ended. */
+#define MESH_BACKLOG_MAX (256u << 20)
 #define MESH_HOLD_NS     UINT64_C(100000)
 
 struct mesh;

@@ -441,17 +441,23 @@ static void test_the_newer_of_two(void **state)
 
 /* Messages of 1 MiB from this one on to node 2, which does not read meanwhile; fewer when its
  * session ends. */
-static void flood(struct end *from, const struct tally *out, uint64_t first, uint64_t count)
+static void flood_peer(struct end *from, uint32_t peer, uint64_t first, uint64_t count)
 {
+    const struct tally *out = &from->tallies[MESH_OUT][peer];
     static const uint8_t value[FLOOD_BYTES];
     struct peer_msg m = {.type = PEER_RUN,
                          .run = {.number = 1, .returns = 1, .task = {1, 1, 1}},
                          .payload = {value, FLOOD_BYTES}};
     for (m.run.run = first; m.run.run < first + count && out->up; m.run.run++) {
-        mesh_send(from->mesh, 2, MESH_OUT, &m);
+        mesh_send(from->mesh, peer, MESH_OUT, &m);
         mesh_flush(from->mesh);
     }
     mesh_tick(from->mesh, clock_now_ns()); /* what came of it is told */
+}
+
+static void flood(struct end *from, const struct tally *out, uint64_t first, uint64_t count)
+{
+    flood_peer(from, 2, first, count);
 }
 
 static void test_a_slow_reader(void **state)
@@ -506,6 +512,28 @@ static void test_too_much_for_a_reader(void **state)
     say(a, 2, MESH_OUT, 1);
     in->messages = 0;
     WAIT_FOR(w, in->messages == 1);
+}
+
+/* The bound is for all: who reads least is ended, and nobody else. */
+static void test_too_much_for_all_readers(void **state)
+{
+    struct world *w = *state;
+    struct end *a = &w->ends[0];
+    struct tally *out, *in, *other = &a->tallies[MESH_OUT][3];
+    start_two(w, &out, &in);
+    start(w, 2, 3);
+    open_to(a, 3, &w->ends[2]);
+    WAIT_FOR(w, other->up);
+    flood_peer(a, 2, 1, 28);
+    assert_int_equal(counts_of(a).overrun, 0);
+    flood_peer(a, 3, 1, 28);
+    assert_int_equal(counts_of(a).overrun, 1);
+    assert_int_equal(out->downs, 1);
+    assert_int_equal(out->why, LINK_ENDED);
+    assert_int_equal(other->downs, 0);
+    assert_true(counts_of(a).backlog_bytes <= 32u << 20);
+    WAIT_FOR(w, w->ends[2].tallies[MESH_IN][1].messages == 28);
+    WAIT_FOR(w, out->ups == 2);
 }
 
 static void test_a_flood_both_ways(void **state)
@@ -581,6 +609,7 @@ int main(void)
         TEST(test_a_slow_reader),
         TEST(test_nothing_of_a_former_session),
         TEST(test_too_much_for_a_reader),
+        TEST(test_too_much_for_all_readers),
         TEST(test_a_flood_both_ways),
         TEST(test_many_peers_take_few_files),
     };
