@@ -170,6 +170,9 @@ static void one_came(struct raylet_core *c, struct job *job)
         job->driver->state != CLIENT_LIVE) {
         return;
     }
+    if (job->lines_left_out != 0) { /* no line may follow that would tell */
+        say_left_out(c, job, &(struct local_log){.node = c->node_name, .function = ""});
+    }
     core_send(c, job->driver->number, LOCAL_LOGS)->logs.elsewhere = job->logs_elsewhere;
 }
 

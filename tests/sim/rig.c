@@ -472,6 +472,10 @@ static void comes(struct rig *r, uint32_t client, const struct local_msg *m)
     case LOCAL_LEAVE:
         p->leave = true;
         break;
+    case LOCAL_LOG:
+        snprintf(r->last_lines, sizeof r->last_lines, "%.*s", (int)m->payload.size,
+                 (const char *)m->payload.data);
+        break;
     case LOCAL_CANCELLED:
         p->cancelled_code = m->cancelled.code;
         break;

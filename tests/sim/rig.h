@@ -128,6 +128,7 @@ struct rig {
     uint32_t turn;            /* of rig_ready_worker */
     struct rig_value *values; /* by id */
     char last_error[512];     /* what the last value in error says */
+    char last_lines[256];     /* of a worker, as its driver got them last */
     struct arena arena;       /* of the events of one turn */
     struct raylet_event *events;
     uint32_t event_count, event_room;

@@ -428,6 +428,43 @@ static void who_does_not_read_is_told_of_values_only(void **state)
     end(s);
 }
 
+static void prints(struct scene *s, const struct rig_process *w, const char *line)
+{
+    struct raylet_event *e = rig_event(&s->rig, EVENT_LOG);
+
+    e->worker = w->worker;
+    e->stream = 1;
+    e->data = bytes_of(line, strlen(line));
+    rig_settle(&s->rig);
+}
+
+/* It hears of lines that it did not take, also if no other line comes. */
+static void who_does_not_read_is_told_how_much_it_missed(void **state)
+{
+    struct scene *s = begin();
+    struct raylet_event *slow;
+
+    submit(s, 1);
+    rig_settle(&s->rig);
+    struct rig_process *w = rig_ready_worker(&s->rig);
+    assert_true(rig_claim(&s->rig, w));
+    list_entry(s->rig.core->jobs.next, struct job, link)->wants_logs = true;
+    prints(s, w, "one\n");
+    assert_string_equal(s->rig.last_lines, "one\n");
+    slow = rig_event(&s->rig, EVENT_CLIENT_SLOW);
+    slow->client = s->driver->client;
+    slow->ok = true;
+    prints(s, w, "two\nthree\n");
+    assert_string_equal(s->rig.last_lines, "one\n");
+    rig_event(&s->rig, EVENT_CLIENT_SLOW)->client = s->driver->client; /* no longer */
+    (void)rig_say(&s->rig, s->driver, LOCAL_LOGS);
+    rig_settle(&s->rig);
+    rig_event(&s->rig, EVENT_LOG_TAKEN)->client = s->driver->client;
+    rig_settle(&s->rig);
+    assert_non_null(strstr(s->rig.last_lines, "... 2 lines left out while this program was busy"));
+    end(s);
+}
+
 /* Each is taken off the list of those that wait: where that is searched, this takes minutes. */
 static void many_that_wait_for_one_end_quickly(void **state)
 {
@@ -824,6 +861,7 @@ int main(void)
         cmocka_unit_test(a_large_result_is_charged_until_it_is_released),
         cmocka_unit_test(an_own_object_can_be_held_again),
         cmocka_unit_test(who_does_not_read_is_told_of_values_only),
+        cmocka_unit_test(who_does_not_read_is_told_how_much_it_missed),
         cmocka_unit_test(many_that_wait_for_one_end_quickly),
     };
 
