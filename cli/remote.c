@@ -117,7 +117,7 @@ static int not_reached(const struct remote *r, struct failure *f)
         return EXIT_REFUSED;
     case LINK_REFUSED:
         failure_set(f, CODE_DISCONNECTED,
-                    "cannot reach the head of \"%s\" at %s: nobody listens there. Start it with "
+                    "cannot reach the head of \"%s\" at %s: nothing listens there. Start it with "
                     "'drt-head start' on its machine, or give the address that it printed.",
                     r->cluster, head_of(r));
         return EXIT_NO_CLUSTER;

@@ -165,8 +165,8 @@ static int check_cluster(const char *cluster, struct failure *f)
     (void)text_copy(shown, sizeof shown, cluster);
     text_clean(shown);
     return failure_set(f, CODE_SIGNATURE,
-                       "\"%s\" is no name for a cluster. Use 1 to 63 letters, digits, '.', '_' or "
-                       "'-', not beginning with '.' or '-'.",
+                       "\"%s\" is not a valid cluster name. Use 1 to 63 letters, digits, '.', '_' "
+                       "or '-', not beginning with '.' or '-'.",
                        shown);
 }
 

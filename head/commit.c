@@ -33,7 +33,8 @@ static void batch_free(struct batch *b)
 
 static NORETURN void end_head(const struct failure *f)
 {
-    log_error("%s. The head ends now; started again it goes on from what is on disk", f->message);
+    log_error("%s. The head stops now. When it is started again, it continues from what is on disk",
+              f->message);
     _exit(EXIT_FAILURE);
 }
 

@@ -184,8 +184,7 @@ static void refuse_change(struct head_core *core, struct head_link *link)
 {
     struct failure f;
     failure_set(&f, CODE_REFUSED,
-                "this key may ask the head, and change nothing: what a node says needs join.key of "
-                "the head's directory");
+                "this key cannot be used by a node. Use join.key from the head's directory");
     core->protocol_errors++;
     head_refuse(core, link, &f);
 }
@@ -253,7 +252,7 @@ static void tool_up(struct head_core *core, uint32_t handle)
     tool->tool = handle;
     HASH_ADD(hh, core->tools, tool, sizeof tool->tool, tool);
     if (HASH_COUNT(core->tools) > HEAD_TOOLS_MAX) {
-        tool_refuse(core, tool, CODE_FULL, "the head answers too many tools now; try again");
+        tool_refuse(core, tool, CODE_FULL, "the head serves too many tools now; try again later");
     }
 }
 
@@ -264,11 +263,12 @@ static void tool_open(struct head_core *core, struct head_tool *tool, const stru
         head_tool_close(core, tool);
     } else if (open->protocol != LOCAL_PROTOCOL_VERSION) {
         tool_refuse(core, tool, CODE_REFUSED,
-                    "the head is drt " DRT_VERSION " and speaks another protocol than this tool: "
-                    "install the same version of both, or restart the head");
+                    "the head is drt " DRT_VERSION
+                    " and its protocol differs from this tool's: install the same version of both, "
+                    "or restart the head");
     } else if (open->role != ROLE_TOOL) {
         tool_refuse(core, tool, CODE_REFUSED,
-                    "this is the head's socket; programs talk to their node's");
+                    "this is the head's socket; a program must connect to its node's socket");
     } else {
         tool->open = true;
         struct local_msg welcome = {

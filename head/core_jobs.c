@@ -272,14 +272,14 @@ const char *head_job_restore(struct head_core *core, const struct head_job_row *
     bool is_live = row->state == HEAD_JOB_RUNNING;
     const char *why = NULL;
     if (row->number <= core->job_last) {
-        return "its number stands there twice";
+        return "its number appears twice";
     }
     if (find_key(core, row->node, row->key) != NULL) {
         return "another one has the same key";
     }
     struct head_job *job = job_new(row);
     if (is_live && node == NULL) {
-        why = "the node that it runs on is not there, so it counts as lost";
+        why = "its node does not exist, so the job is lost";
         job->row.state = HEAD_JOB_LOST;
         job->row.ended_unix_ms = core->time.unix_ms;
         is_live = false;

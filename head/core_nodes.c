@@ -232,21 +232,21 @@ static int check_join(struct head_core *core, const struct head_link *link,
                       const struct cluster_join *join, struct failure *f)
 {
     if (link->role != PEER_NODE) {
-        return failure_set(f, CODE_REFUSED,
-                           "this key may ask, not join: a node needs join.key of the head's "
-                           "directory");
+        return failure_set(
+            f, CODE_REFUSED,
+            "this key does not allow joining. Use join.key from the head's directory");
     }
     if (join->protocol != CLUSTER_PROTOCOL_VERSION) {
         return failure_set(f, CODE_REFUSED,
-                           "the node speaks protocol %u (drt %.20s), the head protocol %u (drt "
-                           "%s): install the same version on both",
+                           "the node uses protocol %u (drt %.20s), and the head uses protocol %u "
+                           "(drt %s): install the same version on both",
                            join->protocol, head_text(join->version), CLUSTER_PROTOCOL_VERSION,
                            DRT_VERSION);
     }
     if (!place_name_ok(head_text(join->name))) {
         return failure_set(f, CODE_REFUSED,
-                           "this cannot be a node's name: take 1 to 63 of A-Z a-z 0-9 . _ - with "
-                           "--name");
+                           "the node's name is not valid. Choose one with --name: 1 to 63 "
+                           "characters of A-Z a-z 0-9 . _ -");
     }
     /* What the journal could not read again is refused here. */
     const char *why;
@@ -358,8 +358,7 @@ static void join_again(struct head_core *core, struct head_link *link,
     }
     if (!has_its_secret(node, join)) {
         failure_set(&f, CODE_REFUSED,
-                    "node number %u has another directory than this one: join again to get a "
-                    "number of its own",
+                    "node number %u uses another directory: join again to get a new number",
                     join->number);
         head_refuse(core, link, &f);
         return;
@@ -392,16 +391,16 @@ static int check_new(struct head_core *core, const struct cluster_join *join, st
     const struct head_node *taken = find_name(core, join->name);
     if (taken != NULL && (taken->row.number != join->supersedes || !has_its_secret(taken, join))) {
         return failure_set(f, CODE_EXISTS,
-                           "a node named \"%s\" is in this cluster already (number %u at %s): name "
-                           "this one with --name, such as --name %.50s-2",
+                           "a node named \"%s\" is already in this cluster (number %u at %s). "
+                           "Choose another name, such as --name %.50s-2",
                            join->name, taken->row.number, taken->row.address, join->name);
     }
     if (core->alive_count >= HEAD_NODES_MAX) {
-        return failure_set(f, CODE_FULL, "the cluster has %u nodes; it takes no more",
+        return failure_set(f, CODE_FULL, "the cluster has %u nodes, which is the limit",
                            HEAD_NODES_MAX);
     }
     if (core->node_last == UINT32_MAX) {
-        return failure_set(f, CODE_FULL, "the cluster has used all numbers for nodes");
+        return failure_set(f, CODE_FULL, "the cluster has no node numbers left");
     }
     return 0;
 }
@@ -549,7 +548,7 @@ void head_nodes_stalled(struct head_core *core)
         node->heard_ns = core->time.now_ns;
         node->refused = 0;
     }
-    head_log(core, "the head stood still; all leases begin anew");
+    head_log(core, "the head was suspended; all leases start again");
 }
 
 static void tick_node(struct head_core *core, struct head_node *node, bool *any_suspect)
@@ -592,7 +591,7 @@ const char *head_node_restore(struct head_core *core, const struct head_node_row
 {
     bool is_alive = row->state == HEAD_NODE_ALIVE;
     if (numbers_get(&core->nodes, row->number) != NULL) {
-        return "its number stands there twice";
+        return "its number appears twice";
     }
     if (is_alive && find_name(core, head_text(row->name)) != NULL) {
         return "two living nodes have its name";

@@ -68,7 +68,7 @@ static struct head_out *hold_send(struct head_core *core, struct head_link *link
         return NULL;
     }
     if (!is_room(core, size)) {
-        head_log(core, "a link is dropped: too much waits for the journal");
+        head_log(core, "a connection was closed: too many changes wait for the journal");
         head_drop(core, link);
         return NULL;
     }

@@ -69,14 +69,14 @@ static int target_home(struct head_core *core, struct head_query *q, struct obje
     }
     if (node == NULL || node->row.state != HEAD_NODE_ALIVE) {
         return failure_set(f, CODE_NODE_LOST,
-                           "the node of this task (number %" PRIu32 "%s%s) is gone%s%s, and what "
-                           "it knew of its tasks with it",
+                           "the node of this task (number %" PRIu32
+                           "%s%s) is gone%s%s. Its records of tasks are lost",
                            id.node, node != NULL ? ", " : "", node != NULL ? node->row.name : "",
                            node != NULL ? ": " : "", node != NULL ? node->note : "");
     }
     if (!add_target(q, node)) {
         return failure_set(f, CODE_UNREACHABLE,
-                           "node %s, where this task is at home, does not answer now; try again",
+                           "node %s, which owns this task, does not answer now; try again later",
                            node->row.name);
     }
     return 0;
@@ -124,7 +124,7 @@ static int choose_targets(struct head_core *core, struct head_query *q, struct f
         return target_home(core, q, (struct object_id){.node = job->row.node}, f);
     }
     if (kind == STATE_CANCEL) {
-        return failure_set(f, CODE_SIGNATURE, "say which task or job is to be cancelled");
+        return failure_set(f, CODE_SIGNATURE, "no task or job to cancel was given");
     }
     if (*q->query.node != '\0') {
         return target_named(core, q, q->query.node, f);
@@ -298,7 +298,8 @@ static void fan_out(struct head_core *core, struct head_asker asker, uint64_t re
     struct state_reply none = {0};
     if (core->query_count >= HEAD_QUERIES_MAX) {
         head_answer_failure(core, asker, request, CODE_FULL,
-                            "%u questions wait for answers already; try again", HEAD_QUERIES_MAX);
+                            "%u queries are already waiting for answers; try again later",
+                            HEAD_QUERIES_MAX);
         return;
     }
     struct head_query *q = query_new(core, asker, request, query);
@@ -352,9 +353,9 @@ static void cancel(struct head_core *core, struct head_asker asker, uint64_t req
 {
     const struct head_job *job = numbers_get(&core->jobs, query->job);
     if (asker.tool == NULL && asker.link->role != PEER_CLIENT) {
-        head_answer_failure(core, asker, request, CODE_REFUSED,
-                            "this key may look, and not cancel: use client.key of the head's "
-                            "directory");
+        head_answer_failure(
+            core, asker, request, CODE_REFUSED,
+            "this key does not allow cancelling. Use client.key from the head's directory");
     } else if (query->job != 0 && job == NULL) {
         head_answer_failure(core, asker, request, CODE_NOT_FOUND,
                             "there is no job %" PRIu64 ". 'drt jobs' lists the jobs.", query->job);
@@ -396,7 +397,7 @@ void head_query(struct head_core *core, struct head_asker asker, uint64_t reques
         return;
     default:
         head_answer_failure(core, asker, request, CODE_REFUSED,
-                            "the head does not answer questions of kind %" PRIu32
+                            "the head does not support queries of kind %" PRIu32
                             ": ask the node, or install the same version of drt on both",
                             query->kind);
     }

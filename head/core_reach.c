@@ -107,8 +107,8 @@ void head_reach_begin(struct head_core *core, struct head_node *node)
         node->reach_at_ns = NS_FOREVER;
         char text[sizeof node->warning];
         snprintf(text, sizeof text,
-                 "cannot be reached from other machines: it is at %s, which each machine takes for "
-                 "itself",
+                 "cannot be reached from other machines: its address is %s, which always means the "
+                 "local machine",
                  node->address);
         set_warning(core, node, text);
         return;
@@ -140,7 +140,7 @@ static const char *words_of(enum head_reach reach)
     case HEAD_REACH_OTHER:
         return "another program answers there";
     case HEAD_REACH_NO_NAME:
-        return "the head does not know this name";
+        return "the head cannot resolve this name";
     default:
         return "nothing answers there";
     }

@@ -41,7 +41,7 @@ static int fail(const struct journal *j, struct failure *f, const char *what)
     int code = sqlite3_extended_errcode(j->db);
     if ((code & 0xff) == SQLITE_CORRUPT || (code & 0xff) == SQLITE_NOTADB) {
         return failure_set(f, CODE_FAILED,
-                           "%s is damaged (%s). 'drt-head repair' keeps what can be read of it",
+                           "%s is damaged (%s). 'drt-head repair' recovers what can be read",
                            j->path, sqlite3_errmsg(j->db));
     }
     int error = sqlite3_system_errno(j->db);
@@ -111,7 +111,7 @@ static int check_whole(struct journal *j, struct failure *f)
         r = fail(j, f, "read");
     } else if (strcmp((const char *)sqlite3_column_text(statement, 0), "ok") != 0) {
         r = failure_set(f, CODE_FAILED,
-                        "%s is damaged (%.200s). 'drt-head repair' keeps what can be read of it",
+                        "%s is damaged (%.200s). 'drt-head repair' recovers what can be read",
                         j->path, (const char *)sqlite3_column_text(statement, 0));
     }
     sqlite3_finalize(statement);
@@ -185,10 +185,11 @@ static int settle_version(struct journal *j, int64_t version, struct failure *f)
 {
     j->version = version == 1 ? 1 : JOURNAL_VERSION;
     if (version > JOURNAL_VERSION || version < 0) {
-        return failure_set(f, CODE_REFUSED,
-                           "%s was written by a newer drt (its version is %" PRId64
-                           ", this one knows %d): install that drt, or start in another directory",
-                           j->path, version, JOURNAL_VERSION);
+        return failure_set(
+            f, CODE_REFUSED,
+            "%s was written by a newer drt (its version is %" PRId64
+            ", and this drt supports %d): install that version, or use another directory",
+            j->path, version, JOURNAL_VERSION);
     }
     int r = version == 0 ? make_tables(j, f) : check_whole(j, f);
     if (r == 0 && version == 1) {
@@ -235,7 +236,7 @@ static void find_loss(struct journal *j, int mark_state, const struct mark *mark
         }
     } else if (mark_state != 0 && must_have_mark) {
         snprintf(j->loss, sizeof j->loss,
-                 "%.100s is %s, so it cannot be known whether head.db is whole", path,
+                 "%.100s is %s, so it is unknown whether head.db is complete", path,
                  mark_state == CODE_NOT_FOUND ? "missing" : "damaged");
     }
 }
@@ -255,11 +256,11 @@ static int take_mark(struct journal *j, unsigned flags, bool was_new, bool must_
     }
     find_loss(j, r, &mark, was_new, must_have_mark, path);
     if (j->loss[0] != '\0' && (flags & JOURNAL_ACCEPT_LOSS) == 0) {
-        return failure_set(f, CODE_OBJECT_LOST,
-                           "%s. Put back the whole head.db with its -wal file and head.mark if you "
-                           "have them, or go on without what is missing: 'drt-head start "
-                           "--accept-loss'",
-                           j->loss);
+        return failure_set(
+            f, CODE_OBJECT_LOST,
+            "%s. Restore the complete head.db with its -wal file and head.mark if you have a copy, "
+            "or start without what is missing: 'drt-head start --accept-loss'",
+            j->loss);
     }
     j->reach.sequence = MAX_OF(j->reach.sequence, mark.sequence);
     j->reach.node_last = MAX_OF(j->reach.node_last, mark.node_last);
@@ -412,7 +413,7 @@ static int load_pass(struct journal *j, struct loading *l, enum head_record_kind
         if (bad == 0) {
             l->count++;
         } else {
-            say_bad(l->reader, "%s %" PRIu64 " is left out: %s",
+            say_bad(l->reader, "%s %" PRIu64 " is skipped: %s",
                     kind == HEAD_RECORD_NODE ? "node" : "job", number_of(record), why);
         }
         r = sqlite3_step(statement);
@@ -440,7 +441,7 @@ static int load_table(struct journal *j, struct loading *l, enum head_record_kin
     if (!l->reader->salvage) {
         return fail(j, f, "read");
     }
-    say_bad(l->reader, "some %s cannot be read and are left out: %s",
+    say_bad(l->reader, "some %s cannot be read and are skipped: %s",
             kind == HEAD_RECORD_NODE ? "nodes" : "jobs", sqlite3_errmsg(j->db));
     /* From the other end, up to what is there already. */
     size_t before = l->count;

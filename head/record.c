@@ -19,7 +19,7 @@ static bool fits(const char *text, size_t most)
 static int check_amounts(const struct head_node_row *row, const char **ret_why)
 {
     if (row->amount_count > RESOURCES_MAX) {
-        return bad(ret_why, "its resources are too many");
+        return bad(ret_why, "it has too many resources");
     }
     for (size_t i = 0; i < row->amount_count; i++) {
         const struct cluster_amount *a = &row->amounts[i];
@@ -27,7 +27,7 @@ static int check_amounts(const struct head_node_row *row, const char **ret_why)
             return bad(ret_why, "the name of one of its resources is not valid");
         }
         if (a->total_units < 0) {
-            return bad(ret_why, "it has less than nothing of a resource");
+            return bad(ret_why, "it has a negative amount of a resource");
         }
         for (size_t k = 0; k < i; k++) {
             if (strcmp(a->name, row->amounts[k].name) == 0) {
@@ -47,7 +47,7 @@ static int check_node(const struct head_node_row *row, const char **ret_why)
         return bad(ret_why, "its state is not known");
     }
     if (row->name == NULL || !place_name_ok(row->name)) {
-        return bad(ret_why, "its name is not a node's name");
+        return bad(ret_why, "its name is not a valid node name");
     }
     if (!fits(row->host, HEAD_TEXT_MAX) || !fits(row->address, HEAD_TEXT_MAX) ||
         !fits(row->version, HEAD_TEXT_MAX) || !fits(row->public_key, HEAD_TEXT_MAX) ||

@@ -90,7 +90,7 @@ static void compare_mark(const struct place *place, struct examination *e)
     r = r != 0 ? r : mark_read(path, &mark);
     if (r != 0) {
         e->bad++;
-        fprintf(e->out, "  head.mark is %s: whether head.db is whole cannot be known\n",
+        fprintf(e->out, "  head.mark is %s: it is unknown whether head.db is complete\n",
                 r == CODE_NOT_FOUND ? "missing" : "damaged");
         return;
     }
@@ -143,10 +143,10 @@ int repair_check(const struct place *place, FILE *out, struct failure *f)
     int r = examine(place, path, &e, f);
     if (r == 0 && e.bad != 0) {
         return failure_set(f, CODE_FAILED,
-                           "%s is not sound. 'drt-head repair' keeps all that can be read", path);
+                           "%s is damaged. 'drt-head repair' recovers all that can be read", path);
     }
     if (r == 0) {
-        fprintf(out, "It is sound.\n");
+        fprintf(out, "No damage was found.\n");
     }
     return r;
 }
@@ -211,12 +211,12 @@ int repair_run(const struct place *place, FILE *out, struct failure *f)
     }
     int r = examine(place, path, &e, f);
     if (r != 0 || e.bad == 0) {
-        fprintf(out, "%s", r == 0 ? "It is sound; nothing was changed.\n" : "");
+        fprintf(out, "%s", r == 0 ? "No damage was found; nothing was changed.\n" : "");
         return r;
     }
     if (access(old, F_OK) == 0) {
         return failure_set(f, CODE_FAILED,
-                           "%s is there already, from a repair before. Move it away first", old);
+                           "%s already exists, from an earlier repair. Move it away first", old);
     }
     if (unlink(fresh) != 0 && errno != ENOENT) {
         return failure_set(f, CODE_FAILED, "cannot remove %s: %s", fresh, strerror(errno));
@@ -224,7 +224,7 @@ int repair_run(const struct place *place, FILE *out, struct failure *f)
     r = write_all(fresh, &e, f);
     r = r != 0 ? r : swap(place, &e, f);
     if (r == 0) {
-        fprintf(out, "Repaired. The old file is %s. Now: drt-head start\n", old);
+        fprintf(out, "Repaired. The old file is now %s. To continue, run 'drt-head start'.\n", old);
     }
     return r;
 }

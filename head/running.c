@@ -66,8 +66,8 @@ static int open_holder(const struct place *place, const char *lock, int *ret_fd,
     return !files_is_locked(lock)
                ? no_head(place, f)
                : failure_set(f, CODE_FAILED,
-                             "a head runs in %s, and its process is not to be found from here: it "
-                             "is in another container or on another machine. Stop it there",
+                             "a head runs in %s, but its process is not visible from here: it is "
+                             "in another container or on another machine. Stop it there",
                              place->dir);
 }
 
@@ -94,10 +94,9 @@ int running_stop(const struct place *place, struct failure *f)
             break;
         }
     }
-    return !files_is_locked(lock)
-               ? 0
-               : failure_set(f, CODE_TIMEOUT,
-                             "the head in %s was asked to stop and has not ended after 15 s; "
-                             "head.log there tells more",
-                             place->dir);
+    return !files_is_locked(lock) ? 0
+                                  : failure_set(f, CODE_TIMEOUT,
+                                                "the head in %s was asked to stop and has not "
+                                                "ended after 15 s. See head.log there",
+                                                place->dir);
 }

@@ -92,8 +92,8 @@ static void link_message(void *arg, uint64_t peer, struct bytes message, bool da
                                      .cluster = msg});
         return;
     }
-    log_limited(&s->limit, LOG_LEVEL_WARN, "a peer sent what cannot be read (%s) and is dropped",
-                why);
+    log_limited(&s->limit, LOG_LEVEL_WARN,
+                "a peer was disconnected: it sent an invalid message (%s)", why);
     link_drop(s->link, peer);
     push(s, &(struct head_event){.kind = HEAD_EVENT_LINK_DOWN, .link = peer});
 }
@@ -145,8 +145,8 @@ static void tool_message(void *arg, uint32_t tool, struct bytes message)
         push(s, &(struct head_event){.kind = HEAD_EVENT_TOOL_MESSAGE, .tool = tool, .local = msg});
         return;
     }
-    log_limited(&s->limit, LOG_LEVEL_WARN, "a tool sent what cannot be read (%s) and is dropped",
-                why);
+    log_limited(&s->limit, LOG_LEVEL_WARN,
+                "a tool was disconnected: it sent an invalid message (%s)", why);
     tools_drop(s->tools, tool);
     push(s, &(struct head_event){.kind = HEAD_EVENT_TOOL_DOWN, .tool = tool});
 }
@@ -215,8 +215,8 @@ static void send_link(struct shell *s, const struct head_effect *effect)
     if (r == 0 || r == -ENOTCONN) {
         return; /* that it is down is told, or was */
     }
-    log_limited(&s->limit, LOG_LEVEL_WARN, "a peer takes no more (%s) and is dropped",
-                strerror(-r));
+    log_limited(&s->limit, LOG_LEVEL_WARN,
+                "a peer was disconnected: it does not read what is sent to it (%s)", strerror(-r));
     link_drop(s->link, effect->link);
     push(s, &(struct head_event){.kind = HEAD_EVENT_LINK_DOWN, .link = effect->link});
 }
@@ -316,7 +316,7 @@ static void run(struct shell *s)
         next = head_core_has_work(s->core) || s->inbox->count != 0 ? now : next;
         int r = loop_turn(s->loop, next == NS_FOREVER ? NS_FOREVER : next > now ? next - now : 0);
         if (r < 0) {
-            log_error("the loop failed: %s", strerror(-r));
+            log_error("the event loop failed: %s", strerror(-r));
             return;
         }
         now = clock_now_ns();
@@ -352,27 +352,28 @@ static int listen_failed(const struct head_shell_config *c, uint16_t port, int r
     const char *bind = c->bind != NULL ? c->bind : "*";
     if (r == -EADDRINUSE) {
         return failure_set(f, CODE_FAILED,
-                           "port %u is taken by another process. Name another one with --port, or "
-                           "stop that process",
+                           "port %u is in use by another process. Choose another port with --port, "
+                           "or stop that process",
                            port);
     }
     if (r == -EADDRNOTAVAIL || r == -EINVAL) {
         return failure_set(f, CODE_SIGNATURE,
-                           "cannot listen at %.255s: it is no address%s. Give --bind one that 'ip "
-                           "address' shows, or leave it out",
+                           "cannot listen on %.255s: it is not an address%s. Give --bind an "
+                           "address that 'ip address' shows, or omit it",
                            bind, r == -EINVAL ? "" : " of this machine");
     }
     if (r == -EACCES) {
         return failure_set(f, CODE_FAILED,
-                           "the check at the start failed: a key that nobody gave out was not "
-                           "refused, or port %u may not be used. Nothing was started",
+                           "the self-check failed: an unknown key was not refused, or port %u "
+                           "cannot be used. Nothing was started",
                            port);
     }
     if (shortage_is(-r)) {
-        return failure_set(f, CODE_FAILED, "cannot listen at %s port %u: %s. %s", bind, port,
+        return failure_set(f, CODE_FAILED, "cannot listen on %s, port %u: %s. %s", bind, port,
                            strerror(-r), shortage_advice(-r));
     }
-    return failure_set(f, CODE_FAILED, "cannot listen at %s port %u: %s", bind, port, strerror(-r));
+    return failure_set(f, CODE_FAILED, "cannot listen on %s, port %u: %s", bind, port,
+                       strerror(-r));
 }
 
 /* The port that is asked for; else the remembered one, where the nodes look; else the first free
@@ -418,7 +419,7 @@ static int listen_tools(struct shell *s, struct failure *f)
         .on_up = tool_up, .on_message = tool_message, .on_down = tool_down, .arg = s};
     int r = place_path(s->config->place, "head.sock", path);
     r = r != 0 ? r : tools_new(s->loop, path, &events, &s->tools);
-    return r == 0 ? 0 : failure_set(f, CODE_FAILED, "cannot listen at %s: %s", path, strerror(-r));
+    return r == 0 ? 0 : failure_set(f, CODE_FAILED, "cannot listen on %s: %s", path, strerror(-r));
 }
 
 static bool any_alive(const struct head_record *records, size_t count)
@@ -433,13 +434,13 @@ static bool any_alive(const struct head_record *records, size_t count)
 
 static void row_left_out(void *arg, const char *sentence)
 {
-    log_warn("head.db: %s ('drt-head repair' takes such rows away)", sentence);
+    log_warn("head.db: %s ('drt-head repair' removes such rows)", sentence);
 }
 
 static void row_contradicts(void *arg, const struct head_record *record, const char *why)
 {
     bool is_node = record->kind == HEAD_RECORD_NODE;
-    log_warn("head.db: %s %" PRIu64 ": %s ('drt-head repair' takes such rows away)",
+    log_warn("head.db: %s %" PRIu64 ": %s ('drt-head repair' removes such rows)",
              is_node ? "node" : "job", is_node ? record->node.number : record->job.number, why);
 }
 
@@ -532,7 +533,7 @@ int head_shell_run(const struct head_shell_config *config, struct failure *f)
         log_info("cluster \"%s\" at %s, drt %s", config->keys->cluster, s->address, DRT_VERSION);
         config->on_ready(config->arg, s->address);
         run(s);
-        log_info("the head stops");
+        log_info("the head is stopping");
     }
     end(s);
     return r;

@@ -92,8 +92,8 @@ static void print_screen(const struct start *s, int32_t pid, const char *address
            is_told ? "" : address, buffer_text(&option));
     if (address_is_local(address)) {
         printf(
-            "  Add another machine         not at this address: others do not reach it. Start the\n"
-            "                              head with --advertise, or with another --bind\n");
+            "  Add another machine         not at this address, which others cannot reach. Start\n"
+            "                              the head with --advertise, or with another --bind\n");
     } else {
         printf("  Add another machine         copy %s/join.key there, then\n", buffer_text(&dir));
         printf("                              drt-node join %s --join-file join.key\n", address);
@@ -137,18 +137,19 @@ static int make_dir(const struct place *place, struct failure *f)
     }
     if (r == 0 && (st.st_mode & 077) != 0 && is_of_another_kind(place)) {
         return failure_set(f, CODE_REFUSED,
-                           "%s is open to others and holds other things. Name a new directory "
-                           "with --dir",
+                           "%s can be read by other users and holds other files. Choose a new "
+                           "directory with --dir",
                            place->dir);
     }
     if (r == 0 && (st.st_mode & 077) != 0 && chmod(place->dir, 0700) < 0) {
         r = -errno;
     }
-    return r == 0 ? 0
-                  : failure_set(
-                        f, CODE_FAILED,
-                        "cannot make the directory %s: %s. Name another one with --dir or DRT_DIR",
-                        place->dir, strerror(-r));
+    return r == 0
+               ? 0
+               : failure_set(
+                     f, CODE_FAILED,
+                     "cannot make the directory %s: %s. Choose another one with --dir or DRT_DIR",
+                     place->dir, strerror(-r));
 }
 
 /* One that was just killed holds its lock until the kernel has cleared it away. */
@@ -176,11 +177,11 @@ static int take_lock(struct start *s, struct failure *f)
         return failure_set(f, CODE_FAILED, "cannot lock %s: %s", path, strerror(-s->lock));
     }
     running_read(&s->place, &running);
-    return failure_set(f, CODE_EXISTS,
-                       "a head of cluster \"%s\" runs already (pid %d, port %u). Look with 'drt "
-                       "status', stop it with 'drt-head stop', or name another cluster with "
-                       "--cluster",
-                       s->place.cluster, running.pid, address_remembered_port(&s->place));
+    return failure_set(
+        f, CODE_EXISTS,
+        "a head of cluster \"%s\" is already running (pid %d, port %u). See 'drt status', stop it "
+        "with 'drt-head stop', or choose another cluster with --cluster",
+        s->place.cluster, running.pid, address_remembered_port(&s->place));
 }
 
 /* The cluster's name where the directory's own name is another one. */
@@ -201,10 +202,10 @@ static int take_keys(struct start *s, struct failure *f)
     }
     const char *wanted = s->options->cluster;
     if (r == 0 && wanted != NULL && strcmp(wanted, s->keys.cluster) != 0) {
-        return failure_set(f, CODE_EXISTS,
-                           "%s holds cluster \"%s\", not \"%s\". Choose another directory, or "
-                           "leave --cluster out",
-                           s->place.dir, s->keys.cluster, wanted);
+        return failure_set(
+            f, CODE_EXISTS,
+            "%s holds cluster \"%s\", not \"%s\". Choose another directory, or omit --cluster",
+            s->place.dir, s->keys.cluster, wanted);
     }
     return r;
 }
@@ -216,7 +217,7 @@ static int raise_files(struct failure *f)
     return files >= FILES_LEAST
                ? 0
                : failure_set(f, CODE_FULL,
-                             "a head needs %u open files, and this process may have %" PRIu64
+                             "a head needs %u open files, and the limit here is %" PRIu64
                              ". Raise the limit: ulimit -n 1024",
                              FILES_LEAST, files);
 }
@@ -315,8 +316,8 @@ static int run_daemon(struct start *s)
     }
     r = r < 0 ? r : daemon_await(&s->daemon, &report, sizeof report, &status);
     if (r < 0) {
-        failure_set(&f, CODE_FAILED, "the head could not be started: %s. %s%s%s tells more",
-                    strerror(-r), shortage_advice(-r), shortage_is(-r) ? " " : "", log);
+        failure_set(&f, CODE_FAILED, "the head could not be started: %s. %s%sSee %s", strerror(-r),
+                    shortage_advice(-r), shortage_is(-r) ? " " : "", log);
         return fail(&f);
     }
     if (report.failure.code != 0) {
@@ -375,7 +376,8 @@ static int take_stopped(struct start *s, struct failure *f)
     int r = place_for_start(s->options->dir, s->options->cluster, &s->place, f);
     if (r == 0 && access(s->place.dir, F_OK) < 0) {
         return failure_set(f, CODE_NOT_FOUND,
-                           "there is no cluster in %s. 'drt-head start' makes one", s->place.dir);
+                           "there is no cluster in %s. Create one with 'drt-head start'",
+                           s->place.dir);
     }
     return r != 0 ? r : take_lock(s, f);
 }
@@ -415,8 +417,8 @@ int rekey_head(const char *dir, const char *cluster)
     if (r != 0) {
         return fail(&f);
     }
-    printf("Cluster \"%s\" has new keys; the old ones open nothing.\n\n"
-           "  Start it again           drt-head start\n"
+    printf("Cluster \"%s\" has new keys; the old keys are no longer valid.\n\n"
+           "  Start the head again     drt-head start\n"
            "  Nodes elsewhere          copy join.key there again, then join again\n"
            "  Clients elsewhere        copy client.key there again\n",
            s.keys.cluster);

@@ -84,7 +84,7 @@ static bool receive(struct tools *t, struct tool *tool)
         arena_reset(&t->arena);
         int r = ring_receive(&tool->ring, &t->arena, &message);
         if (r < 0) {
-            log_limited(&t->limit, LOG_LEVEL_WARN, "a tool at head.sock broke its ring");
+            log_limited(&t->limit, LOG_LEVEL_WARN, "a tool at head.sock sent invalid data");
             tool_gone(tool);
             return false;
         }

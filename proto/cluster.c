@@ -275,7 +275,7 @@ int cluster_decode(struct bytes data, struct arena *arena, struct cluster_msg *r
         return err;
     }
     if (view.payload.size != 0) {
-        return refuse(ret_why, "a payload where none belongs");
+        return refuse(ret_why, "an unexpected payload");
     }
     ret->type = view.type;
     return check(ret, ret_why);

@@ -411,7 +411,7 @@ static inline int piece_read(struct reader *r, const struct codec_field *f, void
     }
     if (f->kind == CODEC_ID) {
         if (in.size != sizeof(struct object_id)) {
-            return refuse(r, "an id is not two words");
+            return refuse(r, "an id has the wrong size");
         }
         memcpy(at, in.data, sizeof(struct object_id));
         return 0;
@@ -574,7 +574,7 @@ static int message_read(struct reader *r, const struct codec *c, void *ret)
             continue;
         }
         if (UNLIKELY((tag & 7) != wire_types[f->kind])) {
-            return refuse(r, "a field of another type");
+            return refuse(r, "a field of the wrong type");
         }
         err = field_read(r, f, i + 1, ret);
         if (LIKELY(err == 0)) {
@@ -582,7 +582,7 @@ static int message_read(struct reader *r, const struct codec *c, void *ret)
         }
     }
     if (err == 0 && tag != 0) {
-        return refuse(r, "a field that is not known, or not in its order");
+        return refuse(r, "a field that is unknown or out of order");
     }
     return err;
 }

@@ -55,7 +55,7 @@ bool amounts_are_good(const struct local_amount *amounts, size_t count)
 int check_ids(const struct object_id *ids, size_t count, const char **ret_why)
 {
     return count != 0 && ids_are_good(ids, count) ? 0
-                                                  : refuse(ret_why, "no ids, or one that is none");
+                                                  : refuse(ret_why, "no ids, or an invalid one");
 }
 
 int check_parts(uint32_t *args_size, const uint32_t *need_sizes, size_t need_count, size_t size,

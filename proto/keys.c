@@ -95,7 +95,7 @@ static const char *check_value(enum field_form form, const char *value)
     case FORM_WORD:
         return NULL;
     case FORM_NAME:
-        return place_name_ok(value) ? NULL : "this is no cluster name";
+        return place_name_ok(value) ? NULL : "this is not a valid cluster name";
     case FORM_ID:
         return strlen(value) == KEYS_ID_SIZE - 1 &&
                        strspn(value, "0123456789abcdef") == KEYS_ID_SIZE - 1
@@ -117,7 +117,7 @@ static const char *take_address(struct parser *p, const char *value)
         return "too many addresses";
     }
     if (strlen(value) >= HOSTPORT_SIZE || hostport_parse(value, 0, host, &port) != 0) {
-        return "an address reads host:port";
+        return "an address has the form host:port";
     }
     text_copy(p->addresses[p->address_count++], HOSTPORT_SIZE, value);
     return NULL;
@@ -128,7 +128,7 @@ static const char *take_line(struct parser *p, char *line)
 {
     char *value = strchr(line, ' ');
     if (value == NULL) {
-        return "a line reads: name value";
+        return "a line must have the form: name value";
     }
     *value++ = '\0';
     if (strcmp(line, "address") == 0) {
@@ -140,7 +140,7 @@ static const char *take_line(struct parser *p, char *line)
             continue;
         }
         if (p->seen[i]) {
-            return "this stands here twice";
+            return "this name appears twice";
         }
         if (strlen(value) >= field->size) {
             return "the value is too long";
@@ -169,12 +169,12 @@ static const char *take_text(struct parser *p, struct bytes text, unsigned *ret_
         line[size] = '\0';
         for (size_t i = 0; i < size; i++) {
             if (line[i] < ' ' || line[i] > '~') {
-                return "a character that is no printable ASCII";
+                return "it contains a character that is not printable ASCII";
             }
         }
         if (*ret_line == 1) {
             if (strcmp(line, KEY_FILE_VERSION) != 0) {
-                return "this is no key file of this version of drt (its first line is not "
+                return "this is not a key file of this version of drt (its first line is not "
                        "'" KEY_FILE_VERSION "')";
             }
         } else if (size != 0 && line[0] != '#') {
@@ -195,11 +195,13 @@ static const char *check_complete(const struct parser *p, unsigned where)
     for (size_t i = 0; i < ARRAY_SIZE(field_table); i++) {
         bool belongs = (field_table[i].where & where) != 0;
         if (belongs != p->seen[i]) {
-            return belongs ? "it is not complete" : "it names what does not belong into it";
+            return belongs ? "it is not complete"
+                           : "it contains a name that does not belong in this file";
         }
     }
-    return where == IN_HEAD && p->address_count != 0 ? "it names what does not belong into it"
-                                                     : NULL;
+    return where == IN_HEAD && p->address_count != 0
+               ? "it contains a name that does not belong in this file"
+               : NULL;
 }
 
 static void fill_head(const struct parser *p, struct keys_head *ret)
@@ -230,7 +232,7 @@ static const char *take_kind(const struct parser *p, struct keys_head *ret_head,
 {
     if (strcmp(p->fields.kind, "head") == 0) {
         if (ret_head == NULL) {
-            return "this is the head's own key, which nobody else may use";
+            return "this is the head's own key, which only the head may use";
         }
         const char *why = check_complete(p, IN_HEAD);
         if (why == NULL) {
@@ -241,14 +243,14 @@ static const char *take_kind(const struct parser *p, struct keys_head *ret_head,
     for (size_t i = 0; i < ARRAY_SIZE(role_files); i++) {
         if (strcmp(p->fields.kind, role_files[i].kind) == 0) {
             const char *why =
-                ret_member == NULL ? "this is no key of a head" : check_complete(p, IN_MEMBER);
+                ret_member == NULL ? "this is not the key of a head" : check_complete(p, IN_MEMBER);
             if (why == NULL) {
                 fill_member(p, role_files[i].role, ret_member);
             }
             return why;
         }
     }
-    return "its kind is none of head, node, client, reader";
+    return "its kind is not head, node, client or reader";
 }
 
 int keys_parse(struct bytes text, struct keys_head *ret_head, struct keys_member *ret_member,
@@ -276,7 +278,9 @@ int keys_parse(struct bytes text, struct keys_head *ret_head, struct keys_member
 
 static void format_start(struct buffer *b, const char *kind, const char *cluster, const char *id)
 {
-    buffer_append_text(b, KEY_FILE_VERSION "\n# Secret: who has this file can act as it says.\n");
+    buffer_append_text(
+        b, KEY_FILE_VERSION
+        "\n# Secret: whoever has this file can use the cluster with the rights of this key.\n");
     buffer_printf(b, "kind %s\ncluster %s\nid %s\n", kind, cluster, id);
 }
 
@@ -382,10 +386,10 @@ int keys_create(const struct place *place, const char *cluster, struct keys_head
         return code;
     }
     if (files_check_private(path, &mode) != -ENOENT) {
-        return failure_set(f, CODE_EXISTS, "%s is there already.", path);
+        return failure_set(f, CODE_EXISTS, "%s already exists.", path);
     }
     if (!place_name_ok(cluster) || sodium_init() < 0) {
-        return failure_set(f, CODE_FAILED, "\"%s\" is no name for a cluster.", cluster);
+        return failure_set(f, CODE_FAILED, "\"%s\" is not a valid cluster name.", cluster);
     }
     text_copy(keys.cluster, sizeof keys.cluster, cluster);
     randombytes_buf(id, sizeof id);
@@ -525,7 +529,7 @@ int keys_set_addresses(const struct place *place, const char *const *addresses, 
     ASSERT(count <= KEYS_ADDRESSES_MAX);
     for (size_t i = 0; i < count; i++) {
         if (hostport_parse(addresses[i], 0, host, &port) != 0) {
-            return failure_set(f, CODE_FAILED, "\"%s\" is no address.", addresses[i]);
+            return failure_set(f, CODE_FAILED, "\"%s\" is not an address.", addresses[i]);
         }
     }
     for (size_t i = 0; i < ARRAY_SIZE(role_files); i++) {

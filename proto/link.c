@@ -349,8 +349,8 @@ static void on_transport_message(void *arg, uint64_t number, struct bytes packet
     enter(link);
     if (session_receive(p->session, clock_now_ns(), packet) != 0) {
         link->counts.broken_packets++;
-        log_limited(&link->broken_log, LOG_LEVEL_WARN, "a packet that is none came from a peer%s",
-                    link->server ? ", which is dropped" : "");
+        log_limited(&link->broken_log, LOG_LEVEL_WARN, "a peer sent an invalid packet%s",
+                    link->server ? ", and was disconnected" : "");
         if (link->server && !p->dead) {
             /* Its key is good, its bytes are not: no network does that. */
             bool was_up = p->up;

@@ -43,7 +43,7 @@ static int check_submit(const struct local_submit *m, const char **ret_why)
         return refuse(ret_why, "SUBMIT's slot or flags are out of range");
     }
     if (!ids_are_good(m->needs, m->need_count) || !ids_are_good(m->refs, m->ref_count)) {
-        return refuse(ret_why, "SUBMIT names an object that is none");
+        return refuse(ret_why, "SUBMIT names an invalid object");
     }
     return 0;
 }
@@ -136,9 +136,9 @@ static int check(struct local_msg *m, const char **ret_why)
     case LOCAL_PUT:
         return m->put.number != 0 && ids_are_good(m->put.refs, m->put.ref_count)
                    ? 0
-                   : refuse(ret_why, "PUT without number, or it names an object that is none");
+                   : refuse(ret_why, "PUT without number, or it names an invalid object");
     default:
-        return m->payload.size != 0 ? refuse(ret_why, "a payload where none belongs")
+        return m->payload.size != 0 ? refuse(ret_why, "an unexpected payload")
                                     : check_small(m, ret_why);
     }
 }

@@ -282,13 +282,13 @@ static int take_batch(struct lane *l, struct bytes batch, const char **ret_why)
 static void take_message(struct lane *l, struct bytes message, bool datagram)
 {
     struct mesh *mesh = l->mesh;
-    const char *why = "it is no batch of messages";
+    const char *why = "it is not a batch of messages";
     if (!datagram && take_batch(l, message, &why) == 0) {
         return;
     }
     mesh->counts.broken++;
     log_limited(&mesh->broken_log, LOG_LEVEL_WARN,
-                "the session %s node %u is ended for what came from it: %s",
+                "the session %s node %u was closed because of what the node sent: %s",
                 l->side == MESH_OUT ? "with" : "of", l->peer, datagram ? "a datagram" : why);
     end_lane(l, LINK_ENDED);
 }
@@ -299,7 +299,7 @@ static void overrun(struct lane *l)
 {
     l->mesh->counts.overrun++;
     log_limited(&l->mesh->overrun_log, LOG_LEVEL_ERROR,
-                "node %u does not take our messages: the session is ended", l->peer);
+                "node %u does not accept messages: the session was closed", l->peer);
     end_lane(l, LINK_ENDED);
 }
 
@@ -497,7 +497,7 @@ static void port_up(void *arg, uint64_t link_peer, const struct link_identity *i
         identity->number == SESSION_NUMBER_HEAD) {
         mesh->counts.strangers++;
         log_limited(&mesh->stranger_log, LOG_LEVEL_WARN,
-                    "a session was refused: number %u is no other node's", identity->number);
+                    "a session was refused: number %u is not another node's", identity->number);
         link_drop(mesh->port, link_peer);
         return;
     }

@@ -33,7 +33,7 @@ static int check_run(struct peer_msg *m, const char **ret_why)
         return refuse(ret_why, "RUN's numbers are out of range");
     }
     if (!ids_are_good(run->refs, run->ref_count)) {
-        return refuse(ret_why, "RUN names an object that is none");
+        return refuse(ret_why, "RUN names an invalid object");
     }
     return check_parts(&run->args_size, run->need_sizes, run->need_count, m->payload.size, ret_why);
 }
@@ -44,7 +44,7 @@ static int check_runs(const struct peer_runs *m, const char **ret_why)
     for (size_t i = 0; i < m->run_count; i++) {
         good &= m->runs[i] != 0;
     }
-    return good ? 0 : refuse(ret_why, "no runs, or one that is none");
+    return good ? 0 : refuse(ret_why, "no runs, or an invalid one");
 }
 
 /* Its values and the references inside them, which stand in the message one after another. */
@@ -93,7 +93,7 @@ static int check_value(const struct peer_msg *msg, const char **ret_why)
     }
     return (m->state == VALUE_HERE || m->ref_count == 0) && ids_are_good(m->refs, m->ref_count)
                ? 0
-               : refuse(ret_why, "VALUE's references are none");
+               : refuse(ret_why, "VALUE has invalid references");
 }
 
 static bool step_good(uint32_t kind, uint32_t node, struct object_id id)
@@ -106,7 +106,7 @@ static int check_look(const struct peer_look *m, const char **ret_why)
 {
     return step_good(m->kind, m->node, m->id) && amounts_are_good(m->amounts, m->amount_count)
                ? 0
-               : refuse(ret_why, "LOOK at nothing, or with amounts that are none");
+               : refuse(ret_why, "LOOK at nothing, or with invalid amounts");
 }
 
 static int check_seen(const struct peer_seen *m, const char **ret_why)
@@ -117,12 +117,12 @@ static int check_seen(const struct peer_seen *m, const char **ret_why)
     }
     return good && (m->stuck || m->step_count == 0)
                ? 0
-               : refuse(ret_why, "SEEN with steps or amounts that are none");
+               : refuse(ret_why, "SEEN with invalid steps or amounts");
 }
 
 static int numbered(bool good, const char **ret_why)
 {
-    return good ? 0 : refuse(ret_why, "a number that must not be zero, or a choice that is none");
+    return good ? 0 : refuse(ret_why, "a number that must not be zero, or an invalid choice");
 }
 
 static int check_small(const struct peer_msg *m, const char **ret_why)
@@ -184,7 +184,7 @@ static int check_bare(const struct peer_msg *m, const char **ret_why)
                        ids_are_good(m->added.ids, m->added.id_count) &&
                        ids_are_good(m->added.gone, m->added.gone_count)
                    ? 0
-                   : refuse(ret_why, "ADDED without ids, or one that is none");
+                   : refuse(ret_why, "ADDED without ids, or with an invalid one");
     default:
         return check_small(m, ret_why);
     }
@@ -206,7 +206,7 @@ static int check(struct peer_msg *m, const char **ret_why)
     case PEER_VALUE:
         return check_value(m, ret_why);
     default:
-        return m->payload.size != 0 ? refuse(ret_why, "a payload where none belongs")
+        return m->payload.size != 0 ? refuse(ret_why, "an unexpected payload")
                                     : check_bare(m, ret_why);
     }
 }

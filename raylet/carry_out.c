@@ -138,7 +138,7 @@ static NOINLINE void carry_out_rare(struct parts *p, const struct raylet_effect 
                    e->wrote->err_end);
         break;
     case EFFECT_FENCE:
-        log_warn("the lease is lost: the head counts this node as gone");
+        log_warn("the lease expired: the head considers this node lost");
         break;
     case EFFECT_QUIT:
         parts_end_with(p, e->failure);

@@ -191,7 +191,7 @@ static void client_down(struct client *k, int code, const char *why)
 static const char *check_open(struct client *k, const struct local_open *open)
 {
     if (k->opened) {
-        return "it opened twice";
+        return "it sent OPEN twice";
     }
     bool says_worker = open->role == ROLE_WORKER;
     if (says_worker != (k->worker != 0) || (says_worker && open->worker != k->worker)) {
@@ -221,7 +221,7 @@ static size_t receive_some(struct client *k, size_t max, size_t bytes_max, size_
         int r = ring_receive(&k->ring, arena, &data);
         if (r <= 0) {
             if (r < 0) {
-                *ret_why = "its ring is broken";
+                *ret_why = "its ring is damaged";
             }
             break;
         }
@@ -237,7 +237,7 @@ static size_t receive_some(struct client *k, size_t max, size_t bytes_max, size_
             break;
         }
         if (UNLIKELY(!k->opened)) {
-            *ret_why = "it did not begin with OPEN";
+            *ret_why = "its first message was not OPEN";
             break;
         }
         answers += m->type == LOCAL_GET ? answer_bytes(&m->get) : 0;
@@ -453,11 +453,10 @@ static void listener_ready(struct loop_source *source, uint32_t epoll_events)
             continue;
         }
         if (c->handle_last == UINT32_MAX) { /* ids of objects hold it: none is used again */
-            log_limited(
-                &c->limit, LOG_LEVEL_ERROR,
-                "pid %d refused: %u processes have been connected, and this node can number "
-                "no more of them. Start it again",
-                (int)peer.pid, c->handle_last);
+            log_limited(&c->limit, LOG_LEVEL_ERROR,
+                        "pid %d refused: %u processes have been connected, which is the limit in "
+                        "the life of a node. Start the node again",
+                        (int)peer.pid, c->handle_last);
             c->counts.refused++;
             close_fd(&fd);
             continue;
@@ -559,7 +558,7 @@ void clients_flush(struct clients *c, uint64_t now_ns)
         }
         k->touched_index = NOT_LISTED;
         if (r < 0) {
-            client_down(k, CODE_REFUSED, "its ring is broken");
+            client_down(k, CODE_REFUSED, "its ring is damaged");
         } else if (k->state == CLIENT_CLOSING) {
             client_down(k, 0, NULL);
         }
@@ -596,7 +595,7 @@ void clients_send(struct clients *c, uint32_t handle, const struct local_msg *m)
         client_down(k, CODE_FULL,
                     r == -ENOBUFS    ? "it does not read what is sent to it"
                     : r == -EMSGSIZE ? "a message for it is larger than a message may be"
-                                     : "its ring is broken");
+                                     : "its ring is damaged");
         return;
     }
     touch(k);
@@ -698,8 +697,8 @@ void clients_worker_drain(struct clients *c, uint32_t handle, uint64_t ret_claim
         const char *why = NULL;
         (void)receive_some(k, DRAIN_RECORDS_MAX, DRAIN_BYTES_MAX, SIZE_MAX, &why);
         if (why != NULL) {
-            log_limited(&c->limit, LOG_LEVEL_WARN, "worker %u ended with garbage in its ring: %s",
-                        k->worker, why);
+            log_limited(&c->limit, LOG_LEVEL_WARN,
+                        "worker %u ended with invalid data in its ring: %s", k->worker, why);
         }
     }
     clients_claimed(c, handle, ret_claimed);

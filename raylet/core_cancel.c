@@ -90,7 +90,7 @@ void cancel_query(struct raylet_core *c, const struct client *client, const stru
 {
     if (client != NULL && client->role != ROLE_TOOL) {
         failure_set(&r->failure, CODE_REFUSED,
-                    "a program cancels its own tasks with drt_cancel, and no other ones");
+                    "a program can cancel only its own tasks, with drt_cancel");
     } else if (q->job != 0) {
         cancel_job(c, q, r);
     } else {

@@ -374,8 +374,8 @@ static void break_circle(struct raylet_core *c, struct search *s)
     }
     describe(c, s, it, who, sizeof who);
     e = error_make(c, CODE_CYCLE, task_function(t),
-                   "it could never begin: %s. Let tasks that wait for others hold less, or give "
-                   "the nodes more",
+                   "it can never start: %s. Let tasks that wait for others hold fewer resources, "
+                   "or add resources to the nodes",
                    who);
     t->class_->look_ns = c->now_ns + SOON_NS;
     task_fail(c, t, e);

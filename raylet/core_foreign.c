@@ -61,10 +61,10 @@ void foreign_timer(struct raylet_core *c, struct core_timer *timer)
     if (cache_timer(c, timer) || peer_is_up(fp->peer, SIDE_OUT)) {
         return;
     }
-    e = error_make(c, CODE_UNREACHABLE, "",
-                   "node %u%s%s, which has it, was silent for %u s; it may come back: ask again",
-                   fp->peer->number, fp->peer->name[0] == '\0' ? "" : " ", fp->peer->name,
-                   PROXY_SILENCE_S);
+    e = error_make(
+        c, CODE_UNREACHABLE, "",
+        "node %u%s%s, which has it, has not answered for %u s. It may come back: try again",
+        fp->peer->number, fp->peer->name[0] == '\0' ? "" : " ", fp->peer->name, PROXY_SILENCE_S);
     for (uint32_t i = 0; i < WORK_STEP && (at = list_first(&fp->want_queue)) != NULL; i++) {
         proxy_end_wait(c, list_entry(at, struct proxy, want_link), e);
     }
@@ -149,7 +149,7 @@ static void value(struct raylet_core *c, struct foreign_peer *fp, const struct p
         return;
     }
     if (failure_decode(m->payload, &f) != 0) {
-        failure_set(&f, CODE_OBJECT_LOST, "its owner, node %u, told no reason", fp->peer->number);
+        failure_set(&f, CODE_OBJECT_LOST, "its owner, node %u, gave no reason", fp->peer->number);
     }
     struct object_error *e = error_new(&f);
     if (f.code == CODE_CANCELLED || f.code == CODE_DEADLINE) {

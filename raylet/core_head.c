@@ -169,8 +169,8 @@ static void joined(struct raylet_core *c, const struct cluster_joined *m)
     if (m->number == 0 || (c->node != 0 && c->node != m->number)) {
         struct failure f;
         failure_set(&f, CODE_REFUSED,
-                    "the head gave this node number %u, and it is number %u: it has lost its "
-                    "journal. Start the node again.",
+                    "the head gave this node number %u, but it has number %u: the head has lost "
+                    "its journal. Start the node again.",
                     m->number, c->node);
         quit(c, &f);
         return;

@@ -170,7 +170,8 @@ void home_secured(struct raylet_core *c, struct securing *s)
     }
     if (gone) { /* made for a result that cannot be kept: the attempt counts as lost */
         struct failure f;
-        failure_set(&f, CODE_OBJECT_LOST, "what its result refers to was lost on the way");
+        failure_set(&f, CODE_OBJECT_LOST,
+                    "an object that its result refers to was lost in transit");
         if (t->flags & SUBMIT_AT_MOST_ONCE) {
             task_end_unknown(c, t, &f);
         } else {
@@ -191,8 +192,8 @@ void home_unsecured(struct raylet_core *c, struct securing *s)
         return;
     }
     e = error_make(c, CODE_UNREACHABLE, task_function(t),
-                   "it ended, but what its result refers to is kept by a node that is silent; that "
-                   "may come back: ask again");
+                   "it ended, but an object that its result refers to is on a node that does not "
+                   "answer. The node may come back: try again");
     for (uint32_t i = 0; i < t->returns; i++) {
         foreign_end_waits(c, numbers_get(&t->first->owner->objects, t->first->number + i), e);
     }

@@ -201,10 +201,11 @@ static void without_head(struct raylet_core *c, struct failure *ret)
 {
     failure_set(
         ret, CODE_REFUSED,
-        "what answers at the address of the head of \"%s\" refuses the key of node \"%s\", so "
-        "no job can begin: another program has taken the head's port, or the head has new "
-        "keys. Jobs that run here go on. For new keys: when they have ended, copy the head's "
-        "join.key again, then 'drt-node leave' and 'drt-node join'",
+        "the program at the address of the head of \"%s\" refuses the key of node \"%s\", so no "
+        "job can start: another program uses the head's port, or the head has new keys. Running "
+        "jobs continue. For new keys: when the jobs have ended, copy the head's join.key again, "
+        "then "
+        "run 'drt-node leave' and 'drt-node join'",
         c->cluster, c->node_name);
 }
 
@@ -665,7 +666,7 @@ void client_open(struct raylet_core *c, struct client *client, const struct loca
     client->state = CLIENT_ASKED;
     if (m->protocol != LOCAL_PROTOCOL_VERSION) {
         refuse_with(c, client, CODE_REFUSED,
-                    "this program was built with another version of libdrt: build it again");
+                    "this program was built with another version of libdrt. Build it again");
     } else if (m->role == ROLE_TOOL) {
         welcome(c, client);
     } else if (m->role == ROLE_WORKER) {

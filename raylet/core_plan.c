@@ -487,7 +487,7 @@ size_t plan_explain(struct raylet_core *c, const struct class_ *k, const char **
     for (size_t i = 0; i < count && n < room; i++) {
         if (n + 1 == room && i + 1 < count) {
             char rest[64];
-            snprintf(rest, sizeof rest, "  and %zu more nodes: drt nodes", count - i);
+            snprintf(rest, sizeof rest, "  and %zu more nodes (see 'drt nodes')", count - i);
             ret[n++] = core_text(c, rest);
             break;
         }

@@ -292,7 +292,7 @@ static uint32_t add_waiting(struct raylet_core *c, const struct class_ *k, struc
     for (const struct list *at = k->lanes.next; at != &k->lanes && n < room; at = at->next) {
         const struct lane *l = list_entry(at, struct lane, class_link);
         if (l->queued > 0) {
-            row.reason = "for their nodes, which are being asked for free slots";
+            row.reason = "their nodes are being asked for free slots";
             row.node = core_text(c, l->peer->name);
             row.count = l->queued;
             list[n++] = row;
@@ -324,18 +324,19 @@ static void classes(struct raylet_core *c, const struct state_query *q, struct s
         if (next > 0 && n < limit && (q->job == 0 || q->job == job->number)) {
             list[n++] = (struct state_class){.function = core_text(c, job->name),
                                              .state = "waiting",
-                                             .reason = "next on their workers",
+                                             .reason = "they are they are next on their workers",
                                              .node = c->node_name,
                                              .count = next,
                                              .job = job->number};
         }
         if (job->waiting_count > queued && n < limit && (q->job == 0 || q->job == job->number)) {
-            list[n++] = (struct state_class){.function = core_text(c, job->name),
-                                             .state = "waiting",
-                                             .reason = "for arguments or a next attempt",
-                                             .node = c->node_name,
-                                             .count = job->waiting_count - queued,
-                                             .job = job->number};
+            list[n++] =
+                (struct state_class){.function = core_text(c, job->name),
+                                     .state = "waiting",
+                                     .reason = "they wait for arguments or for their next attempt",
+                                     .node = c->node_name,
+                                     .count = job->waiting_count - queued,
+                                     .job = job->number};
         }
         if (n < limit && (q->job == 0 || q->job == job->number)) {
             n += (uint32_t)add_job_counts(c, job, list + n);
@@ -531,14 +532,14 @@ static bool read_log(struct raylet_core *c, const struct client *client, uint64_
                               .head = head};
     if (q->id[0] != '\0' || q->kind == STATE_OUTPUT) {
         if (object_id_parse(q->id, &look->task) != 0) {
-            failure_set(&r->failure, CODE_NOT_FOUND, "\"%.60s\" is no task.", q->id);
+            failure_set(&r->failure, CODE_NOT_FOUND, "\"%.60s\" is not a task.", q->id);
             return false;
         }
     }
     if (q->node[0] != '\0' && strcmp(q->node, c->node_name) != 0) {
         failure_set(&r->failure, CODE_UNREACHABLE,
                     "node %s has only its own output, not that of node %.63s, and the head does "
-                    "not answer now; try again",
+                    "not answer now. Try again later",
                     c->node_name, q->node);
         return false;
     }
@@ -659,7 +660,7 @@ void rows_query(struct raylet_core *c, struct client *client, uint64_t request,
         break;
     default:
         failure_set(&reply.failure, CODE_NOT_FOUND,
-                    "this raylet does not know such a question: its version is older");
+                    "this raylet does not support this query: its version is older");
     }
     answer(c, client, request, &reply);
 }

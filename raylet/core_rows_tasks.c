@@ -76,7 +76,7 @@ static const char *missing(struct raylet_core *c, const struct shape *s,
         int64_t free_units = resource_set_get(available, a->kind);
         if (free_units < a->units) {
             char want[32], have[32], all[32];
-            return rows_text(c, "%s: %s asked, %s of %s free",
+            return rows_text(c, "%s: %s requested, %s of %s free",
                              resource_name(&c->resources, a->kind),
                              resource_format(a->kind, a->units, want),
                              resource_format(a->kind, free_units, have),
@@ -98,7 +98,7 @@ const char *rows_class_reason(struct raylet_core *c, const struct class_ *k)
     }
     if (!k->wish->here) {
         return list_is_empty((struct list *)&k->lanes)
-                   ? "no other node that may run it is known yet"
+                   ? "no other node that can run it is known yet"
                    : "other nodes are being asked for a free slot";
     }
     what = missing(c, k->pool->shape, &c->total, &c->available);
@@ -110,7 +110,7 @@ const char *rows_class_reason(struct raylet_core *c, const struct class_ *k)
         if (what != NULL) {
             return what;
         }
-        return rows_text(c, "this node has %u workers, as many as it may; all are busy",
+        return rows_text(c, "this node has %u workers, which is its limit, and all are busy",
                          c->worker_count);
     }
     if (c->reserving != NULL && c->reserving != k) {
@@ -144,7 +144,8 @@ static const char *task_reason(struct raylet_core *c, const struct task *t)
     switch (t->state) {
     case TASK_WAITING:
         if (cache_waits_for_room(t)) {
-            return "its arguments are on other nodes, and wait for memory here";
+            return "its arguments are on other nodes, and this node has no free memory for them "
+                   "yet";
         }
         return rows_text(c, "%u of its %u arguments do not exist yet", t->needs_missing,
                          t->extra->need_count);
@@ -405,8 +406,8 @@ void rows_tasks(struct raylet_core *c, const struct state_query *q, struct state
     r->task_count = MIN_OF(rows.count, one ? 1 : rows_limit(q));
     if (one && r->task_count == 0) {
         failure_set(&r->failure, CODE_NOT_FOUND,
-                    "node %s knows no task %s: it never was, or ended long ago (the last %u are "
-                    "remembered)",
+                    "node %s has no record of task %s: it never existed, or it ended long ago (the "
+                    "last %u are remembered)",
                     c->node_name, q->id, HISTORY_DONE);
     }
 }

@@ -117,8 +117,8 @@ const char *starts_explain(struct raylet_core *c, const struct job *job)
         return NULL;
     case STARTS_JOB_FULL:
         snprintf(text, sizeof text,
-                 "its job has %u processes on this node, the most that it may have "
-                 "(drt-node join --max-job-workers)",
+                 "its job has %u processes on this node, which is the limit (drt-node join "
+                 "--max-job-workers)",
                  job->worker_count);
         break;
     case STARTS_PAUSED:

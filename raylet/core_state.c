@@ -127,8 +127,8 @@ static struct object_error *full(struct raylet_core *c, struct client *client, c
     if (client->full == NULL || strcmp(client->full->failure.task, task) != 0) {
         error_unref(client->full);
         client->full = error_make(c, CODE_FULL, function,
-                                  "%s %llu MiB of tasks and values outstanding, its limit; release "
-                                  "results or wait",
+                                  "%s %llu MiB of unfinished tasks and held values, which is the "
+                                  "limit. Release results, or wait",
                                   whose, (unsigned long long)(bytes >> 20));
     }
     return error_ref(client->full);

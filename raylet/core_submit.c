@@ -157,11 +157,11 @@ static struct object_error *refusal(struct raylet_core *c, struct client *client
                                     const struct local_submit *m, uint32_t depth)
 {
     if (UNLIKELY(depth > c->depth_max)) {
-        return error_make(c, CODE_TOO_DEEP, function,
-                          "%u tasks that have not ended submitted one another, and it would be the "
-                          "next below them; node %s allows no more. If this is no recursion "
-                          "without an end, raise the limit: drt-node join --max-depth",
-                          depth, c->node_name);
+        return error_make(
+            c, CODE_TOO_DEEP, function,
+            "tasks that submit tasks are nested %u levels deep, and node %s allows no more. If the "
+            "recursion is intended, raise the limit: drt-node join --max-depth",
+            depth, c->node_name);
     }
     if (client->job->state == JOB_ENDING) {
         return error_make(c, CODE_CANCELLED, function, "its program has ended");

@@ -823,13 +823,13 @@ static void say_deadline(const struct task_extra *x, char *ret, size_t size)
 
     if (x->timeout_ns != 0) {
         snprintf(ret, size,
-                 "it was not done within its timeout of %s, which counts from the submit and spans "
+                 "it did not end within its timeout of %s, which starts at the submit and covers "
                  "waiting and all attempts",
                  text_format_span(x->timeout_ns, span));
     } else {
         snprintf(ret, size,
-                 "it was not done when the timeout of the task that submitted it passed, which "
-                 "holds for all that a task submits");
+                 "it did not end within the timeout of the task that submitted it, which also "
+                 "applies to all tasks that it submits");
     }
 }
 

@@ -132,9 +132,10 @@ void task_end_unknown(struct raylet_core *c, struct task *t, const struct failur
         task_free(c, t);
         return;
     }
-    struct object_error *e =
-        error_make(c, CODE_UNKNOWN, task_function(t),
-                   "it may have run or not: %s; and it was asked for at most once", why->message);
+    struct object_error *e = error_make(
+        c, CODE_UNKNOWN, task_function(t),
+        "it is unknown whether it ran: %s. It has .at_most_once, so it is not tried again",
+        why->message);
     text_shorten(e->failure.node, sizeof e->failure.node, why->node);
     task_settle_error(c, t, 0, e, 0);
     error_unref(e);
@@ -220,7 +221,7 @@ void task_end_guest(struct raylet_core *c, struct task *t)
 
 void task_stop_guest(struct raylet_core *c, struct task *t, uint32_t how, bool recursive)
 {
-    (void)task_stop(c, t, (enum stop_how)how, recursive, "its home has given it up");
+    (void)task_stop(c, t, (enum stop_how)how, recursive, "the node that owns it has given it up");
 }
 
 void task_orphan_guest(struct raylet_core *c, struct task *t)
@@ -231,5 +232,5 @@ void task_orphan_guest(struct raylet_core *c, struct task *t)
         task_cancel_orphans(c, t, true);
     }
     guest_uncover(c, t);
-    (void)task_stop(c, t, STOP_SOON, false, "its home is gone");
+    (void)task_stop(c, t, STOP_SOON, false, "the node that owns it is gone");
 }

@@ -226,9 +226,7 @@ static void look_for_room(struct look *l, const struct wait_room *room)
         l->seen->name = core_text(c, resource_name(&c->resources, kind));
         add_bodies(l, keeps_kind, &kind);
     } else if (c->blocked_count >= BLOCKED_MAX && room->depth == 0) {
-        l->seen->name = text_in(c,
-                                "a worker (%u tasks wait on node %s, and no more may begin that "
-                                "none of them submitted)",
+        l->seen->name = text_in(c, "a worker (%u waiting tasks on node %s, which is the limit)",
                                 c->blocked_count, c->node_name);
         add_bodies(l, any_body, NULL);
     } else {

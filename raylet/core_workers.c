@@ -113,7 +113,7 @@ static void describe_end(const struct raylet_core *c, const struct worker *w, in
     if (w->why != NULL) {
         *f = *w->why;
     } else if (WIFSIGNALED(status)) {
-        failure_set(f, CODE_CRASHED, "its worker died of signal %d (%s)", WTERMSIG(status),
+        failure_set(f, CODE_CRASHED, "its worker was killed by signal %d (%s)", WTERMSIG(status),
                     strsignal(WTERMSIG(status)));
         f->signal = WTERMSIG(status);
     } else {

@@ -237,7 +237,7 @@ static void fail_here(struct pull *p, int error)
     if (error == -ENOSPC) {
         failure_set(&f, CODE_PROGRAM,
                     "node \"%s\" has no room for the program %.12s: it takes %" PRIu64
-                    " MiB, and the disk of %s is full but for %" PRIu64 " MiB",
+                    " MiB, and the disk of %s has only %" PRIu64 " MiB",
                     p->fetch->config.node_name, p->file.name, (p->file.size >> 20) + 1, p->file.dir,
                     p->free_bytes >> 20);
     } else {
@@ -269,9 +269,8 @@ static void differs(struct pull *p)
 {
     struct failure f;
     failure_set(&f, CODE_PROGRAM,
-                "the program %.12s arrived on node \"%s\" from node number %" PRIu32
-                " with other bytes than its SHA-256 says: start the driver again, and look after "
-                "the disk of that node",
+                "the program %.12s arrived damaged on node \"%s\" from node number %" PRIu32
+                " (its SHA-256 differs): start the driver again, and check the disk of that node",
                 p->file.name, p->fetch->config.node_name, p->source_last);
     log_warn("%s", f.message);
     LIST_FOREACH_SAFE(node, &p->waiters)
@@ -476,8 +475,8 @@ void fetch_part(struct fetch *f, uint64_t now_ns, uint32_t peer, const struct pe
         struct failure failure;
         failure_set(&failure, CODE_PROGRAM,
                     "node number %" PRIu32
-                    " sent a part of the program %.12s that does not fit: its file was written to "
-                    "meanwhile, or its version of drt differs from that of node \"%s\"",
+                    " sent a part of the program %.12s that does not fit: the file was changed "
+                    "meanwhile, or the node's version of drt differs from that of node \"%s\"",
                     peer, p->file.name, f->config.node_name);
         fail(p, now_ns, peer, &failure);
         return;
@@ -527,11 +526,11 @@ void fetch_tick(struct fetch *f, uint64_t now_ns)
             continue;
         }
         struct failure failure;
-        failure_set(&failure, CODE_PROGRAM,
-                    "node number %" PRIu32 " did not give the program %.12s to node \"%s\": no "
-                    "part of it came for %u s",
-                    p->source, p->file.name, f->config.node_name,
-                    (unsigned)(FETCH_SILENCE_NS / NS_PER_S));
+        failure_set(
+            &failure, CODE_PROGRAM,
+            "node number %" PRIu32
+            " did not send the program %.12s to node \"%s\": no part of it arrived for %u s",
+            p->source, p->file.name, f->config.node_name, (unsigned)(FETCH_SILENCE_NS / NS_PER_S));
         fail(p, now_ns, p->source, &failure);
     }
 }

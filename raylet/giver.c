@@ -96,16 +96,16 @@ static void refuse(struct giver *g, uint32_t peer, const struct question *q, int
     m.program_part.offset = q->offset;
     if (error == -ENOENT) {
         failure_set(&m.program_part.failure, CODE_PROGRAM,
-                    "node \"%s\" has the program %.12s no more, or its file was written to after "
-                    "its driver began: start the driver again",
+                    "node \"%s\" no longer has the program %.12s, or its file was changed after "
+                    "its driver started: start the driver again",
                     g->config.node_name, name);
     } else {
         failure_set(&m.program_part.failure, CODE_PROGRAM,
-                    "node \"%s\" cannot give the program %.12s at byte %llu: %s",
+                    "node \"%s\" cannot send the program %.12s at byte %llu: %s",
                     g->config.node_name, name, (unsigned long long)q->offset,
                     error == -ESPIPE   ? "it is shorter"
-                    : error == -ESTALE ? "its file was written to meanwhile"
-                    : error == -EBUSY  ? "too many of its parts are asked for at once"
+                    : error == -ESTALE ? "its file was changed meanwhile"
+                    : error == -EBUSY  ? "too many of its parts are requested at once"
                                        : strerror(-error));
     }
     g->config.send(g->config.arg, peer, &m);

@@ -59,7 +59,7 @@ static void head_message(void *arg, uint64_t peer, struct bytes message, bool da
     struct cluster_msg *m = arena_alloc(arena, sizeof *m);
     struct bytes copy = bytes_of(arena_copy(arena, message.data, message.size), message.size);
     if (cluster_decode(copy, arena, m, &why) != 0) {
-        log_limited(&h->limit, LOG_LEVEL_WARN, "a message of the head was dropped: %s", why);
+        log_limited(&h->limit, LOG_LEVEL_WARN, "a message from the head was dropped: %s", why);
         return;
     }
     events_add(h->events, EVENT_HEAD_MESSAGE)->head = m;
@@ -108,7 +108,7 @@ static void send_bytes(struct head_link *h, struct bytes message)
     }
     if (h->backlog_bytes + message.size > HEAD_LINK_BACKLOG_MAX) {
         log_limited(&h->limit, LOG_LEVEL_ERROR,
-                    "the head does not take our messages: beginning anew");
+                    "the head does not accept messages: connecting again");
         drop_backlog(h);
         link_drop(h->head, LINK_ONLY_PEER);
         return;
@@ -209,7 +209,7 @@ static int open_head(struct head_link *h, const struct head_link_config *config,
                            "The head's address %s %s. Give it as host:port, as 'drt-head start' "
                            "printed it.",
                            config->addresses[0],
-                           r == -ENOENT ? "is a name that nobody knows" : "is none");
+                           r == -ENOENT ? "cannot be resolved" : "is not valid");
     }
     if (r != 0) {
         return failure_set(f, CODE_FAILED, "Cannot begin to connect to %s: %s.",

@@ -181,8 +181,8 @@ static int without_key(const struct invite_wish *wish, const char *host, uint16_
     list_heads(&heads);
     if (heads.size != 0) {
         return failure_set(f, CODE_REFUSED,
-                           "No head of yours listens at port %u of this machine. What runs here: "
-                           "%.300s. Give that address, or none: drt-node join.",
+                           "None of your heads listens on port %u of this machine. Running here: "
+                           "%.300s. Give that address, or run 'drt-node join' without an address.",
                            port, buffer_text(&heads));
     }
     return failure_set(f, CODE_REFUSED,
@@ -296,8 +296,8 @@ int invite_find(const struct invite_wish *wish, struct invite *ret, struct failu
     uint16_t port = 0;
     if (wish->address != NULL && hostport_parse(wish->address, HEAD_PORT, host, &port) != 0) {
         return failure_set(f, CODE_SIGNATURE,
-                           "\"%.120s\" is no address. Give the head's as host:port, as 'drt-head "
-                           "start' printed it.",
+                           "\"%.120s\" is not an address. Give the head's address as host:port, as "
+                           "'drt-head start' printed it.",
                            wish->address);
     }
     int r = find_keys(wish, wish->address != NULL ? host : NULL, port, &i, f);
@@ -313,8 +313,8 @@ int invite_find(const struct invite_wish *wish, struct invite *ret, struct failu
     i.typed = wish->address != NULL;
     if (i.address_count == 0) {
         return failure_set(f, CODE_SIGNATURE,
-                           "The key of \"%s\" names no address of its head. Give it: drt-node join "
-                           "<host:port>.",
+                           "The key of \"%s\" does not contain the address of its head. Give the "
+                           "address: drt-node join <host:port>.",
                            i.keys.cluster);
     }
     if (wish->join_file != NULL) {

@@ -222,7 +222,7 @@ static void explain(int fd, const char *name, int error, struct failure *f)
     if (!is_elf && (error == ENOEXEC || error == ENOENT)) {
         failure_set(
             f, CODE_PROGRAM,
-            "The program %s does not start: it is not an executable for Linux (no ELF file).",
+            "The program %s does not start: it is not an executable for Linux (not an ELF file).",
             name);
         return;
     }
@@ -235,9 +235,9 @@ static void explain(int fd, const char *name, int error, struct failure *f)
     }
     if (error == E2BIG) {
         failure_set(f, CODE_PROGRAM,
-                    "The program %s does not start: its environment is larger than this node's "
-                    "limit of the stack allows (a quarter of 'ulimit -s'). Raise that where the "
-                    "node is started, or unset variables.",
+                    "The program %s does not start: its environment is larger than a quarter of "
+                    "this node's stack limit. Raise the limit ('ulimit -s') where the node is "
+                    "started, or unset variables.",
                     name);
         return;
     }
@@ -250,9 +250,9 @@ static void explain(int fd, const char *name, int error, struct failure *f)
     }
     if (error == EACCES) {
         failure_set(f, CODE_PROGRAM,
-                    "The program %s does not start: it may not be executed (its mode, or a file "
-                    "system mounted noexec). Where that holds the node's directory, join with "
-                    "another --dir.",
+                    "The program %s does not start: it may not be executed (because of its mode, "
+                    "or a file system mounted noexec). If the node's directory is on such a file "
+                    "system, join with another --dir.",
                     name);
         return;
     }
@@ -351,12 +351,12 @@ static int enter(const struct spec *spec, const char *cwd)
         }
     }
     if (named) {
-        dprintf(STDERR_FILENO, "drt: this node has no directory %s (%s): its worker begins in %s\n",
+        dprintf(STDERR_FILENO, "drt: this node has no directory %s (%s): the worker starts in %s\n",
                 cwd, strerror(why), home);
     } else {
         dprintf(STDERR_FILENO,
                 "drt: the program's directory was deleted, or its path is longer than %d bytes: on "
-                "this node its worker begins in %s\n",
+                "this node the worker starts in %s\n",
                 PLACE_PATH_MAX - 1, home);
     }
     return 0;

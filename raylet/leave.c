@@ -206,7 +206,7 @@ int leave_cluster(const struct place *place, const struct leave_wish *wish,
     close_fd(&c.socket);
     if (r == -ETIMEDOUT) {
         return failure_set(f, CODE_TIMEOUT,
-                           "Node \"%s\" did not end in time. Its log is in its directory; 'drt "
+                           "Node \"%s\" did not end in time. See its log in its directory. 'drt "
                            "stop' kills what does not end.",
                            p.node);
     }

@@ -182,8 +182,8 @@ static int read_options(const struct args *a, struct join *j, struct failure *f)
     j->foreground = j->is_private || args_get(a, "foreground")->given;
     if (name != NULL && !place_name_ok(name)) {
         return failure_set(f, CODE_SIGNATURE,
-                           "\"%.80s\" is no name for a node: 1 to 63 letters, digits, '.', '_' and "
-                           "'-', beginning with a letter, a digit or '_'.",
+                           "\"%.80s\" is not a valid node name. Use 1 to 63 letters, digits, '.', "
+                           "'_' or '-', beginning with a letter, a digit or '_'.",
                            name);
     }
     if (j->advertise != NULL && hostport_check_advertise(j->advertise, f) != 0) {
@@ -409,7 +409,7 @@ int main(int argc, char **argv)
     }
     inherited_for_daemon();
     if (!take_parent_pipe(&argc, argv, &parent_pipe)) {
-        fputs("drt-node: " PARENT_PIPE " takes the number of a descriptor.\n", stderr);
+        fputs("drt-node: " PARENT_PIPE " needs the number of a descriptor.\n", stderr);
         return EXIT_USAGE;
     }
     inherited_close_others(parent_pipe);

@@ -46,7 +46,7 @@ static int write_u64(const struct node_dir *d, const char *file, uint64_t number
 static int failed(struct failure *f, const char *path, int error)
 {
     return failure_set(f, CODE_FAILED,
-                       "Cannot use the directory %s: %s. Name another one with --dir or DRT_DIR.",
+                       "Cannot use the directory %s: %s. Choose another one with --dir or DRT_DIR.",
                        path, strerror(-error));
 }
 
@@ -120,8 +120,8 @@ int node_dir_open(const struct place *place, const char *name, struct node_dir *
     char path[PLACE_PATH_MAX], real[PLACE_PATH_MAX];
     if (!place_name_ok(name) || !text_copy(d.name, sizeof d.name, name)) {
         return failure_set(f, CODE_FAILED,
-                           "\"%.80s\" is no name for a node: 1 to 63 letters, digits, '.', '_' and "
-                           "'-'. Choose one with --name.",
+                           "\"%.80s\" is not a valid node name. Choose one of 1 to 63 letters, "
+                           "digits, '.', '_' or '-' with --name.",
                            name);
     }
     int r = place_node_path(place, name, "", path);
@@ -143,8 +143,8 @@ int node_dir_open(const struct place *place, const char *name, struct node_dir *
     d.lock = files_lock(path);
     if (d.lock == -EWOULDBLOCK) {
         return failure_set(f, CODE_EXISTS,
-                           "A node named \"%s\" runs here already (%s). Give this one another name "
-                           "with --name.",
+                           "A node named \"%s\" is already running here (%s). Give this one "
+                           "another name with --name.",
                            name, d.path);
     }
     r = d.lock < 0 ? d.lock : prepare(&d);

@@ -46,8 +46,8 @@ static int add_resource(struct offer *o, struct resource_names *names, const cha
     }
     if (resource_names_intern(names, name, &kind) != 0) {
         return failure_set(f, CODE_SIGNATURE,
-                           "--resources: \"%.80s\" is no name for a resource: letters, digits and "
-                           "_ . : / -, beginning with a letter, at most %d.",
+                           "--resources: \"%.80s\" is not a valid resource name. Use letters, "
+                           "digits and _ . : / -, beginning with a letter, at most %d.",
                            name, RESOURCE_NAME_MAX);
     }
     if (json_is_number(value) && json_number_value(value) > RESOURCE_MOST) {
@@ -57,9 +57,9 @@ static int add_resource(struct offer *o, struct resource_names *names, const cha
     }
     if (!json_is_number(value) || resource_units(json_number_value(value), &units) != 0 ||
         units == 0) {
-        return failure_set(f, CODE_SIGNATURE,
-                           "--resources: the amount of \"%.80s\" must be a number from 0.0001 on.",
-                           name);
+        return failure_set(
+            f, CODE_SIGNATURE,
+            "--resources: the amount of \"%.80s\" must be a number, at least 0.0001.", name);
     }
     if (o->count >= RESOURCES_MAX) {
         return failure_set(f, CODE_SIGNATURE, "--resources: at most %d kinds.", RESOURCES_MAX - 2);
@@ -81,7 +81,7 @@ static int add_resources(struct offer *o, const char *text, struct failure *f)
     if (!json_is_object(object)) {
         r = failure_set(f, CODE_SIGNATURE,
                         "--resources takes names and amounts as JSON, as in --resources "
-                        "'{\"disk\": 2}'; this is none: %.80s",
+                        "'{\"disk\": 2}'. Invalid value: %.80s",
                         text);
     } else {
         const char *name;
@@ -124,8 +124,8 @@ static int check_labels(const char *labels, struct failure *f)
     for (char *pair = strsep(&rest, ","); pair != NULL; pair = strsep(&rest, ",")) {
         if (!label_ok(pair)) {
             return failure_set(f, CODE_SIGNATURE,
-                               "--labels takes name=value, several with commas between, as in "
-                               "--labels disk=ssd,zone=b; this is none: %.80s",
+                               "--labels takes name=value, several separated by commas, as in "
+                               "--labels disk=ssd,zone=b. Invalid value: %.80s",
                                pair);
         }
     }
@@ -150,7 +150,8 @@ static int find_machine(const struct offer_wish *wish, struct machine *m, struct
                            RESOURCE_MOST);
     }
     if (wish->has_cpus && resource_units(wish->cpus, &found.cpu_units) != 0) {
-        return failure_set(f, CODE_SIGNATURE, "--num-cpus takes 0, or a number from 0.0001 on.");
+        return failure_set(f, CODE_SIGNATURE,
+                           "--num-cpus takes 0, or a number of at least 0.0001.");
     }
     if (wish->has_memory) {
         found.memory_bytes = wish->memory_bytes;

@@ -2,32 +2,34 @@
 
 static const struct args_option join_options[] = {
     {"name", 'n', ARGS_TEXT, "NAME", "the node's name (default: the host's)", 0},
-    {"num-cpus", 'c', ARGS_DOUBLE, "N", "CPUs to offer (default: what is found)", 0},
+    {"num-cpus", 'c', ARGS_DOUBLE, "N", "CPUs to offer (default: all that are found)", 0},
     {"memory", 'm', ARGS_SIZE, "SIZE", "memory to offer, as in 16GiB (default: what is found)", 0},
     {"resources", 'r', ARGS_TEXT, "JSON", "further resources, as in '{\"disk\": 2}'", 0},
     {"labels", 'l', ARGS_TEXT, "K=V,...", "labels, as in disk=ssd,zone=b", 0},
     {"max-job-workers", 0, ARGS_U64, "N",
-     "processes of one job here, those that wait included (default: 512, or 16 per CPU if that is "
-     "more)",
+     "most processes of one job on this node, waiting ones included (default: 512, or 16 per CPU "
+     "if "
+     "that is more)",
      1000000},
-    {"max-depth", 0, ARGS_U64, "N", "how deep tasks may submit tasks (default: 256)", 1000000},
+    {"max-depth", 0, ARGS_U64, "N", "how deep tasks that submit tasks may be nested (default: 256)",
+     1000000},
     {"join-file", 'j', ARGS_TEXT, "FILE", "the cluster's join.key, when its head is elsewhere", 0},
-    {"bind", 'b', ARGS_TEXT, "ADDRESS", "listen at this address only (default: all)", 0},
+    {"bind", 'b', ARGS_TEXT, "ADDRESS", "listen on this address only (default: all)", 0},
     {"advertise", 'a', ARGS_TEXT, "ADDRESS[:PORT]",
-     "where other nodes reach this one, if not where the head sees it; a name, too", 0},
-    {"port", 'p', ARGS_U64, "PORT", "message port (default: 7421, or the next free one); 0: any",
-     65535},
+     "address or name at which other nodes reach this one (default: as the head sees it)", 0},
+    {"port", 'p', ARGS_U64, "PORT",
+     "port to listen on (default: 7421, or the next free one); 0: any free one", 65535},
     {"dir", 'd', ARGS_TEXT, "DIR", "the cluster's directory (default: ~/.drt/NAME)", 0},
     {"cluster", 'C', ARGS_TEXT, "NAME", "the cluster's name", 0},
-    {"foreground", 'f', ARGS_FLAG, NULL, "stay, for systemd and containers", 0},
+    {"foreground", 'f', ARGS_FLAG, NULL, "run in the foreground, for systemd and containers", 0},
     {"private", 0, ARGS_FLAG, NULL,
-     "for one program of this machine: no CPUs, no work of other nodes, stays; needs --dir", 0},
+     "serve one program of this machine: offer no CPUs, stay in the foreground; needs --dir", 0},
     {0},
 };
 
 static const struct args_option leave_options[] = {
     {"within", 'w', ARGS_DURATION, "TIME",
-     "what runs gets so long to end (default: 30s); given again: sooner", 0},
+     "time for running tasks to end (default: 30s); a second call can only shorten it", 0},
     {"name", 'n', ARGS_TEXT, "NAME", "the node's name (default: the only one here)", 0},
     {"dir", 'd', ARGS_TEXT, "DIR", "the cluster's directory (default: ~/.drt/NAME)", 0},
     {"cluster", 'C', ARGS_TEXT, "NAME", "the cluster's name", 0},
@@ -37,8 +39,8 @@ static const struct args_option leave_options[] = {
 static const struct args_verb verbs[] = {
     {"join",
      "[<host:port>]",
-     "join this machine to the cluster whose head is at host:port; it returns when the head has "
-     "taken it in",
+     "join this machine to the cluster whose head is at host:port; returns when the head has "
+     "accepted it",
      {"drt-node join 10.0.0.5:7420",
       "drt-node join 10.0.0.5:7420 --join-file join.key --name box-2 --num-cpus 4"},
      join_options,
@@ -47,7 +49,7 @@ static const struct args_verb verbs[] = {
      VERB_JOIN},
     {"leave",
      "",
-     "leave the cluster: take no new work, let what runs end, then end",
+     "leave the cluster: accept no new tasks, let the running ones end, then exit",
      {"drt-node leave", "drt-node leave --name box-2 --within 10m"},
      leave_options,
      0,
@@ -69,4 +71,4 @@ static const struct args_hint hints[] = {
 };
 
 const struct args_program node_program = {
-    "drt-node", "the node of a drt cluster: runs tasks on this machine", verbs, hints};
+    "drt-node", "a node of a drt cluster: runs tasks on this machine", verbs, hints};

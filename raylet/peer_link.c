@@ -58,10 +58,10 @@ static void on_down(void *arg, uint32_t peer, enum mesh_side side, enum link_dow
     e->key_refused = why == LINK_KEY_REFUSED;
     e->silent = why == LINK_SILENT;
     log_debug("no session %s node %u: %s", side == MESH_OUT ? "with" : "of", peer,
-              why == LINK_REFUSED       ? "nobody listens there"
+              why == LINK_REFUSED       ? "nothing listens there"
               : why == LINK_ENDED       ? "it ended"
-              : why == LINK_SILENT      ? "it is silent"
-              : why == LINK_KEY_REFUSED ? "another one is there, or it refuses our key"
+              : why == LINK_SILENT      ? "it does not answer"
+              : why == LINK_KEY_REFUSED ? "another program is there, or it refuses the key"
                                         : "it cannot be reached");
     if (p->config.on_session_end != NULL) {
         p->config.on_session_end(p->config.arg, peer, (enum peer_side)side);
@@ -79,7 +79,7 @@ void peer_link_open(struct peer_link *p, uint32_t peer, const char *address, con
 {
     int r = mesh_open(p->mesh, peer, address, key);
     if (r != 0) {
-        log_limited(&p->limit, LOG_LEVEL_ERROR, "node %u has the address %s, which is none", peer,
+        log_limited(&p->limit, LOG_LEVEL_ERROR, "node %u has an invalid address: %s", peer,
                     address);
         add(p, EVENT_PEER_DOWN, peer, MESH_OUT);
     }
@@ -217,13 +217,13 @@ static int refuse(int r, const struct peer_link_config *config, struct failure *
     switch (r) {
     case -EADDRINUSE:
         return failure_set(f, CODE_FAILED,
-                           "Port %u is taken on %s. Choose another one with --port.", config->port,
+                           "Port %u is in use on %s. Choose another one with --port.", config->port,
                            where);
     case -EADDRNOTAVAIL:
     case -EINVAL:
         return failure_set(f, CODE_SIGNATURE,
-                           "%.255s is no address%s. Give --bind one that 'ip address' shows, or "
-                           "leave it out.",
+                           "%.255s is not an address%s. Give --bind an address that 'ip address' "
+                           "shows, or omit it.",
                            where, r == -EINVAL ? "" : " of this machine");
     case -EACCES:
         return failure_set(

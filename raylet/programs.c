@@ -187,12 +187,13 @@ static void loaded(struct programs *p, uint32_t client, int fd, const struct pro
 static void refuse(struct programs *p, uint32_t client, int error)
 {
     struct failure f;
-    failure_set(&f, CODE_PROGRAM, "The program cannot be used for tasks: %s.",
-                error == -EACCES  ? "it is no ordinary file that can be read"
-                : error == -EFBIG ? "it is larger than 64 GiB"
-                : error == -ESTALE
-                    ? "its file was written to while it was read; build it aside and move it there"
-                    : strerror(-error));
+    failure_set(
+        &f, CODE_PROGRAM, "The program cannot be used for tasks: %s.",
+        error == -EACCES  ? "it is not a regular file that can be read"
+        : error == -EFBIG ? "it is larger than 64 GiB"
+        : error == -ESTALE
+            ? "its file was changed while it was read. Build it elsewhere and move it into place"
+            : strerror(-error));
     (void)p->owner.on_loaded(p->owner.arg, client, 0, &f);
 }
 
@@ -349,13 +350,13 @@ int programs_open(struct programs *p, uint32_t program, struct failure *ret)
 {
     struct program *found = find(p, program);
     if (found == NULL) {
-        failure_set(ret, CODE_PROGRAM, "The program is not here any more.");
+        failure_set(ret, CODE_PROGRAM, "The program is no longer here.");
         return -1;
     }
     if (!program_mark_holds(&found->mark, found->fd)) {
         failure_set(ret, CODE_PROGRAM,
-                    "The program's file was written to after its driver began, so workers of it "
-                    "cannot be trusted to be the same. Start the driver again.");
+                    "The program's file was changed after its driver started, so new workers would "
+                    "not run the same program. Start the driver again.");
         return -1;
     }
     return found->fd;

@@ -106,7 +106,7 @@ static void signal_ready(struct loop_source *source, uint32_t epoll_events)
             break;
         case SIGTERM:
         case SIGINT:
-            leave(s, 0, "told by a signal");
+            leave(s, 0, "stopped by a signal");
             break;
         default: /* SIGHUP: the terminal went away, we stay */
             break;
@@ -142,10 +142,10 @@ static void head_is_down(void *arg, enum link_down why)
     uint64_t now_ns = clock_now_ns(), more_ns = 0;
     if (s->joined) {
         log_warn("the head %s %s", address,
-                 why == LINK_REFUSED       ? "does not run: going on without it"
+                 why == LINK_REFUSED       ? "does not run: continuing without it"
                  : why == LINK_ENDED       ? "ended the session"
-                 : why == LINK_SILENT      ? "is silent"
-                 : why == LINK_KEY_REFUSED ? "refuses our key"
+                 : why == LINK_SILENT      ? "does not answer"
+                 : why == LINK_KEY_REFUSED ? "refuses the key of this node"
                  : why == LINK_STRANGER
                      ? "is not there: another program answers, or it has new keys"
                      : "cannot be reached");
@@ -162,21 +162,20 @@ static void head_is_down(void *arg, enum link_down why)
         failure_set(&s->cause, CODE_REFUSED,
                     "What answers at %s is not the head of cluster \"%s\" that %s is for: it is "
                     "another program, the head of another cluster, or the head has new keys. Give "
-                    "the address that 'drt-head start' printed, or its present join.key.",
+                    "the address that 'drt-head start' printed, or its current join.key.",
                     address, s->config->keys->cluster, s->config->key_name);
         break;
     case LINK_UNREACHABLE:
     case LINK_SILENT:
-        failure_set(
-            &s->cause, CODE_DISCONNECTED,
-            "Cannot reach the head at %s: nothing answers there. Check the address, and that "
-            "no firewall is between.",
-            address);
+        failure_set(&s->cause, CODE_DISCONNECTED,
+                    "Cannot reach the head at %s: nothing answers there. Check the address, and "
+                    "whether a firewall blocks it.",
+                    address);
         more_ns = UNREACHABLE_NS;
         break;
     default:
         failure_set(&s->cause, CODE_DISCONNECTED,
-                    "Cannot reach the head at %s: nobody listens there. Start it with 'drt-head "
+                    "Cannot reach the head at %s: nothing listens there. Start it with 'drt-head "
                     "start', or give the address that it printed.",
                     address);
         break;
@@ -219,7 +218,7 @@ static void hear_reach(struct shell *s, const struct cluster_reach *m)
         if (*m->warning != '\0') {
             log_warn("this node %s", m->warning);
         } else {
-            log_info("others reach this node now, at %s", m->address);
+            log_info("other nodes can now reach this node, at %s", m->address);
         }
         (void)text_copy(s->warning, sizeof s->warning, m->warning);
     }
@@ -330,7 +329,7 @@ static void look(struct shell *s, uint64_t timeout_ns)
     int r = loop_turn(s->loop, timeout_ns);
     if (r < 0) {
         struct failure f;
-        failure_set(&f, CODE_FAILED, "The loop failed: %s.", strerror(-r));
+        failure_set(&f, CODE_FAILED, "The event loop failed: %s.", strerror(-r));
         parts_end_with(&s->parts, &f);
     }
     uint64_t now_ns = clock_now_ns();
@@ -403,7 +402,7 @@ static int raise_files(struct shell *s, struct failure *f)
     uint64_t files = files_raise_limit(most, &s->files_soft);
     if (files < FILES_LEAST) {
         return failure_set(f, CODE_FULL,
-                           "A node needs %u open files, and this process may have %" PRIu64
+                           "A node needs %u open files, and the limit here is %" PRIu64
                            ". Raise the limit: ulimit -n 1024.",
                            FILES_LEAST, files);
     }
@@ -636,13 +635,14 @@ static int begin(struct shell *s, struct failure *f)
         r = open_local(s);
     }
     if (r != 0) {
-        return failure_set(f, CODE_FAILED, "The node cannot begin in %s: %s.%s%s",
+        return failure_set(f, CODE_FAILED, "The node cannot start in %s: %s.%s%s",
                            s->config->dir->path, strerror(-r), shortage_is(-r) ? " " : "",
                            shortage_advice(-r));
     }
     if (s->config->dir->unclean) {
         size_t ended = guard_end_marked(s->config->dir->path);
-        log_warn("the raylet before did not end in order; %zu processes of it were ended", ended);
+        log_warn("the previous raylet did not exit cleanly; %zu of its processes were killed",
+                 ended);
     }
     r = open_network(s, f);
     if (r != 0) {

@@ -415,7 +415,7 @@ void workers_tick(struct workers *w, uint64_t now_ns)
     {
         struct worker *k = list_entry(node, struct worker, link);
         if (now_ns >= k->kill_at_ns) {
-            log_warn("worker %u left its channel and does not end: killed", k->number);
+            log_warn("worker %u closed its channel but did not exit: killed", k->number);
             k->kill_at_ns = NS_FOREVER;
             signal_group(k, SIGKILL);
         }
@@ -476,7 +476,7 @@ struct workers *workers_new(const struct workers_config *config)
     w->children = xmalloc(CHILDREN_SEEN_MAX * sizeof *w->children);
     w->sweep_at_ns = NS_FOREVER;
     if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) {
-        log_warn("cannot become the reaper of what workers start: %s", strerror(errno));
+        log_warn("cannot become the subreaper of what workers start: %s", strerror(errno));
     }
     return w;
 }

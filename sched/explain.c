@@ -71,10 +71,10 @@ static void put_too_small(struct text *t, const struct sched_node *n, const stru
         int64_t total = resource_set_get(n->total, asked->kind);
         put(t, "%s%s ", before, resource_name(names, asked->kind));
         put_units(t, asked->kind, asked->units);
-        put(t, total <= 0 ? " asked, it has none" : " asked, it has ");
+        put(t, total <= 0 ? " requested, it has none" : " requested, it has ");
         if (total > 0) {
             put_units(t, asked->kind, total);
-            put(t, " in all");
+            put(t, " in total");
         }
         before = "; ";
     }
@@ -91,7 +91,7 @@ static void put_free(struct text *t, const struct sched_node *n, const struct re
     if (amount != NULL) {
         put(t, "%s%s ", has_room ? ": " : "", resource_name(names, amount->kind));
         put_units(t, amount->kind, amount->units);
-        put(t, " asked, ");
+        put(t, " requested, ");
         put_units(t, amount->kind, resource_set_get(n->available, amount->kind));
         put(t, " free of ");
         put_units(t, amount->kind, resource_set_get(n->total, amount->kind));
@@ -112,17 +112,17 @@ void sched_explain(const struct sched_node *n, const struct sched_request *r,
     put(&t, "%s   ", n->name);
     switch (sched_judge(n, r)) {
     case SCHED_NOT_NAMED:
-        put(&t, "not the node that is asked for (%.*s)", TEXT_SHOWN, r->node);
+        put(&t, "not the requested node (%.*s)", TEXT_SHOWN, r->node);
         return;
     case SCHED_NOT_LABELLED:
-        put(&t, "labels %.*s asked, it has %.*s", TEXT_SHOWN, r->labels, TEXT_SHOWN,
+        put(&t, "labels %.*s requested, it has %.*s", TEXT_SHOWN, r->labels, TEXT_SHOWN,
             *n->labels == '\0' ? "none" : n->labels);
         return;
     case SCHED_TOO_SMALL:
         put_too_small(&t, n, r->asked, names);
         return;
     case SCHED_CLOSED:
-        put(&t, "takes no tasks of others now");
+        put(&t, "accepts no tasks from other nodes now");
         return;
     case SCHED_FITS:
         put_free(&t, n, r->asked, names);
@@ -170,7 +170,7 @@ static void put_asked(struct text *t, const struct sched_request *r, const bool 
         before = ", ";
     }
     if (*before != ',') {
-        put(t, "No node takes tasks");
+        put(t, "No node accepts tasks");
     }
 }
 
@@ -210,7 +210,7 @@ static void put_why_not(struct text *t, const struct sched_node *n, const struct
             *n->labels == '\0' ? "no such label" : n->labels);
         return;
     case SCHED_CLOSED:
-        put(t, "%s takes no tasks of others", n->name);
+        put(t, "%s accepts no tasks from other nodes", n->name);
         return;
     default:
         put(t, "%s is another", n->name);
@@ -241,7 +241,7 @@ static void put_nodes(struct text *t, const struct sched_node *nodes, size_t cou
     }
     size_t left = (is_unnamed ? count : in_question) - named;
     if (left != 0) {
-        put(t, ", and so on for %zu more", left);
+        put(t, ", and %zu more", left);
     }
 }
 

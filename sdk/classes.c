@@ -172,8 +172,8 @@ static int check_labels(const char *task, const char *labels)
         size_t n = strcspn(at, ",");
         if (!label_ok(at, n)) {
             return error_set(-EINVAL,
-                             "%s asks for the label \"%.*s\": labels are name=value, several with "
-                             "commas between, as in \"disk=ssd,zone=b\"",
+                             "%s asks for the label \"%.*s\": labels are name=value, several "
+                             "separated by commas, as in \"disk=ssd,zone=b\"",
                              task, (int)MIN_OF(n, 80), at);
         }
         at += n;

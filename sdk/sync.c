@@ -149,12 +149,12 @@ static void missed(const struct sync_task *t, const struct body *body, uint32_t 
     char text[32];
     if (span != 0 && !body->inherits) {
         failure_set(ret, DRT_E_DEADLINE,
-                    "it was not done within its timeout of %s: give it more time, or less to do",
+                    "it did not end within its timeout of %s: give it more time, or less to do",
                     text_format_span(span - 1, text));
     } else {
         failure_set(ret, DRT_E_DEADLINE,
-                    "it was not done when the timeout of the task that submitted it passed, which "
-                    "holds for all that a task submits");
+                    "it did not end within the timeout of the task that submitted it, which also "
+                    "applies to all tasks that it submits");
     }
     text_shorten(ret->task, sizeof ret->task, t->entry->name);
     ret->attempts = attempts;
@@ -197,11 +197,9 @@ static void attempt(const struct sync_task *t, struct drt_call *call, struct bod
 /* Each level is a piece of this thread's stack. */
 static void too_deep(const struct sync_task *t, struct failure *ret)
 {
-    failure_set(
-        ret, DRT_E_TOO_DEEP,
-        "%u tasks that have not ended submitted one another, and it would be the next below "
-        "them; in sync mode no more are allowed",
-        SYNC_DEPTH_MAX);
+    failure_set(ret, DRT_E_TOO_DEEP,
+                "tasks that submit tasks are nested %u levels deep, and sync mode allows no more",
+                SYNC_DEPTH_MAX);
     text_shorten(ret->task, sizeof ret->task, t->entry->name);
 }
 

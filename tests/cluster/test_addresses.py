@@ -62,7 +62,7 @@ def test_the_head_on_another_port_is_found(cluster):
     cluster.run(cluster.path("drt-head"), "stop", check=0)
     with socket.create_server(("127.0.0.1", old)) as taken:
         r = cluster.run(cluster.path("drt-head"), "start", "--bind", "127.0.0.1")
-        assert r.returncode == 1 and f"port {old} is taken" in r.stderr and "--port" in r.stderr
+        assert r.returncode == 1 and f"port {old} is in use" in r.stderr and "--port" in r.stderr
         cluster.run(cluster.path("drt-head"), "start", "--bind", "127.0.0.1", "--port", 0, check=0)
         address = cluster.ask("status")["head"]["address"]
         assert address != f"127.0.0.1:{old}"
@@ -97,7 +97,7 @@ def test_what_is_no_address(cluster):
         assert r.stderr.startswith("drt-head: --advertise: "), r.stderr
     for bad in ("::1:7420", "10.0.0.300:7420", "127.0.0.1:0", "127.0.0.1:99999", "[::1"):
         r = join(cluster, "n1", bad, check=2)
-        assert "is no address" in r.stderr, r.stderr
+        assert "is not an address" in r.stderr, r.stderr
 
 
 def test_a_node_that_nobody_reaches(cluster, held):
@@ -146,7 +146,7 @@ def test_names_travel_as_names(cluster, held):
     h.let_go()
     assert h.end() == "0 done in attempt 1\n"
     r = join(cluster, "n3", "--port", 0, "--advertise", "no.such.host.invalid", check=0)
-    assert "the head does not know this name" in r.stderr
+    assert "the head cannot resolve this name" in r.stderr
 
 
 def test_a_head_whose_address_is_for_others(cluster):

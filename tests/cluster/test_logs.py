@@ -327,7 +327,7 @@ def test_a_crash_gives_no_advice_that_fails(cluster):
     """Nothing can be asked of a cluster that is gone: its last words are in the error instead."""
     r = prints(cluster, "dies", "abort", DRT_MODE="local")
     assert "(dies) last words before abort\n(dies) and half a line\n" in r.stdout
-    assert "died of signal 6 (Aborted)" in r.stdout and "drt logs" not in r.stdout
+    assert "was killed by signal 6 (Aborted)" in r.stdout and "drt logs" not in r.stdout
     r = prints(cluster, "complains", DRT_MODE="local", DRT_LOGS="0")
     assert "its last line on standard error: there is no such thing\n" in r.stdout
     cluster.up()

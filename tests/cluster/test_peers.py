@@ -21,7 +21,7 @@ def three(cluster):
     cluster.join("n2", "--resources", '{"r": 4}', cpus=4)
     cluster.join("n3", "--resources", '{"r": 4}', cpus=4)
     yield cluster
-    assert "is ended for what came from it" not in cluster.logs()
+    assert "was closed because of what the node sent" not in cluster.logs()
 
 
 def states(cluster):

@@ -46,8 +46,8 @@ def test_what_waits_for_its_node_says_so(three, held):
     until("two run on each", lambda: [n["tasks_running"] for n in three.ask("nodes")] == [2, 2, 2])
     out = three.drt("status").stdout
     assert "TASKS   6 running   6 waiting" in out
-    assert "4  x wait_for_go  waiting: for their nodes, which are being asked for free slots\n" in out
-    assert "2  x wait_for_go  waiting: CPU: 1 asked, 0 of 2 free\n" in out
+    assert "4  x wait_for_go  waiting: their nodes are being asked for free slots\n" in out
+    assert "2  x wait_for_go  waiting: CPU: 1 requested, 0 of 2 free\n" in out
     os.kill(three.node_pid("n3"), signal.SIGKILL)
     until("it is lost", lambda: three.ask("nodes", "n3")[0]["state"] == "lost")
     assert "TASKS   4 running   8 waiting" in three.drt("status").stdout

@@ -95,7 +95,7 @@ enum drt_code DRT_INT_ {
 
     /* why there is no result */
     DRT_E_FAILED = 10,   /* the function returned an error: see app_code and message */
-    DRT_E_CRASHED = 11,  /* its worker died of a signal: see signal */
+    DRT_E_CRASHED = 11,  /* its worker was killed by a signal: see signal */
     DRT_E_EXITED = 12,   /* its worker called exit: see exit_code */
     DRT_E_MEMORY = 13,   /* its worker was stopped for its use of memory */
     DRT_E_DEADLINE = 15, /* it ran past options.timeout */

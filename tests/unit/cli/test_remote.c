@@ -286,7 +286,7 @@ static void nobody_is_there(void **state)
     stop(h);
     struct remote_wish wish = wish_of(h, "client.key");
     assert_int_equal(remote_open(&wish, &r, &f), EXIT_NO_CLUSTER);
-    assert_non_null(strstr(f.message, "nobody listens there"));
+    assert_non_null(strstr(f.message, "nothing listens there"));
     snprintf(wish.address, sizeof wish.address, "no-such-host.invalid:7420");
     assert_int_equal(remote_open(&wish, &r, &f), EXIT_NO_CLUSTER);
     assert_non_null(strstr(f.message, "cannot be resolved"));

@@ -512,7 +512,8 @@ static void test_feasible_looks_at_all_nodes(void **state)
     struct cluster_msg drain = {.type = CLUSTER_DRAIN};
     rig_cluster(&r, 2, &drain);
     assert_int_equal(ask_feasible(&r, 2, &ask)->code, 0);
-    assert_non_null(strstr(ask_feasible(&r, 1, &ask)->message, "box-2 takes no tasks of others"));
+    assert_non_null(
+        strstr(ask_feasible(&r, 1, &ask)->message, "box-2 accepts no tasks from other nodes"));
 
     struct cluster_amount odd = {"not a name", 1, 0};
     ask = (struct cluster_feasible){.amounts = &odd, .amount_count = 1};

@@ -258,7 +258,7 @@ static void test_a_row_without_sense_costs_that_row(void **state)
         assert_int_equal(load(j, &arena, &rows), 2);
         assert_int_equal(rows[0].node.number, 2);
         assert_int_equal(rows[1].kind, HEAD_RECORD_JOB);
-        assert_non_null(strstr(bad_rows, "node 1 is left out: "));
+        assert_non_null(strstr(bad_rows, "node 1 is skipped: "));
         assert_null(strstr(bad_rows, "node 2"));
         put(j, &NODE, 1); /* whole again */
         journal_close(j);

@@ -126,7 +126,7 @@ static void test_a_directory_of_others_stays_as_it_is(void **state)
     assert_int_equal(mkdir(path, 0755), 0);
     struct run run = START("--dir", dir);
     assert_int_equal(run.status, 4);
-    assert_non_null(strstr(run.text, "open to others and holds other things"));
+    assert_non_null(strstr(run.text, "can be read by other users and holds other files"));
     assert_int_equal(stat(dir, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0755);
     assert_int_equal(rmdir(path), 0); /* an empty one is made private */
@@ -141,7 +141,8 @@ static void test_second_head_is_refused(void **state)
     assert_int_equal(START().status, 0);
     struct run run = START();
     assert_int_equal(run.status, 1);
-    assert_non_null(strstr(run.text, "drt-head: a head of cluster \"default\" runs already (pid "));
+    assert_non_null(
+        strstr(run.text, "drt-head: a head of cluster \"default\" is already running (pid "));
     /* Another cluster may run beside it, and must be named then. */
     run = START("--cluster", "other");
     assert_int_equal(run.status, 0);
@@ -178,11 +179,11 @@ static void test_taken_port_is_an_error_where_it_was_asked_for(void **state)
     snprintf(port, sizeof port, "%u", ntohs(address.sin_port));
     struct run run = RUN("start", "--bind", "127.0.0.1", "--port", port);
     assert_int_equal(run.status, 1);
-    assert_non_null(strstr(run.text, "is taken by another process"));
+    assert_non_null(strstr(run.text, "is in use by another process"));
     assert_non_null(strstr(run.text, port));
     run = RUN("start", "--bind", "203.0.113.9", "--port", port);
     assert_int_equal(run.status, 2);
-    assert_non_null(strstr(run.text, "no address of this machine"));
+    assert_non_null(strstr(run.text, "not an address of this machine"));
     close(fd);
     assert_int_equal(START().status, 0); /* nothing is left that would stop this */
 }
@@ -213,7 +214,7 @@ static void test_rekey_only_when_stopped(void **state)
     assert_int_equal(keys_load_head(&place, &before, &f), 0);
     struct run run = RUN("rekey");
     assert_int_equal(run.status, 1);
-    assert_non_null(strstr(run.text, "runs already"));
+    assert_non_null(strstr(run.text, "is already running"));
     assert_int_equal(RUN("stop").status, 0);
     assert_int_equal(RUN("rekey").status, 0);
     assert_int_equal(keys_load_head(&place, &after, &f), 0);
@@ -248,7 +249,7 @@ static void test_damaged_journal_is_told_and_repaired(void **state)
     assert_int_equal(place_path(&place, "head.db.damaged", old), 0);
     struct run run = RUN("check");
     assert_int_equal(run.status, 0);
-    assert_non_null(strstr(run.text, "It is sound."));
+    assert_non_null(strstr(run.text, "No damage was found."));
     assert_int_equal(files_write_atomic(path, "nonsense", 8, 0600), 0);
     run = START();
     assert_int_equal(run.status, 1);
@@ -256,7 +257,7 @@ static void test_damaged_journal_is_told_and_repaired(void **state)
     assert_non_null(strstr(run.text, "drt-head repair"));
     run = RUN("check");
     assert_int_equal(run.status, 1);
-    assert_non_null(strstr(run.text, "is not sound"));
+    assert_non_null(strstr(run.text, "is damaged"));
     run = RUN("repair");
     assert_int_equal(run.status, 0);
     assert_non_null(strstr(run.text, "Repaired."));

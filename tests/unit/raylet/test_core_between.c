@@ -117,9 +117,10 @@ static void a_crash_says_where_its_output_is(void **state)
         rig_crash(&s->rig, w, 11);
         rig_settle(&s->rig);
         assert_string_equal(s->rig.last_error,
-                            passing ? "its worker died of signal 11 (Segmentation fault)"
-                                    : "its worker died of signal 11 (Segmentation fault); its "
-                                      "output: drt logs --task 7-1.1");
+                            passing
+                                ? "its worker was killed by signal 11 (Segmentation fault)"
+                                : "its worker was killed by signal 11 (Segmentation fault); its "
+                                  "output: drt logs --task 7-1.1");
         end(s);
     }
 }
@@ -183,12 +184,13 @@ static void spread_tasks_are_explained_by_their_node(void **state)
     rig_head_says(&s->rig, &view);
     rig_settle(&s->rig);
     text = explained(s, tool, ids[there]);
-    assert_non_null(strstr(text, "Now: it needs node box-2, where CPU: 2 asked, 0.5 of 2 free."));
+    assert_non_null(
+        strstr(text, "Now: it needs node box-2, where CPU: 2 requested, 0.5 of 2 free."));
     assert_null(strstr(text, "box-1"));
     for (size_t i = 0; i < ARRAY_SIZE(ids); i++) {
         text = explained(s, tool, ids[i]);
         if (strstr(text, "which chose node box-1") != NULL) { /* else it runs, or is the other's */
-            assert_non_null(strstr(text, "Now: CPU: 2 asked, 0 of 2 free."));
+            assert_non_null(strstr(text, "Now: CPU: 2 requested, 0 of 2 free."));
             ours++;
         }
     }

@@ -153,9 +153,9 @@ static void test_why_a_program_does_not_start(void **state)
     } image = {.loader = "/lib/ld-of-nobody.so.9"};
     start_init(&s, "reports");
     use_program(&s, "no program", 10, 0700);
-    refused(&s, "no ELF file");
+    refused(&s, "not an ELF file");
     use_program(&s, "#!/bin/sh\n", 10, 0700);
-    refused(&s, "no ELF file");
+    refused(&s, "not an ELF file");
 
     close_fd(&s.launch.program_fd);
     s.launch.program_fd = player_program();

@@ -57,7 +57,7 @@ static void test_each_lacks_another(void **state)
     n->asked = nodes_set(RESOURCE_CPU, 8);
     nodes_put(&n->asked, RESOURCE_GPU, 1);
     expect_impossible(n, "No node satisfies CPU 8, GPU 1 (box-1 has no GPU, box-2 has CPU 4, box-3 "
-                         "takes no tasks of others). Ask for less, or add such a node.");
+                         "accepts no tasks from other nodes). Ask for less, or add such a node.");
     n->asked = nodes_set(RESOURCE_CPU, 9);
     nodes_put(&n->asked, RESOURCE_GPU, 1);
     n->rows[2].closed = false;
@@ -80,8 +80,9 @@ static void test_the_wished_node(void **state)
         n, "No node satisfies CPU 4, node box-1 (box-1 has 2). Ask for less, or for another node.");
     n->asked = nodes_set(RESOURCE_CPU, 1);
     n->rows[0].closed = true;
-    expect_impossible(n, "No node satisfies node box-1 (box-1 takes no tasks of others). Use "
-                         "another node, or set .soft = true.");
+    expect_impossible(n,
+                      "No node satisfies node box-1 (box-1 accepts no tasks from other nodes). Use "
+                      "another node, or set .soft = true.");
     n->request.soft = true;
     struct failure f;
     assert_int_equal(sched_impossible(n->rows, n->count, &n->request, &n->kinds, &f), 0);
@@ -100,9 +101,10 @@ static void test_the_wished_labels(void **state)
 static void test_nobody_takes_tasks(void **state)
 {
     struct nodes *n = *state;
-    expect_impossible(n, "No node takes tasks (the cluster has no node). Add a node.");
+    expect_impossible(n, "No node accepts tasks (the cluster has no node). Add a node.");
     nodes_add(n, 2, 2)->closed = true;
-    expect_impossible(n, "No node takes tasks (box-1 takes no tasks of others). Add a node.");
+    expect_impossible(
+        n, "No node accepts tasks (box-1 accepts no tasks from other nodes). Add a node.");
 }
 
 static void test_many_nodes_are_not_listed(void **state)
@@ -112,9 +114,8 @@ static void test_many_nodes_are_not_listed(void **state)
         nodes_add(n, 4, 4);
     }
     n->asked = nodes_set(RESOURCE_GPU, 1);
-    expect_impossible(n,
-                      "No node satisfies GPU 1 (box-1 has none, box-2 has none, box-3 has none, "
-                      "box-4 has none, and so on for 60 more). Ask for less, or add such a node.");
+    expect_impossible(n, "No node satisfies GPU 1 (box-1 has none, box-2 has none, box-3 has none, "
+                         "box-4 has none, and 60 more). Ask for less, or add such a node.");
 }
 
 /* However long the texts are, what to do is said. */
@@ -159,25 +160,25 @@ static void test_lines(void **state)
 {
     struct nodes *n = *state;
     struct sched_node *box = nodes_add(n, 4, 0.5);
-    expect_line(n, "box-1   CPU 1 asked, 0.5 free of 4");
+    expect_line(n, "box-1   CPU 1 requested, 0.5 free of 4");
     box->waiting = 12;
     box->sent = 2;
-    expect_line(n, "box-1   CPU 1 asked, 0.5 free of 4; 2 sent there; 12 tasks wait there");
+    expect_line(n, "box-1   CPU 1 requested, 0.5 free of 4; 2 sent there; 12 tasks wait there");
     box->sent = 0;
     box->waiting = 1;
     n->available[0] = nodes_set(RESOURCE_CPU, 3);
-    expect_line(n, "box-1   has room: CPU 1 asked, 3 free of 4; 1 task waits there");
+    expect_line(n, "box-1   has room: CPU 1 requested, 3 free of 4; 1 task waits there");
     box->waiting = 0;
     box->closed = true;
-    expect_line(n, "box-1   takes no tasks of others now");
+    expect_line(n, "box-1   accepts no tasks from other nodes now");
     nodes_put(&n->asked, RESOURCE_GPU, 1);
-    expect_line(n, "box-1   GPU 1 asked, it has none");
+    expect_line(n, "box-1   GPU 1 requested, it has none");
     n->asked = nodes_set(RESOURCE_CPU, 8);
-    expect_line(n, "box-1   CPU 8 asked, it has 4 in all");
+    expect_line(n, "box-1   CPU 8 requested, it has 4 in total");
     n->request.labels = "disk=ssd";
-    expect_line(n, "box-1   labels disk=ssd asked, it has none");
+    expect_line(n, "box-1   labels disk=ssd requested, it has none");
     n->request.node = "box-2";
-    expect_line(n, "box-1   not the node that is asked for (box-2)");
+    expect_line(n, "box-1   not the requested node (box-2)");
     n->request = (struct sched_request){.asked = &n->asked, .node = "", .labels = ""};
     n->asked.count = 0;
     box->closed = false;
