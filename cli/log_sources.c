@@ -358,7 +358,9 @@ static int find_job(struct log_sources *s, struct ask *ask, const struct log_cho
         status = EXIT_FAILED;
     } else if (status == EXIT_DONE && s->count == 0 && (!choice->follow || s->over)) {
         failure_set(f, CODE_NOT_FOUND,
-                    "job %s has no worker whose log is kept. 'drt jobs' lists the jobs.", number);
+                    "job %s has no worker whose log is kept. 'drt jobs' lists the jobs; logs from "
+                    "before a node was started again are in its folder logs.old.",
+                    number);
         status = EXIT_FAILED;
     }
     qsort(s->items + before, s->count - before, sizeof *s->items, by_worker);

@@ -29,6 +29,9 @@ static size_t jobs_ask(const struct wish *w, struct state_query *ret)
 static struct state_job with_counts(const struct state_job *job, const struct answer *classes)
 {
     struct state_job sum = {0}, full = *job;
+    if (job->number == 0) { /* the head has not numbered it yet, and 0 is how all are asked for */
+        return full;
+    }
     for (size_t i = 0; i < classes->class_count; i++) {
         const struct state_class *c = &classes->classes[i];
         if (c->job != job->number) {

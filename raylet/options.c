@@ -61,7 +61,7 @@ static const struct args_verb verbs[] = {
 static const struct args_hint hints[] = {
     {"start", "drt-node join HOST:PORT"},
     {"up", "drt-node join HOST:PORT"},
-    {"stop", "drt-node leave' when its work may end first, or 'drt stop' to end all here at once"},
+    {"stop", "drt-node leave' to let its work end first, or, to end all here at once, 'drt stop"},
     {"down", "drt-node leave"},
     {"drain", "drt-node leave"},
     {"exit", "drt-node leave"},
