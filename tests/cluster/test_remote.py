@@ -131,5 +131,5 @@ def test_who_may_ask_may_not_join(cluster, away):
         forged.write_text(key.read_text().replace(f"kind {kind}", "kind node"))
         forged.chmod(0o600)
         r = cluster.run(*node, "--join-file", forged, check=4)
-        assert r.stderr.startswith("drt-node: this key may ask, not join") and "join.key" in r.stderr
+        assert r.stderr.startswith("drt-node: this key does not allow joining") and "join.key" in r.stderr
     assert [n["name"] for n in cluster.ask("nodes")] == ["n1"]

@@ -51,7 +51,7 @@ def test_nobody_listens_there(cluster):
     r = cluster.run(*node, "--join-file", cluster.dir / "join.key", check=3)
     assert r.stderr.startswith("drt-node: ") and f"127.0.0.1:{free}" in r.stderr
     r = cluster.run(*node, check=4)
-    assert r.stderr.startswith(f"drt-node: no head of yours listens at port {free}")
+    assert r.stderr.startswith(f"drt-node: none of your heads listens on port {free}")
     assert f'"default" at 127.0.0.1:{cluster.port}' in r.stderr and "key" not in r.stderr
 
 

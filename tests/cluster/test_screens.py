@@ -97,11 +97,11 @@ def test_daemons_say_when_they_may_open_too_few_files(cluster):
 @pytest.mark.parametrize("address", ["junk", "192.0.2.1"])
 def test_bind_takes_addresses_of_this_machine(cluster, address):
     r = cluster.run(cluster.path("drt-head"), "start", "--bind", address, check=2)
-    assert address in r.stderr and "no address" in r.stderr and "--bind" in r.stderr
+    assert address in r.stderr and "not an address" in r.stderr and "--bind" in r.stderr
     cluster.start_head()
     r = cluster.run(cluster.path("drt-node"), "join", f"127.0.0.1:{cluster.port}", "--bind",
                     address, check=2)
-    assert address in r.stderr and "no address" in r.stderr and "--bind" in r.stderr
+    assert address in r.stderr and "not an address" in r.stderr and "--bind" in r.stderr
 
 
 def test_start_and_join_say_the_next_step(cluster):
