@@ -1,7 +1,8 @@
 /*
- * Asking the raylet for objects and taking its answers. Each object is asked for once; the answer
- * stays with the reference. A get of one asks also for those that were submitted after it, so that
- * a loop of gets is one message for each 1,024. With the runtime's lock held.
+ * Asks the raylet for objects, and takes its answers. Each object is requested once, and the answer
+ * stays with the reference. A get of one object also requests the objects that were submitted after
+ * it, so a loop of gets sends one message for each 1,024 objects. Call these functions with the
+ * lock of the runtime held.
  */
 #ifndef SDK_ASK_H
 #define SDK_ASK_H

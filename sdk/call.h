@@ -1,7 +1,7 @@
 /*
- * One run of a task's body: its arguments as they lie in the payload, what it answers, and how it
- * ended. The worker's loop and the sync mode both run bodies through call_run. A call belongs to
- * the thread that runs it.
+ * One run of a task's body: its arguments, which are read directly from the payload, its results,
+ * and how it ended. The worker's loop and the sync mode both run bodies through call_run. A call
+ * belongs to the thread that runs it.
  */
 #ifndef SDK_CALL_H
 #define SDK_CALL_H

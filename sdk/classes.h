@@ -1,6 +1,7 @@
 /*
- * Options as users give them, checked, and the classes that they make: what tasks of one function
- * ask of a node. Each class is told to the raylet once, and is a number afterwards.
+ * Checks the options that users give, and turns them into classes. A class is what tasks of one
+ * function request from a node. The raylet is told of each class once; later messages contain only
+ * the number of the class.
  */
 #ifndef SDK_CLASSES_H
 #define SDK_CLASSES_H

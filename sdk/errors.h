@@ -1,6 +1,6 @@
 /*
- * The last sentence of each thread, and the story of a failure as users get it. Thread-local; no
- * lock. A call that succeeds leaves the sentence alone, as errno does.
+ * The last error sentence of each thread, and the struct drt_error that users get. The data is
+ * thread-local, so there is no lock. A call that succeeds does not change the sentence, like errno.
  */
 #ifndef SDK_ERRORS_H
 #define SDK_ERRORS_H

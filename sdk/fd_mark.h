@@ -1,7 +1,8 @@
 /*
- * Which file a descriptor of drt leads to. A program may close descriptors that it did not open (a
- * loop of close, closefrom), and open files of its own that get their numbers: these are not drt's
- * to close or to read from. No state; each function costs one system call and is async-signal-safe.
+ * Checks which file a descriptor of drt refers to. A program may close descriptors that it did not
+ * open (by a loop of close, or by closefrom), and then open files that get the same numbers. drt
+ * must not close or read these files. There is no state. Each function costs one system call and is
+ * async-signal-safe.
  */
 #ifndef SDK_FD_MARK_H
 #define SDK_FD_MARK_H

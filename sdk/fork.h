@@ -1,9 +1,9 @@
 /*
- * Whether this process may use the runtime: it runs, and this is the process that started it. A
- * forked child is told apart without a system call: the mark lies in a page that the kernel wipes
- * in every child (MADV_WIPEONFORK), also in one that was made behind the C library's back. Where
- * the kernel cannot do that, a handler of pthread_atfork clears the mark. Any thread; fork_is_owner
- * may be called from a signal handler.
+ * Tells whether this process may use the runtime: the runtime must run, and this process must be
+ * the one that started it. A forked child is recognised without a system call: the mark is in a
+ * page that the kernel wipes in every child (MADV_WIPEONFORK), even if the child was created
+ * without the C library. If the kernel does not support this, a handler of pthread_atfork clears
+ * the mark. Any thread can call these functions; a signal handler can call fork_is_owner.
  */
 #ifndef SDK_FORK_H
 #define SDK_FORK_H

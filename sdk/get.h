@@ -1,6 +1,7 @@
 /*
- * Waiting for one object, as all that read results do. With the runtime's lock held; it is released
- * while a thread sleeps, so nothing else that was found before is good afterwards.
+ * Waits for one object, for all functions that read results. Call it with the lock of the runtime
+ * held. The lock is released while the thread sleeps, so pointers that were found before the call
+ * are not valid after it.
  */
 #ifndef SDK_GET_H
 #define SDK_GET_H

@@ -1,6 +1,6 @@
 /*
- * References inside values: what a value that is put or returned names, and holds of what stands in
- * one. All functions are called with the runtime's lock held.
+ * References inside values: which references a value contains when it is put or returned, and how
+ * to get a hold on one of them. Call all functions with the lock of the runtime held.
  */
 #ifndef SDK_INNER_H
 #define SDK_INNER_H

@@ -1,9 +1,8 @@
 /*
- * The daemons of this program's own, which live as long as this process and the socket that it
- * holds. In
- * local mode they are a head and a raylet in ~/.drt/local-<pid>, on loopback; on a machine without
- * a raylet one raylet in ~/.drt/private-<pid>, without CPUs, that joins a cluster elsewhere. One of
- * the two at a time.
+ * The daemons that belong to this program alone. They live as long as this process, which holds a
+ * socket to them. In local mode they are a head and a raylet in ~/.drt/local-<pid>, on loopback. On
+ * a machine without a raylet, they are one raylet without CPUs in ~/.drt/private-<pid>, which joins
+ * a cluster elsewhere. A process has only one of the two at a time.
  */
 #ifndef SDK_LOCAL_CLUSTER_H
 #define SDK_LOCAL_CLUSTER_H

@@ -1,9 +1,10 @@
 /*
- * The mutex of the runtime. Unlike a mutex of the C library its one word says which thread holds
- * it, from the very instruction that takes it: so a thread that left by a longjmp out of a signal
- * handler, or whose handler calls drt again, is told from all others and refused, instead of
- * hanging on a mutex that it holds itself; and who waits for a thread that is no more does not wait
- * for ever. Who holds it calls no cancellation point of the C library, or forbids cancelling there.
+ * The mutex of the runtime. Unlike a mutex of the C library, it consists of one word that says
+ * which thread holds it, from the instruction that takes it. A thread may leave drt by a longjmp
+ * out of a signal handler, or call drt again in the handler. Such a thread is recognised and
+ * refused, instead of waiting forever for a mutex that it holds itself. A thread that waits for a
+ * holder that no longer exists does not wait forever either. The holder must not call a
+ * cancellation point of the C library, unless it has disabled cancellation.
  */
 #ifndef SDK_LOCK_H
 #define SDK_LOCK_H

@@ -1,9 +1,9 @@
 /*
- * What a driver's tasks print, wherever they run, on the driver's own output: standard output as
- * standard output, standard error as standard error, each line with the task, and the node where
- * there may be several, before it. Whole messages at a time, one write each, so that lines of this
- * and other processes do not mix. Called by the thread that takes messages; blocks while the output
- * does.
+ * Prints the output of a driver's tasks, from all nodes, on the driver's own output: standard
+ * output on standard output, and standard error on standard error. Each line begins with the task,
+ * and with the node if there can be several. Each message is printed by one write, so that its
+ * lines do not mix with those of other processes. The thread that takes messages calls it. It
+ * blocks while the output blocks.
  */
 #ifndef SDK_LOG_PRINT_H
 #define SDK_LOG_PRINT_H

@@ -1,11 +1,12 @@
 /*
- * The references of this process. A reference names a slot and a serial that is never used again,
- * so one that was released, or is another process's, is refused and never confused with another. A
- * slot of 64 bytes holds an object's state and, up to 16 bytes, its value; a second hold of the
- * same object (drt_share) is a slot that points at it, and an open scope is a slot, too: the ring
- * of what was got inside. Slots stand in chunks that go back to the system when they are empty. Not
- * thread-safe: the runtime's lock guards all of it. What users see of values (views) does not move
- * while it is held.
+ * The references of this process. A reference contains the number of a slot and a serial number
+ * that is never used again. So a reference that was released, or that belongs to another process,
+ * is refused, and never confused with another one. A slot has 64 bytes. It holds the state of an
+ * object, and its value if this has at most 16 bytes. A second hold of the same object (drt_share)
+ * is a slot that contains the number of the object's slot. An open scope is a slot, too: it is the
+ * head of the ring of references that were received inside. Slots are in chunks, which are freed
+ * when they are empty. The functions are not thread-safe: the lock of the runtime protects them.
+ * Memory that users see as views of values does not move while the value is held.
  */
 #ifndef SDK_OBJECTS_H
 #define SDK_OBJECTS_H

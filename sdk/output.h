@@ -1,8 +1,9 @@
 /*
- * What a worker's bodies print. A worker's standard output and error are pipes to its raylet: here
- * they are set up so that a line is out as soon as it was printed, and it is found out how far in
- * each stream a body has come, so that its lines can be told from those of the body before and the
- * one after. Only in workers, by the thread that runs bodies.
+ * The output of the bodies in a worker. The standard output and standard error of a worker are
+ * pipes to its raylet. These functions set them up so that each line is written as soon as it is
+ * printed. They also determine the position in each stream at which a body ends, so that its output
+ * can be separated from that of the bodies before and after it. They are called only in workers, by
+ * the thread that runs bodies.
  */
 #ifndef SDK_OUTPUT_H
 #define SDK_OUTPUT_H

@@ -1,8 +1,8 @@
 /*
- * The directory of the daemons that belong to this program alone: where it is made, whose it is,
- * and what programs left that were killed. A name with the program's pid is for people; pids repeat
- * (containers may share a home directory), so the lock of a file in it decides. Errors are this
- * thread's sentence.
+ * The directory of the daemons that belong to this program alone: its creation, its owner, and the
+ * removal of directories of programs that were killed. The program's pid in the name is for people
+ * only. Pids can repeat, because containers may share a home directory, so the lock on a file in
+ * the directory decides who owns it. The sentence of an error is this thread's last error.
  */
 #ifndef SDK_PRIVATE_DIR_H
 #define SDK_PRIVATE_DIR_H

@@ -1,7 +1,8 @@
 /*
- * The program's table of tasks: filled by constructors before main() (and by dlopen later), looked
- * up by function at each submit and by name at a worker's first run of a class. Readers take no
- * lock: each change publishes a new table, and the old one stays (changes are few and small).
+ * The table of the tasks of this program. Constructors fill it before main(), and later when dlopen
+ * loads a library. Each submit searches it by function, and the first run of a class in a worker
+ * searches it by name. Readers take no lock: each change publishes a new table and keeps the old
+ * one, because changes are few and small.
  */
 #ifndef SDK_REGISTRY_H
 #define SDK_REGISTRY_H

@@ -1,6 +1,7 @@
 /*
- * Questions to the raylet that are answered by number: CANCEL and QUERY. The asking thread waits;
- * what comes for a question that nobody asks any more is dropped. With the runtime's lock held.
+ * Questions to the raylet that it answers by number: CANCEL and QUERY. The thread that asks waits
+ * for the answer. An answer for which no thread waits any more is dropped. Call these functions
+ * with the lock of the runtime held.
  */
 #ifndef SDK_REQUESTS_H
 #define SDK_REQUESTS_H

@@ -1,6 +1,6 @@
 /*
- * The process's one runtime: its mode, its lock, its references, its link to the raylet, and the
- * scopes of its threads. It is what the public functions share; they begin with runtime_enter.
+ * The one runtime of this process: its mode, its lock, its references, its link to the raylet, and
+ * the scopes of its threads. The public functions share it; each begins with runtime_enter.
  */
 #ifndef SDK_RUNTIME_H
 #define SDK_RUNTIME_H

@@ -1,7 +1,7 @@
 /*
- * The worker's loop: it takes RUN records as they come, claims each just before it runs it, and
- * answers with RESULT. What the raylet took back meanwhile is skipped without a word. Runs on the
- * process's main thread, inside drt_init; never returns.
+ * The worker's loop. It takes RUN records, claims each one just before it runs it, and answers with
+ * RESULT. Tasks that the raylet took back in the meantime are skipped without an answer. It runs on
+ * the main thread of the process, inside drt_init, and never returns.
  */
 #ifndef SDK_SERVE_H
 #define SDK_SERVE_H

@@ -1,6 +1,6 @@
 /*
- * Submitting: a call is checked, its arguments encoded, and written to the raylet (or run, in sync
- * mode). What is wrong with it becomes the error of its references.
+ * Submits tasks: checks a call, encodes its arguments, and writes it to the raylet, or runs it in
+ * sync mode. If the call is wrong, its references get the error.
  */
 #ifndef SDK_SUBMIT_H
 #define SDK_SUBMIT_H

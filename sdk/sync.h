@@ -1,6 +1,7 @@
 /*
- * DRT_MODE=sync: a task runs at its submit, in the thread that submits, in this process. The same
- * values, retries and typed errors as with a cluster, and nothing else of one.
+ * DRT_MODE=sync: drt_submit runs the task in this process, in the thread that submits. Values,
+ * retries and error codes are the same as with a cluster; other properties of a cluster do not
+ * exist here.
  */
 #ifndef SDK_SYNC_H
 #define SDK_SYNC_H
