@@ -221,7 +221,7 @@ static int peer_read(int socket, struct ring_peer *ret)
 
 int ring_peer_pidfd(int socket)
 {
-    struct ring_peer peer;
+    struct ring_peer peer = {0};
     int fd = -1;
     socklen_t size = sizeof fd;
     /* Linux 6.5 has it at hand; before, a number that was given to another process meanwhile is

@@ -45,7 +45,7 @@ static int mark_read(int fd, int sync, struct program_mark *ret)
 
 static bool is_unwritten(const struct program_mark *before, int fd, int sync)
 {
-    struct program_mark now;
+    struct program_mark now = {0};
     int r = mark_read(fd, sync, &now);
     return (r == 0 || r == -EFBIG) && now.size == before->size &&
            same_time(now.mtime, before->mtime);

@@ -347,7 +347,7 @@ static int return_holding(struct drt_call *call, size_t index, const struct drt_
                           const struct drt_ref *inner, size_t count)
 {
     char what[REGISTRY_NAME_BUFFER];
-    struct result *r;
+    struct result *r = NULL;
     int rc = result_at(call, index, &r);
     if (rc != 0) {
         return rc;
@@ -387,7 +387,7 @@ int drt_return_at(struct drt_call *call, size_t index, struct drt_value value)
         struct drt_ref itself = {{value.u_.h[0], value.u_.h[1]}};
         return return_holding(call, index, &value, &itself, 1);
     }
-    struct result *r;
+    struct result *r = NULL;
     int rc = result_at(call, index, &r);
     if (rc != 0) {
         return rc;
@@ -420,7 +420,7 @@ int drt_return(struct drt_call *call, struct drt_value value)
 static void *create(struct drt_call *call, size_t index, const char *type, size_t type_size,
                     uint64_t size)
 {
-    struct result *r;
+    struct result *r = NULL;
     struct drt_value v = drt_make_(type == NULL ? DRT_BYTES : DRT_RECORDS, "", size);
     if (result_at(call, index, &r) != 0) {
         return NULL;

@@ -113,6 +113,7 @@ static void make(struct rng *rng, struct reply *r, size_t nodes, size_t tasks, s
     for (size_t i = 0; i < 256; i++) {
         amounts[i] = (struct state_amount){text_of(rng, 255), INT64_MAX, INT64_MIN};
     }
+    n[0].amounts = amounts; /* also where it is no row, so that it is found again */
     for (size_t i = 0; i < nodes; i++) {
         n[i] = (struct state_node){.number = (uint32_t)i + 1,
                                    .name = text_of(rng, 255),
@@ -146,9 +147,7 @@ static void make(struct rng *rng, struct reply *r, size_t nodes, size_t tasks, s
 
 static void unmake(const struct reply *r)
 {
-    if (r->all.node_count > 0) {
-        free((void *)r->all.nodes[0].amounts);
-    }
+    free((void *)r->all.nodes[0].amounts);
     free((void *)r->all.nodes);
     free((void *)r->all.tasks);
     free((void *)r->all.lines);

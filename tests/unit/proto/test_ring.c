@@ -334,7 +334,7 @@ static void test_what_is_no_program_is_not_kept(void **state)
         int odd = i == 0   ? ends[1]
                   : i == 1 ? pipes[0]
                   : i == 2 ? open("/dev/zero", O_RDONLY | O_CLOEXEC)
-                  : i == 3 ? open("/proc/self/exe", O_PATH | O_CLOEXEC)
+                  : i == 3 ? open("/bin/sh", O_PATH | O_CLOEXEC)
                   : i == 4 ? open("/", O_RDONLY | O_CLOEXEC)
                            : open(".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
         send_hello(ends[1], odd);
