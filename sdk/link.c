@@ -477,8 +477,8 @@ static int wait_turns(struct wait *w)
 {
     struct link *l = w->l;
     uint32_t interrupts = atomic_load(&l->interrupts);
-    while (!w->done(w->arg)) {
-        if (l->broken || !l->open) {
+    while (l->open && !w->done(w->arg)) {
+        if (l->broken) {
             return gone(l);
         }
         if (atomic_load(&l->interrupts) != interrupts) {
@@ -505,6 +505,9 @@ static int wait_turns(struct wait *w)
             link_flush(l);
             lead(w);
         }
+    }
+    if (!l->open) { /* so late that its objects are gone, too */
+        return error_set(-EINTR, "another thread called drt_shutdown");
     }
     return 0;
 }
